@@ -1,0 +1,103 @@
+"""SHA-256 of every regular file below a folder, to be checked with `sha256sum -c`.
+
+What it shows: a cursor that is a path, a source that skips what lies before it without looking there,
+and failures: a file that cannot be read raises, is tried again, and then stands in the failures file.
+
+Run:     tm-run examples/checksum_tree.py 4               (Python's own library; or root=FOLDER out=FILE)
+Kill:    Ctrl-C, or kill -9 any of it at any moment
+Resume:  the same command again; `--reset` reads every file once more (remove `checksums.txt` before)
+Verify:  python examples/checksum_tree.py --sums checksums.txt | sha256sum -c --quiet
+
+Links are not followed and special files are left out. Folders that cannot be listed are named on stderr.
+Slaves that run elsewhere must see the same files, and append to a file of their own machine: not over NFS.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+from taskmaster import Job
+
+CHUNK_BYTES = 1 << 20  # large enough that hashing, which lets other threads run, is nearly all of the time
+
+
+def get_jobs(
+    last: str = "", root: Path = Path(sysconfig.get_path("stdlib")), out: Path = Path("checksums.txt")
+) -> Iterator[Job]:
+    folder, sums = os.path.abspath(root), os.path.abspath(out)
+    os.scandir(folder).close()  # a root that cannot be listed is an error, not an empty tree
+    for name in files_below(folder, last.split("/") if last else []):
+        path = os.path.join(folder, name)
+        if path != sums:  # which grows while it is read
+            yield Job((path, sums), cursor=name)
+
+
+def files_below(folder: str, after: list[str]) -> Iterator[str]:
+    """The files below `folder` that come after the path `after`: relative, sorted folder by folder.
+
+    The order is that of the names along each path, not of the paths as text: `a/b` comes before `a.b`,
+    because `a` comes before `a.b`. So one comparison with `after[0]` decides about a whole subtree.
+    """
+    for entry in listing(folder):
+        if after and entry.name < after[0]:
+            continue
+        on_the_way = bool(after) and entry.name == after[0]
+        if entry.is_dir(follow_symlinks=False):
+            for name in files_below(entry.path, after[1:] if on_the_way else []):
+                yield f"{entry.name}/{name}"
+        elif entry.is_file(follow_symlinks=False) and not on_the_way:
+            yield entry.name
+
+
+def listing(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        print(f"left out {folder!r}: {error.strerror}", file=sys.stderr)
+        return []
+
+
+def handle_job(payload: tuple[str, str]) -> None:
+    """Append one line. A job that runs twice appends it twice, and `--sums` keeps the later one."""
+    path, out = payload
+    line = sum_line(sha256_of(path), path)
+    with open(out, "ab", buffering=0) as sums:
+        # One write to a file opened for appending: other threads and slaves never write into this line.
+        if sums.write(line) != len(line):
+            raise OSError(f"No room in {out} for the checksum of {path!r}.")
+
+
+def sha256_of(path: str) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb", buffering=0) as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def sum_line(digest: str, path: str) -> bytes:
+    """As sha256sum (of coreutils 9) writes it: a backslash in front says that the name has escapes."""
+    name = os.fsencode(path)
+    escaped = name.replace(b"\\", b"\\\\").replace(b"\n", b"\\n").replace(b"\r", b"\\r")
+    mark = b"" if escaped == name else b"\\"
+    return b"%s%s  %s\n" % (mark, digest.encode(), escaped)
+
+
+def latest_sums(lines: Iterator[bytes]) -> list[bytes]:
+    """One line per file, the last that was written, sorted by name."""
+    by_name = {line.partition(b"  ")[2]: line for line in lines}
+    return [by_name[name] for name in sorted(by_name)]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Print a file for `sha256sum -c`: sorted, one line each.")
+    parser.add_argument("--sums", metavar="OUT", type=Path, required=True, help="the file that tm-run wrote")
+    with parser.parse_args().sums.open("rb") as written:
+        sys.stdout.buffer.writelines(latest_sums(written))

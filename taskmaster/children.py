@@ -1,0 +1,180 @@
+"""One slave process: how it is started, tied to us, heard and ended.
+
+It knows `subprocess`, pipes and environment variables; the other ends are in `slave/orphan.py`. It must not
+know how many there are, nor when one is to be started again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import IO, Final
+
+from taskmaster.core.ties import PARENT_FD, PARENT_PID, READY_FD
+
+# The last lines of a dead slave; a process of the user's that holds its pipe open must not hold us.
+_LAST_WORDS_SECONDS: Final = 0.5
+_LINE_BYTES: Final = 64 * 1024
+
+_log = logging.getLogger(__name__)
+
+Capture = Callable[[str], None]
+
+
+class Child:
+    """A running slave process, or one that ended and was not looked at yet."""
+
+    def __init__(
+        self, process: subprocess.Popen[bytes], relay: threading.Thread | None, ready_fd: int | None
+    ) -> None:
+        self._process = process
+        self._relay = relay
+        self._ready_fd = ready_fd
+        self.pid = process.pid
+
+    def poll(self) -> int | None:
+        """Reap it if it ended: its exit code, or minus the signal that killed it; None while it runs."""
+        return self._process.poll()
+
+    def signal(self, signum: int) -> None:
+        """Send a signal to the slave alone: what its handlers started may be needed to finish their jobs."""
+        self._process.send_signal(signum)
+
+    def kill(self) -> None:
+        """SIGKILL to the slave and to what its handlers started, if it still runs."""
+        # Between the look and the signal it may end; macOS answers for a dead group with EPERM.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if self.poll() is None:
+                os.killpg(self.pid, signal.SIGKILL)
+
+    def said_ready(self) -> bool:
+        """Whether it called `say_ready` since the last look. False for ever if it was not asked to."""
+        if self._ready_fd is None:
+            return False
+        try:
+            return os.read(self._ready_fd, 64) != b""
+        except BlockingIOError:
+            return False
+
+    def await_last_words(self) -> None:
+        """Wait a moment for the lines that a dead slave left in its pipe."""
+        if self._relay is not None:
+            self._relay.join(_LAST_WORDS_SECONDS)
+
+    def close(self) -> None:
+        """Let go of what a reaped slave leaves."""
+        if self._ready_fd is not None:
+            os.close(self._ready_fd)
+            self._ready_fd = None
+
+
+class Launcher:
+    """Starts slaves from one command line, each in a session of its own and tied to this process's life."""
+
+    def __init__(
+        self, argv: Sequence[str], environment: Mapping[str, str], capture: Capture | None, keep_stdout: bool
+    ) -> None:
+        self._argv = list(argv)
+        self._environment = dict(environment)
+        self._capture = capture
+        self._keep_stdout = keep_stdout
+        # Slaves read one end for as long as we hold the other; they never get the write end themselves.
+        self._parent_read, self._parent_write = _high_pipe()
+        self._closed = False
+
+    def launch(self, *, asked_ready: bool) -> Child:
+        """Start a slave, with a pipe for `say_ready` if `asked_ready`. Raises OSError when it cannot."""
+        if not asked_ready:
+            process = self._spawn(None)
+            return Child(process, self._start_relay(process), None)
+        read, write = _high_pipe()
+        os.set_blocking(read, False)
+        try:
+            process = self._spawn(write)
+        except OSError:
+            os.close(read)
+            raise
+        finally:
+            os.close(write)
+        return Child(process, self._start_relay(process), read)
+
+    def close(self) -> None:
+        """Let go of the pipe: any slave that still runs takes us for dead, and ends."""
+        if not self._closed:
+            self._closed = True
+            os.close(self._parent_read)
+            os.close(self._parent_write)
+
+    def _spawn(self, ready_fd: int | None) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            self._argv,
+            stdin=subprocess.DEVNULL,
+            stdout=None if self._capture is None or self._keep_stdout else subprocess.PIPE,
+            stderr=self._stderr_target(),
+            env=self._child_environment(ready_fd),
+            pass_fds=[self._parent_read] if ready_fd is None else [self._parent_read, ready_fd],
+            start_new_session=True,  # a Ctrl-C reaches it once, through us
+        )
+
+    def _stderr_target(self) -> int | None:
+        if self._capture is None:
+            return None
+        return subprocess.PIPE if self._keep_stdout else subprocess.STDOUT
+
+    def _child_environment(self, ready_fd: int | None) -> dict[str, str]:
+        environment = {**os.environ, **self._environment}
+        environment.pop(READY_FD, None)
+        environment.update({PARENT_FD: str(self._parent_read), PARENT_PID: str(os.getpid())})
+        if ready_fd is not None:
+            environment[READY_FD] = str(ready_fd)
+        return environment
+
+    def _start_relay(self, process: subprocess.Popen[bytes]) -> threading.Thread | None:
+        stream = process.stderr if self._keep_stdout else process.stdout
+        if self._capture is None or stream is None:
+            return None
+        thread = threading.Thread(
+            target=_relay, args=(stream, self._capture), name="slave-output", daemon=True
+        )
+        thread.start()
+        return thread
+
+
+def _relay(stream: IO[bytes], capture: Capture) -> None:
+    """Give each line of a slave's output to `capture` until the output ends, come what may.
+
+    A slave blocks when nobody reads its pipe, so a failing `capture` loses the lines, not the slave.
+    """
+    failed = False
+    with stream:
+        for line in iter(lambda: stream.readline(_LINE_BYTES), b""):
+            if not failed:
+                failed = not _captured(line, capture)
+
+
+def _captured(line: bytes, capture: Capture) -> bool:
+    try:
+        capture(line.decode(errors="replace").rstrip("\r\n"))
+    except Exception:
+        _log.warning("Cannot show what a slave prints; dropping the rest of it", exc_info=True)
+        return False
+    return True
+
+
+def _high_pipe() -> tuple[int, int]:
+    """A pipe, not inherited by default, whose ends are above 2.
+
+    A parent started with a standard stream closed gets 0, 1 or 2 for its next file; a child would find
+    /dev/null there instead of the pipe, read its end and take the parent for dead.
+    """
+    ends = os.pipe()
+    high = fcntl.fcntl(ends[0], fcntl.F_DUPFD_CLOEXEC, 3), fcntl.fcntl(ends[1], fcntl.F_DUPFD_CLOEXEC, 3)
+    for fd in ends:
+        os.close(fd)
+    return high

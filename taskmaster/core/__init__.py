@@ -1,0 +1,1 @@
+"""The pure part: no socket, file, thread, clock, randomness or logging; time is an argument."""

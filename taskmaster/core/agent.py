@@ -1,0 +1,316 @@
+"""The slave's decisions: what to ask, report, start and drop, and when to give up.
+
+The time and what happened come in, messages and effects go out; the control loop around it owns the socket, the
+backlog and the pool. One request is under way at a time; one that the master holds is overtaken by a newer one as
+soon as there is something to report.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from taskmaster import defaults
+from taskmaster.core import wire
+from taskmaster.core.pace import Appetite, JobSeconds
+from taskmaster.core.runs import Run, Runs
+from taskmaster.core.wire import FailedAttempt, Lease, Poll, Reply
+
+
+@dataclass(frozen=True)
+class Request:
+    """Send these frames to the master."""
+
+    frames: wire.Frames
+
+
+@dataclass(frozen=True)
+class Rebuild:
+    """Close the socket, open a new one, then send these frames."""
+
+    frames: wire.Frames
+
+
+@dataclass(frozen=True)
+class Take:
+    """Put these leases into the backlog."""
+
+    leases: tuple[Lease, ...]
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Others have settled these: do not start them, if they still wait in the backlog."""
+
+    runs: tuple[Run, ...]
+
+
+@dataclass(frozen=True)
+class Forget:
+    """The jobs in hand are of another run or of an earlier master: empty the backlog, let what is running run out."""
+
+
+@dataclass(frozen=True)
+class Halt:
+    """Start nothing more and give the backlog back: end when what is running has ended. `reason` is the master's."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Leave:
+    """All is said and the master has heard it: exit."""
+
+
+@dataclass(frozen=True)
+class GiveUp:
+    """The master was silent for longer than this slave's patience."""
+
+    seconds: float
+
+
+Effect = Request | Rebuild | Take | Drop | Forget | Halt | Leave | GiveUp
+
+
+@dataclass(frozen=True)
+class Load:
+    """What the pool has on its hands: jobs that wait, threads without a job."""
+
+    queued: int
+    idle: int
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait for an answer before asking again, and how often to."""
+
+    timeout: float = defaults.REPLY_TIMEOUT_MS / 1000
+    retries: int = defaults.RETRIES
+
+
+class Agent:
+    """One slave's side of the exchange."""
+
+    MOST_FAILURES = 64  # in one report,
+    MOST_TEXT = 100_000  # with at most this many characters of theirs, so that any alphabet fits the frame
+    MOST_RUNS = 4000  # in a list: a header's worth; a job left out of `held` is merely run by another, too
+    HALTED_SECONDS = 10.0  # patience with a master that has said stop: it may have gone by now
+    WAIT_MS = int(defaults.PARK_SECONDS * 1000)
+
+    def __init__(self, sid: str, threads: int, info: dict[str, Any], patience: Patience, now: float) -> None:
+        self.sid = sid
+        self.pace = JobSeconds()
+        self.appetite = Appetite(threads, self.pace)
+        self.epoch = 0  # counts this slave's masters: the masters' own epochs start anew with a new run
+        self.state = "run"
+        self.held = Runs()
+        self._run = ""
+        self._master_epoch = 0
+        self._info = info
+        self._introduced = False  # the master that answers now has heard `info`
+        self._patience = patience
+        self._done = Runs()  # settled, not yet in a request
+        self._failed: deque[FailedAttempt] = deque()
+        self._told_done = Runs()  # in the request under way, or an overtaken one: not known to have arrived
+        self._told_failed: list[FailedAttempt] = []
+        self._n = 0
+        self._asked: wire.Frames | None = None  # the request under way
+        self._parkable = False
+        self._sent_at = now
+        self._heard_at = now
+        self._silent = 0
+        self._halted = False  # the master has said stop
+        self._ask_after = now  # the master had no work: do not ask for some before
+        self._heartbeat = defaults.HEARTBEAT_SECONDS
+        self._oldest_news: float | None = None
+
+    # -- from the pool
+
+    def settled(self, epoch: int, first: int, count: int, now: float) -> None:
+        """The handler returned for these jobs, which came in a lease of `epoch`."""
+        if epoch == self.epoch and self.held.remove(first, count):
+            self._done.add(first, count)
+            self._note_news(now)
+
+    def failed(self, epoch: int, failure: FailedAttempt, now: float) -> None:
+        """One attempt at one job failed."""
+        if epoch == self.epoch and self.held.remove(failure.offset, 1):
+            self._failed.append(failure)
+            self._note_news(now)
+
+    def returned(self, epoch: int, first: int, count: int, now: float) -> None:
+        """These were taken out of the backlog unstarted: the master has them back when it hears they are not held."""
+        if epoch == self.epoch and self.held.remove(first, count):
+            self._note_news(now)
+
+    def drain(self) -> None:
+        """Ask for nothing more; leave when what is held is settled."""
+        if self.state == "run":
+            self.state = "drain"
+
+    @property
+    def quiet(self) -> bool:
+        """Nothing is held and nothing waits to be reported."""
+        return not self.held and not self._news and not self._told_done and not self._told_failed
+
+    # -- the clock
+
+    def tick(self, load: Load, now: float) -> list[Effect]:
+        """What to send now, if anything."""
+        if self._asked is not None and now - self._heard_at >= self._patience_seconds:
+            return [Leave()] if self._halted else [GiveUp(now - self._heard_at)]
+        if self._due(load) <= now:
+            return [Request(self._ask(load, now))]
+        if self._asked is not None and now - self._sent_at >= self._patience.timeout:
+            return [self._resend(now)]
+        return []
+
+    def next_due(self, load: Load) -> float:
+        """When `tick` should be called at the latest, if nothing happens before."""
+        due = self._due(load)
+        return due if self._asked is None else min(due, self._sent_at + self._patience.timeout)
+
+    @property
+    def _patience_seconds(self) -> float:
+        patience = self._patience.timeout * self._patience.retries
+        return min(patience, self.HALTED_SECONDS) if self._halted else patience
+
+    def _due(self, load: Load) -> float:
+        """When a new request should go out; far away while one is under way that may not be overtaken."""
+        news = self._news_due(load)
+        if self._asked is not None:
+            return max(news, self._sent_at + defaults.REPORT_SECONDS_IDLE) if self._parkable else _NEVER
+        times = [self._sent_at + self._heartbeat, news]
+        if self.state == "run" and self._wants(load):
+            times.append(self._ask_after)
+        if self.state != "run" and self.quiet:
+            times.append(self._sent_at)
+        return min(times)
+
+    def _wants(self, load: Load) -> bool:
+        """Whether to ask for work: when a thread is idle, or half of the work behind the threads is gone."""
+        target = self.appetite.target()
+        behind = target - self.appetite.threads
+        return len(self.held) < target and (load.idle > load.queued or 2 * load.queued <= behind)
+
+    def _news_due(self, load: Load) -> float:
+        if self._oldest_news is None:
+            return _NEVER
+        idle = load.idle > 0 or self.state != "run"
+        return self._oldest_news + (defaults.REPORT_SECONDS_IDLE if idle else defaults.REPORT_SECONDS)
+
+    def _resend(self, now: float) -> Effect:
+        assert self._asked is not None
+        self._silent += 1
+        self._sent_at = now
+        return Rebuild(self._asked) if self._silent % defaults.REBUILD_AFTER == 0 else Request(self._asked)
+
+    # -- requests
+
+    def _ask(self, load: Load, now: float) -> wire.Frames:
+        self._n += 1
+        self._sent_at = now
+        if self._asked is None or (self._parkable and not self._silent):
+            self._heard_at = now  # silence counts from the question; a master that holds one is not silent
+        self._parkable = self.state == "run" and load.idle > load.queued
+        self._collect()
+        last = self.state != "run" and not self.held and not self._news
+        state = "bye" if last else self.state
+        want = max(0, self.appetite.target() - len(self.held)) if state == "run" else 0
+        poll = Poll(self._run, self._master_epoch, self.sid, self._n, want, self.WAIT_MS if self._parkable else 0, state,
+                    tuple(self._unreported())[:self.MOST_RUNS], tuple(self._told_done), tuple(self._told_failed),
+                    {} if self._introduced else self._info)
+        self._asked = wire.encode_poll(poll)
+        return self._asked
+
+    def _collect(self) -> None:
+        """What is not known to have arrived goes into the next request, as far as it fits."""
+        while self._done and self._told_done.count_of_runs < self.MOST_RUNS:
+            self._told_done.add(*self._done.pop_first())
+        text = sum(map(_length, self._told_failed))
+        while self._failed and len(self._told_failed) < self.MOST_FAILURES and text < self.MOST_TEXT:
+            self._told_failed.append(self._failed.popleft())
+            text += _length(self._told_failed[-1])
+        if not self._failed and not self._done:
+            self._oldest_news = None
+
+    def _unreported(self) -> Runs:
+        """What is held, and what did not fit this report: left out, that would count as given back."""
+        if not self._done and not self._failed:
+            return self.held
+        unreported = Runs([*self.held, *self._done])
+        for failure in self._failed:
+            unreported.add(failure.offset, 1)
+        return unreported
+
+    @property
+    def _news(self) -> bool:
+        return self._oldest_news is not None
+
+    def _note_news(self, now: float) -> None:
+        if self._oldest_news is None:
+            self._oldest_news = now
+
+    # -- replies
+
+    def receive(self, frames: Sequence[bytes], load: Load, now: float) -> list[Effect]:
+        """What the master's answer asks for; what is no answer to the request under way changes nothing."""
+        reply = wire.decode_reply(frames)
+        if isinstance(reply, wire.WireError) or (reply.sid, reply.n) != (self.sid, self._n) or self._asked is None:
+            return []
+        self._asked, self._heard_at, self._silent = None, now, 0
+        self._heartbeat = max(0.05, reply.heartbeat_ms / 1000)
+        if reply.kind == "reset" or (reply.run, reply.epoch) != (self._run, self._master_epoch):
+            return self._reset(reply)
+        self._introduced = True
+        self._told_done, self._told_failed = Runs(), []
+        return self._obey(reply, load, now)
+
+    def _reset(self, reply: Reply) -> list[Effect]:
+        """Another master answers: what this slave holds and reports was for the earlier one."""
+        known = bool(self._run)
+        self._run, self._master_epoch = reply.run, reply.epoch
+        self.epoch += 1
+        self._introduced = False
+        self.held, self._done, self._told_done = Runs(), Runs(), Runs()
+        self._failed.clear()
+        self._told_failed = []
+        self._oldest_news = None
+        self._ask_after = 0.0
+        self._sent_at = _LONG_AGO if self.state == "run" else self._sent_at
+        return [Forget()] if known else []
+
+    def _obey(self, reply: Reply, load: Load, now: float) -> list[Effect]:
+        effects: list[Effect] = []
+        if reply.drop:
+            effects.append(Drop(reply.drop))
+        if reply.kind == "jobs":
+            effects.append(self._take(reply))
+        elif reply.kind == "wait":
+            self._ask_after = now + reply.wait_ms / 1000
+        elif reply.kind == "stop":
+            effects += self._stop(reply)
+        return effects
+
+    def _take(self, reply: Reply) -> Take:
+        for lease in reply.leases:
+            self.held.add(lease.first, lease.count)
+        self.appetite.fed(len(self.held))
+        return Take(reply.leases)
+
+    def _stop(self, reply: Reply) -> list[Effect]:
+        if self.quiet:
+            return [Leave()]
+        self.drain()
+        self._halted = True
+        return [Halt(reply.reason)]
+
+
+def _length(failure: FailedAttempt) -> int:
+    return len(failure.message) + len(failure.traceback) + len(failure.error)
+
+
+_NEVER = float("inf")
+_LONG_AGO = float("-inf")

@@ -1,0 +1,203 @@
+"""Batches of payloads to bytes and back.
+
+Three forms. ``pickle`` is one pickle of a list of plain scalars: C code does all the work, and nothing in it
+can fail to decode. ``pickles`` is a pickled list of one pickle per job, for everything else: a job that does not
+encode or decode spoils nobody. ``json`` is one JSON list, for slaves that are not Python.
+
+A payload is encoded when it is pulled, so that what the source does to the object afterwards changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+SCALARS = frozenset({int, float, str, bytes, bool, type(None)})
+PROTOCOL = 5  # the newest that Python 3.10 to 3.13 all read and write
+
+
+@dataclass(frozen=True)
+class BadJob:
+    """One job of a slice that cannot be sent: its index there, a kind of failure, an error type and its message."""
+
+    index: int
+    kind: str
+    error: str
+    message: str
+
+
+@dataclass(frozen=True)
+class GoodJobs:
+    """A stretch of a slice that can be sent: the index of its first job, and the batch."""
+
+    index: int
+    batch: Batch
+
+
+class Batch:
+    """An encoded stretch of jobs that can be cut; decoded into its parts only once, and only if it is cut."""
+
+    __slots__ = ("_blob", "_first", "_parts", "count", "form", "size")
+
+    def __init__(self, form: str, count: int, blob: bytes | None, parts: list[Any] | None = None,
+                 first: int = 0, size: int = 0) -> None:
+        self.form = form
+        self.count = count
+        self.size = len(blob) if blob is not None else size
+        self._blob = blob
+        self._parts = parts
+        self._first = first
+
+    def blob(self) -> bytes:
+        """The batch as it goes over the wire."""
+        if self._blob is not None:
+            return self._blob
+        assert self._parts is not None
+        return _CONTAINERS[self.form].dump(self._parts[self._first:self._first + self.count])
+
+    def part(self, index: int, count: int) -> Batch:
+        """The `count` jobs from `index` on; its size is its share of this batch's."""
+        if count == self.count:
+            return self
+        self._open()
+        size = max(1, self.size * count // self.count)
+        return Batch(self.form, count, None, self._parts, self._first + index, size)
+
+    def encoded(self, index: int) -> Any:
+        """One job as it stands in the container: its pickle for `pickles`, else the value itself."""
+        self._open()
+        assert self._parts is not None
+        return self._parts[self._first + index]
+
+    def payload(self, index: int) -> Any:
+        """One job's payload, decoded; raises whatever decoding it raises."""
+        part = self.encoded(index)
+        return pickle.loads(part) if self.form == "pickles" else part
+
+    def peek(self, index: int) -> Any:
+        """The same, keeping the batch as it is: for one look at one job."""
+        return self._copy().payload(index)
+
+    def _copy(self) -> Batch:
+        return Batch(self.form, self.count, self._blob, self._parts, self._first, self.size)
+
+    def _open(self) -> None:
+        if self._parts is None:
+            assert self._blob is not None
+            self._parts = _CONTAINERS[self.form].load(self._blob)
+            self._blob = None  # the parts are kept instead: a batch that was cut once will be cut again
+
+
+def encode(payloads: list[Any], codec: str, limit: int) -> list[GoodJobs | BadJob]:
+    """Encode a slice as few batches as its bad jobs allow; `limit` is one job's largest size in bytes."""
+    try:
+        whole = _encode_whole(payloads, codec, limit)
+    except Exception:  # encoding runs the user's code (__reduce__), which may raise anything: find out for which job
+        whole = None
+    if whole is not None:
+        return [GoodJobs(0, whole)]
+    return list(_encode_singly(payloads, codec, limit))
+
+
+def decode(form: str, blob: bytes) -> tuple[list[Any], dict[int, Exception]]:
+    """Payloads in order, and what was raised for each index that does not decode (its payload is None).
+
+    Raises ValueError when the container itself is not what `form` says.
+    """
+    try:
+        parts = _CONTAINERS[form].load(blob)
+    except Exception as error:
+        raise ValueError(f"{len(blob)} bytes are not a batch of form {form!r}: {error}") from error
+    if not isinstance(parts, list):
+        raise ValueError(f"a batch of form {form!r} holds a {type(parts).__name__}, not a list")
+    return (parts, {}) if form != "pickles" else _loads_each(parts)
+
+
+def _loads_each(parts: list[bytes]) -> tuple[list[Any], dict[int, Exception]]:
+    try:
+        return list(map(pickle.loads, parts)), {}
+    except Exception:  # some job's own code raised: go one by one, so that only that job is blamed
+        pass
+    payloads: list[Any] = []
+    bad: dict[int, Exception] = {}
+    for index, part in enumerate(parts):
+        try:
+            payloads.append(pickle.loads(part))
+        except Exception as error:
+            payloads.append(None)
+            bad[index] = error
+    return payloads, bad
+
+
+@dataclass(frozen=True)
+class _Container:
+    dump: Callable[[Sequence[Any]], bytes]
+    load: Callable[[bytes], Any]
+
+
+def _dump_pickle(value: Any) -> bytes:
+    return pickle.dumps(value, PROTOCOL)
+
+
+def _dump_json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+_CONTAINERS = {
+    "pickle": _Container(_dump_pickle, pickle.loads),
+    "pickles": _Container(_dump_pickle, pickle.loads),
+    "json": _Container(_dump_json, json.loads),
+}
+FORMS = frozenset(_CONTAINERS)
+CODECS = ("pickle", "json")
+
+
+def _encode_whole(payloads: list[Any], codec: str, limit: int) -> Batch | None:
+    if codec == "json":
+        return _within(Batch("json", len(payloads), _dump_json(payloads)), limit)
+    if SCALARS.issuperset(map(type, payloads)):
+        return _within(Batch("pickle", len(payloads), _dump_pickle(payloads)), limit)
+    parts = [_dump_pickle(payload) for payload in payloads]
+    if max(map(len, parts)) > limit:
+        return None
+    return Batch("pickles", len(parts), None, parts, size=sum(map(len, parts)))
+
+
+def _within(batch: Batch, limit: int) -> Batch | None:
+    return batch if batch.size <= limit else None
+
+
+def _encode_singly(payloads: list[Any], codec: str, limit: int) -> Iterator[GoodJobs | BadJob]:
+    """Job by job; the good ones between two bad ones go into one batch again."""
+    stretch: list[bytes] = []
+    for index, payload in enumerate(payloads):
+        result = _encode_one(index, payload, codec, limit)
+        if isinstance(result, bytes):
+            stretch.append(result)
+            continue
+        if stretch:
+            yield GoodJobs(index - len(stretch), _joined(stretch, codec))
+            stretch = []
+        yield result
+    if stretch:
+        yield GoodJobs(len(payloads) - len(stretch), _joined(stretch, codec))
+
+
+def _encode_one(index: int, payload: Any, codec: str, limit: int) -> bytes | BadJob:
+    try:
+        data = _dump_json(payload) if codec == "json" else _dump_pickle(payload)
+    except Exception as error:
+        return BadJob(index, "unpicklable", type(error).__name__, f"cannot be encoded as {codec}: {error}")
+    if len(data) > limit:
+        return BadJob(index, "too large", "JobTooLarge", f"{len(data):,} bytes encoded, the most is {limit:,}: "
+                      "store the data in a file and let the job be its name")
+    return data
+
+
+def _joined(encoded: list[bytes], codec: str) -> Batch:
+    if codec == "json":
+        return Batch("json", len(encoded), b"[" + b",".join(encoded) + b"]")
+    return Batch("pickles", len(encoded), None, encoded, size=sum(map(len, encoded)))

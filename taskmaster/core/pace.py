@@ -1,0 +1,179 @@
+"""How fast things go and what follows from it: lease and slice sizes, when a retry is due, the rate of a run.
+
+Nothing here keeps a promise: a wrong guess costs time, never a job. Times are seconds.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from math import ceil
+
+from taskmaster import defaults
+
+
+class JobSeconds:
+    """A running guess at how long one job keeps a thread, from what was seen of slices of jobs.
+
+    Each sighting counts 30 %, so that three slow jobs bring the guess to two thirds of their truth, whatever
+    millions of quick ones said before.
+    """
+
+    __slots__ = ("_guess",)
+
+    WEIGHT = 0.3
+    LEAST = 1e-8  # no call is quicker: keeps a clock that did not tick from promising endless speed
+
+    def __init__(self) -> None:
+        self._guess: float | None = None
+
+    @property
+    def guess(self) -> float | None:
+        """Seconds, None before the first sighting."""
+        return self._guess
+
+    def saw(self, jobs: int, seconds: float) -> None:
+        """`jobs` jobs took one thread `seconds` together."""
+        each = max(seconds / jobs, self.LEAST)
+        if self._guess is None:
+            self._guess = each
+        else:
+            self._guess += self.WEIGHT * (each - self._guess)
+
+    def still_running(self, seconds: float) -> None:
+        """One job has been running for `seconds` and is not done: it is at least that slow."""
+        if self._guess is None or seconds > self._guess:
+            self.saw(1, seconds)
+
+
+class Appetite:
+    """How many jobs a slave should hold: one for each thread and LEASE_SECONDS of work behind them.
+
+    What it never held before it approaches by doubling, for the first jobs may be quicker than the rest.
+    """
+
+    __slots__ = ("_ceiling", "_job_seconds", "threads")
+
+    def __init__(self, threads: int, job_seconds: JobSeconds) -> None:
+        self.threads = threads
+        self._job_seconds = job_seconds
+        self._ceiling = threads
+
+    def target(self) -> int:
+        """Jobs to hold, running ones counted; at least the number of threads."""
+        guess = self._job_seconds.guess
+        if guess is None:
+            return self.threads
+        behind = int(self.threads * defaults.LEASE_SECONDS / guess)
+        return min(self.threads + behind, self._ceiling)
+
+    def fed(self, held: int) -> None:
+        """A lease came and now `held` jobs are held: next time it may be twice as many."""
+        self._ceiling = min(max(self._ceiling, 2 * held), 1 << 24)
+
+    def slice_size(self, queued: int) -> int:
+        """How many of the queued jobs one thread should take: SLICE_SECONDS of work, and no more than its share."""
+        guess = self._job_seconds.guess
+        if guess is None:
+            return 1
+        share = ceil(queued / self.threads) if guess > 1e-5 else queued
+        return max(1, min(int(defaults.SLICE_SECONDS / guess), share))
+
+
+def lease_size(want: int, ready: int, size: int, slaves: int) -> int:
+    """Jobs for one lease: what the slave wants, yet leave the others their share of what is there.
+
+    A share is half of an equal part of the ready jobs, so that leases shrink towards the end of the source
+    (guided self-scheduling), and at most a quarter of an equal part of the window, so that a slave always has one
+    lease behind it and one before it. What takes a slave a fiftieth of the time it asked for (about 1 ms) is never
+    cut further: below that a lease costs more than it evens out.
+    """
+    share = min(ceil(ready / (2 * slaves)), ceil(size / (4 * slaves)))
+    return max(1, min(want, ready, max(share, want // 50)))
+
+
+def retry_delay(attempt: int, offset: int) -> float:
+    """Seconds to wait after failed attempt number `attempt`: doubling, spread by up to a quarter by the offset."""
+    delay = min(defaults.RETRY_SECONDS * 2 ** min(attempt - 1, 20), defaults.RETRY_SECONDS_MOST)
+    return delay * (1 + 0.25 * (offset * 7919 % 101) / 100)
+
+
+class Throttle:
+    """At most `rate` jobs a second, by a bucket that holds a tenth of a second's worth; None is no limit."""
+
+    __slots__ = ("_at", "_level", "rate")
+
+    def __init__(self, rate: float | None) -> None:
+        self.rate = rate
+        self._level = self._most()
+        self._at: float | None = None
+
+    def allowed(self, now: float) -> int | None:
+        """How many jobs may go out now; None is any number."""
+        if self.rate is None:
+            return None
+        if self._at is not None:
+            self._level = min(self._most(), self._level + (now - self._at) * self.rate)
+        self._at = now
+        return int(self._level)
+
+    def spent(self, jobs: int) -> None:
+        if self.rate is not None:
+            self._level -= jobs
+
+    def due(self, now: float) -> float | None:
+        """When the next job may go out; None where there is no limit."""
+        if self.rate is None:
+            return None
+        return now + max(0.0, (1 - self._level) / self.rate)
+
+    def _most(self) -> float:
+        return max(1.0, (self.rate or 0) / 10)
+
+
+class Meter:
+    """The rate of a growing count over about the last ten seconds."""
+
+    __slots__ = ("_seen",)
+
+    SECONDS = 10.0
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def saw(self, now: float, count: int) -> None:
+        if self._seen and now - self._seen[-1][0] < 0.1:
+            return
+        self._seen.append((now, count))
+        while len(self._seen) > 2 and now - self._seen[1][0] >= self.SECONDS:
+            self._seen.popleft()
+
+    def rate(self, now: float, count: int) -> float:
+        """Per second; 0 before anything was seen."""
+        if not self._seen or now <= self._seen[0][0]:
+            return 0.0
+        then, before = self._seen[0]
+        return (count - before) / (now - then)
+
+
+class PullSize:
+    """How many jobs to pull from the source at once: about PULL_SECONDS of pulling.
+
+    A slow source is pulled one job at a time, so that each is on its way at once; a fast one by thousands.
+    """
+
+    __slots__ = ("jobs",)
+
+    PULL_SECONDS = 0.002
+    MOST = 16_384
+
+    def __init__(self) -> None:
+        self.jobs = 1
+
+    def took(self, jobs: int, seconds: float, size: int) -> None:
+        """Pulling `jobs` jobs took `seconds`, and they came to `size` bytes encoded."""
+        if seconds > 4 * self.PULL_SECONDS:
+            self.jobs = max(1, int(jobs * self.PULL_SECONDS / seconds))
+        elif seconds < self.PULL_SECONDS and jobs >= self.jobs:
+            self.jobs = min(2 * self.jobs, self.MOST)
+        if size > defaults.LEASE_BYTES:
+            self.jobs = min(self.jobs, max(1, jobs * defaults.LEASE_BYTES // size))

@@ -1,0 +1,177 @@
+"""Values of the user's own types as text that a later process can read back, and as digests it can compare.
+
+Knows nothing of files or jobs: who asks decides what a cursor or a payload is.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import pickle
+import struct
+from collections.abc import Callable, Iterable
+from hashlib import blake2b
+from types import FunctionType
+from typing import Any
+
+# Protocol 4 is the newest that every Python since 3.4 reads; a state folder may outlive an interpreter.
+PICKLE_PROTOCOL = 4
+# Below the depth at which json, pickle or our own recursion gives up: about 300 with a limit of 1,000.
+DEEPEST = 100
+# A digest is made about once a second beside the master's loop; 100,000 parts already cost about 0.2 s.
+MOST_PARTS = 100_000
+_DIGEST_BYTES = 16
+
+
+def pack(value: Any) -> dict[str, Any]:
+    """Give `{"json": value}` if JSON brings it back equal and of the same types, else `{"pickle": base64}`.
+
+    Raises ValueError when the value can be carried by neither.
+    """
+    if _survives_json(value):
+        return {"json": value}
+    try:
+        data = pickle.dumps(value, protocol=PICKLE_PROTOCOL)
+    except Exception as error:  # a user's __reduce__ may raise anything
+        raise ValueError(
+            f"A value of type {type(value).__name__} can be written neither as JSON nor as a pickle "
+            f"({error}). Use plain values: numbers, text, lists, dicts, or objects of importable classes."
+        ) from error
+    return {"pickle": base64.b64encode(data).decode("ascii")}
+
+
+def unpack(tagged: Any) -> Any:
+    """Give back the value that `pack` was given.
+
+    Raises ValueError when `tagged` is not its work, or names classes that cannot be imported.
+    A pickle runs code when it is loaded: only for text out of a folder that nobody else can write.
+    """
+    if not isinstance(tagged, dict) or len(tagged) != 1:
+        raise ValueError("A packed value has exactly one key, \"json\" or \"pickle\".")
+    [(kind, content)] = tagged.items()
+    if kind == "json":
+        return content
+    if kind != "pickle" or not isinstance(content, str):
+        raise ValueError(f"A packed value of kind {kind!r} is not known.")
+    try:
+        return pickle.loads(base64.b64decode(content, validate=True))
+    except Exception as error:  # unpickling imports and calls the user's code
+        raise ValueError(f"A pickled value cannot be loaded ({type(error).__name__}: {error}).") from error
+
+
+def _survives_json(value: Any) -> bool:
+    try:
+        # NaN and infinity are left to pickle: other languages' JSON readers refuse them.
+        return _same(value, json.loads(json.dumps(value, allow_nan=False)), 0)
+    except Exception:  # beside json's own errors, whatever a user's subclass of dict or str raises
+        return False
+
+
+def _same(left: Any, right: Any, depth: int) -> bool:
+    if type(left) is not type(right) or depth > DEEPEST:
+        return False
+    if isinstance(left, list):
+        return len(left) == len(right) and all(_same(a, b, depth + 1) for a, b in zip(left, right))
+    if isinstance(left, dict):
+        return len(left) == len(right) and all(
+            _same(a, b, depth + 1) and _same(left[a], right[b], depth + 1) for a, b in zip(left, right)
+        )
+    return bool(left == right)
+
+
+def digest(value: Any) -> str | None:
+    """Give 32 hex digits that any process computes alike for equal values of the same types, or None.
+
+    None where that cannot be promised: cycles, more than 100 levels or 100,000 parts, objects that cannot be
+    reduced as pickle would. Functions and classes count by name only, not by their code.
+    """
+    try:
+        return _Digester().of(value).hex()
+    except Exception:  # a user's __reduce_ex__ may raise anything; "no digest" is then the answer
+        return None
+
+
+def _hash(tag: bytes, parts: Iterable[bytes]) -> bytes:
+    found = blake2b(tag, digest_size=_DIGEST_BYTES)
+    for part in parts:
+        found.update(part)
+    return found.digest()
+
+
+def _float_bytes(value: float) -> bytes:
+    # 0.0 and -0.0 are equal, so adding 0.0 makes them one; every NaN is made the same.
+    return struct.pack(">d", value + 0.0 if value == value else float("nan"))
+
+
+def _int_bytes(value: int) -> bytes:
+    return value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True)
+
+
+_LEAVES: dict[type, Callable[[Any], bytes]] = {
+    type(None): lambda value: b"none:",
+    bool: lambda value: b"bool:1" if value else b"bool:0",
+    int: lambda value: b"int:" + _int_bytes(value),
+    float: lambda value: b"float:" + _float_bytes(value),
+    str: lambda value: b"str:" + value.encode("utf-8", "surrogatepass"),
+    bytes: lambda value: b"bytes:" + value,
+}
+
+
+class _Digester:
+    """One value while its digest is made: what is on the way down, what is known, how much is spent."""
+
+    def __init__(self) -> None:
+        self._open: set[int] = set()
+        # Keeps each object alive beside its digest, else a temporary's id could be taken by another.
+        # Without it a value that shares its parts (a = [b, b], b = [c, c], ...) would cost 2 ** depth.
+        self._known: dict[int, tuple[Any, bytes]] = {}
+        self._spent = 0
+
+    def of(self, value: Any) -> bytes:
+        self._spent += 1
+        if self._spent > MOST_PARTS:
+            raise ValueError("too many parts")
+        leaf = _LEAVES.get(type(value))
+        if leaf is not None:
+            return _hash(leaf(value), ())
+        known = self._known.get(id(value))
+        return known[1] if known is not None else self._go_into(value)
+
+    def _go_into(self, value: Any) -> bytes:
+        key = id(value)
+        if key in self._open or len(self._open) >= DEEPEST:
+            raise ValueError("a cycle, or too deep")
+        self._open.add(key)
+        found = self._branch(value)
+        self._open.remove(key)
+        self._known[key] = (value, found)
+        return found
+
+    def _branch(self, value: Any) -> bytes:
+        kind = type(value)
+        if kind is list or kind is tuple:
+            return _hash(b"list:" if kind is list else b"tuple:", map(self.of, value))
+        if kind is dict:
+            return _hash(b"dict:", self._pairs(value.items()))
+        if isinstance(value, (set, frozenset)):
+            return self._set(value)
+        if isinstance(value, (type, FunctionType)):
+            return _hash(b"global:", [f"{value.__module__}.{value.__qualname__}".encode()])
+        return self._reduced(value)
+
+    def _pairs(self, pairs: Iterable[tuple[Any, Any]]) -> list[bytes]:
+        return sorted(self.of(key) + self.of(value) for key, value in pairs)
+
+    def _set(self, value: set[Any] | frozenset[Any]) -> bytes:
+        # Subclasses too: their __reduce_ex__ lists the elements in hash order, another in each process.
+        own = [self.of(type(value)), self.of(getattr(value, "__dict__", None))]
+        return _hash(b"set:", own + sorted(map(self.of, value)))
+
+    def _reduced(self, value: Any) -> bytes:
+        reduced = value.__reduce_ex__(4)
+        if isinstance(reduced, str):
+            return _hash(b"global:", [f"{value.__module__}.{reduced}".encode()])
+        function, arguments, state, items, pairs, setter = (*reduced, None, None, None, None)[:6]
+        parts = [function, arguments, state, list(items or ()), setter]
+        # The pairs of a dict's subclass are sorted too: better to miss a changed order than to cry wolf.
+        return _hash(b"object:", [self.of(part) for part in parts] + self._pairs(pairs or ()))

@@ -1,0 +1,111 @@
+"""Sets of offsets kept as runs, so that a million neighbours cost as much as one."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
+
+Run = tuple[int, int]
+"""`(first, count)`: the offsets from first to first + count - 1."""
+
+
+class Runs:
+    """A set of integers as sorted, disjoint, never touching runs; each operation costs the runs it crosses."""
+
+    __slots__ = ("_ends", "_firsts", "_size")
+
+    def __init__(self, runs: Iterable[Run] = ()) -> None:
+        self._firsts: list[int] = []
+        self._ends: list[int] = []
+        self._size = 0
+        for first, count in runs:
+            self.add(first, count)
+
+    def __iter__(self) -> Iterator[Run]:
+        return iter([(first, end - first) for first, end in zip(self._firsts, self._ends)])
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __contains__(self, offset: int) -> bool:
+        at = bisect_right(self._firsts, offset) - 1
+        return at >= 0 and offset < self._ends[at]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Runs):
+            return NotImplemented
+        return self._firsts == other._firsts and self._ends == other._ends
+
+    def __repr__(self) -> str:
+        return f"Runs({list(self)})"
+
+    @property
+    def count_of_runs(self) -> int:
+        return len(self._firsts)
+
+    @property
+    def first(self) -> int:
+        """The lowest offset; IndexError when empty."""
+        return self._firsts[0]
+
+    def add(self, first: int, count: int) -> int:
+        """Add a run; returns how many of its offsets were new."""
+        end = first + count
+        low = bisect_left(self._ends, first)
+        high = bisect_right(self._firsts, end)
+        known = 0
+        if low < high:
+            known = self._covered(low, high, first, end)
+            first = min(first, self._firsts[low])
+            end = max(end, self._ends[high - 1])
+        self._firsts[low:high] = [first]
+        self._ends[low:high] = [end]
+        self._size += count - known
+        return count - known
+
+    def remove(self, first: int, count: int) -> int:
+        """Take a run out; returns how many of its offsets were in."""
+        end = first + count
+        low = bisect_right(self._ends, first)
+        high = bisect_left(self._firsts, end)
+        if low >= high:
+            return 0
+        known = self._covered(low, high, first, end)
+        rests = [(self._firsts[low], first), (end, self._ends[high - 1])]
+        kept = [(start, stop) for start, stop in rests if start < stop]
+        self._firsts[low:high] = [start for start, _ in kept]
+        self._ends[low:high] = [stop for _, stop in kept]
+        self._size -= known
+        return known
+
+    def pop_first(self) -> Run:
+        """Take the lowest run out whole; IndexError when empty."""
+        first, end = self._firsts.pop(0), self._ends.pop(0)
+        self._size -= end - first
+        return first, end - first
+
+    def inside(self, first: int, count: int) -> list[Run]:
+        """What of a run is in the set."""
+        end = first + count
+        low = bisect_right(self._ends, first)
+        high = bisect_left(self._firsts, end)
+        crossed = zip(self._firsts[low:high], self._ends[low:high])
+        cut = [(max(start, first), min(stop, end)) for start, stop in crossed]
+        return [(start, stop - start) for start, stop in cut]
+
+    def outside(self, first: int, count: int) -> list[Run]:
+        """What of a run is not in the set."""
+        gaps, at, end = [], first, first + count
+        for start, length in self.inside(first, count):
+            if at < start:
+                gaps.append((at, start - at))
+            at = start + length
+        if at < end:
+            gaps.append((at, end - at))
+        return gaps
+
+    def _covered(self, low: int, high: int, first: int, end: int) -> int:
+        return sum(
+            max(0, min(self._ends[at], end) - max(self._firsts[at], first))
+            for at in range(low, high)
+        )

@@ -1,0 +1,35 @@
+"""What a master remembers of one slave, between its requests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from taskmaster.core.runs import Run, Runs
+from taskmaster.core.wire import Frames, Poll
+
+Route = tuple[bytes, ...]
+"""The frames that lead a reply back: the ROUTER's peer id, the REQ's request id, the empty delimiter."""
+
+
+@dataclass(eq=False)
+class Session:
+    """One slave process, known by the id it drew at its start; sockets and routes come and go under it."""
+
+    sid: str
+    seen: float = 0.0
+    n: int = 0  # its newest request
+    route: Route = ()
+    info: dict[str, Any] = field(default_factory=dict)
+    parked: Poll | None = None  # the request that waits for work, when one does
+    parked_until: float = 0.0
+    answer: Frames | None = None  # the reply to request n, kept for when the request comes again
+    drops: list[Run] = field(default_factory=list)  # jobs it holds that others settled
+    told: Runs = field(default_factory=Runs)  # what request n reported, and one that overtakes it says again
+    peers: set[bytes] = field(default_factory=set)  # its connections: a new one may be heard before the old
+
+    @property
+    def name(self) -> str:
+        """Where a person finds it: host:pid, or the id when it has not said."""
+        host, pid = self.info.get("host"), self.info.get("pid")
+        return f"{host}:{pid}" if host and pid else self.sid[:8]

@@ -1,0 +1,15 @@
+"""The environment variables by which a fleet and a slave process find each other's pipes.
+
+Names alone: one end is in `children.py`, the other in `slave/orphan.py`, and neither may know the other.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: A descriptor to read: its end means that the parent is gone.
+PARENT_FD: Final = "TASKMASTER_PARENT_FD"
+#: The parent's process id.
+PARENT_PID: Final = "TASKMASTER_PARENT_PID"
+#: A descriptor to write a line to when the slave got through its start; set for a scout only.
+READY_FD: Final = "TASKMASTER_READY_FD"

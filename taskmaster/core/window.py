@@ -1,0 +1,298 @@
+"""The jobs between watermark and head: admit, lease, settle, fail, take back.
+
+It knows nothing of messages, and of slaves only a name; time is an argument, in seconds.
+
+    admit -> READY -> lease -> LEASED -> settle -> settled -> below the watermark, forgotten
+               ^                  |--> fail -> DELAYED (next attempt) -> READY, or buried: settled as a failure
+               '---- take back ---'    (the slave died, or no longer lists it)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+from taskmaster.core.chunks import Chunk, Chunks, State
+from taskmaster.core.codec import BadJob, Batch
+from taskmaster.core.pace import retry_delay
+from taskmaster.core.runs import Run, Runs
+from taskmaster.core.watermark import Watermark
+from taskmaster.core.wire import FailedAttempt
+from taskmaster.job import NO_CURSOR
+
+
+@dataclass(frozen=True)
+class Buried:
+    """A job given up on, with all that the failures file tells of it; its payload is `batch`'s only job."""
+
+    offset: int
+    cursor: Any
+    attempts: int
+    kind: str
+    error: str
+    message: str
+    traceback: str
+    holder: str
+    batch: Batch | None
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What came of an acknowledgement: jobs settled by it, jobs that were already, and others who hold them still."""
+
+    fresh: int
+    repeated: int
+    drops: tuple[tuple[str, Run], ...]
+
+
+class Window:
+    """The ledger of jobs in flight, offsets [watermark, head): everything below the watermark is settled."""
+
+    STRIKES_TO_ISOLATE = 2  # one death is an accident of the slave's; two make the jobs it held suspects
+    ISOLATE_PARTS = 8  # a batch of 64 suspects is down to single jobs after two more deaths
+
+    def __init__(self, first: int, size: int, most_bytes: int, attempts: int) -> None:
+        self.size = size
+        self.attempts = attempts
+        self.head = first
+        self._most_bytes = most_bytes
+        self._mark = Watermark(first)
+        self._chunks = Chunks()
+
+    # -- what it says of itself
+
+    @property
+    def watermark(self) -> int:
+        return self._mark.offset
+
+    @property
+    def cursor(self) -> Any:
+        """Where to go on after the job just below the watermark; NO_CURSOR when none was settled here yet."""
+        return self._mark.cursor
+
+    @property
+    def room(self) -> int:
+        """How many more jobs may be pulled: the span stays within `size`, the payloads within their bytes."""
+        return 0 if self._chunks.bytes >= self._most_bytes else self.watermark + self.size - self.head
+
+    @property
+    def in_flight(self) -> int:
+        return self.head - self.watermark - self._mark.settled_above
+
+    @property
+    def ready(self) -> int:
+        """Jobs that may be leased at once, suspects not counted."""
+        return self._chunks.ready
+
+    @property
+    def suspects(self) -> bool:
+        """Whether a suspect waits for a slave of its own."""
+        return self._chunks.next_suspect() is not None
+
+    def leased(self, holder: str) -> int:
+        """How many unsettled jobs `holder` has on lease."""
+        return sum(len(chunk.left) for chunk in self._chunks.held_by(holder))
+
+    def holds_suspect(self, holder: str) -> bool:
+        return any(chunk.alone for chunk in self._chunks.held_by(holder))
+
+    def oldest(self) -> Chunk | None:
+        """The chunk that holds the watermark where it is."""
+        return self._chunks.lowest()
+
+    def first_unfinished(self) -> Any:
+        """The payload at the watermark; LookupError where there is none, or whatever decoding it raises."""
+        chunk = self.oldest()
+        if chunk is None:
+            raise LookupError("nothing is in flight")
+        return chunk.batch.peek(self.watermark - chunk.first)
+
+    # -- from the source
+
+    def admit(self, batch: Batch, cursors: Sequence[Any] | None = None) -> None:
+        """The next jobs of the source; `cursors`, one for each, where they have their own."""
+        if cursors is not None:
+            self._mark.trace(self.head, cursors)
+        self._chunks.insert(Chunk(self.head, batch))
+        self.head += batch.count
+
+    def admit_bad(self, bad: BadJob, cursor: Any = NO_CURSOR) -> Buried:
+        """The next job of the source cannot be sent: it is settled as a failure, without an attempt."""
+        offset = self.head
+        self._mark.trace(offset, [cursor])
+        self.head += 1
+        buried = Buried(offset, self._mark.cursor_of(offset), 0, bad.kind, bad.error, bad.message, "", "", None)
+        self._mark.settle(offset, 1)
+        return buried
+
+    # -- to and from slaves
+
+    def lease(self, holder: str, granted: int, want: int, most_bytes: int, now: float) -> list[Chunk]:
+        """Up to `want` ready jobs, lowest offsets first, within `most_bytes` unless one job alone is larger."""
+        leased: list[Chunk] = []
+        while want > 0 and (chunk := self._chunks.next_ready()) is not None:
+            fits = chunk.count * most_bytes // max(1, chunk.batch.size)
+            count = min(want, max(fits, 0 if leased else 1))
+            if count <= 0:
+                break
+            chunk = self._cut(chunk, count)
+            leased.append(self._chunks.grant(chunk, holder, granted, now))
+            want -= chunk.count
+            most_bytes -= chunk.batch.size
+        return leased
+
+    def lease_suspect(self, holder: str, granted: int, now: float) -> list[Chunk]:
+        """One chunk of suspects, for a slave that holds nothing else."""
+        chunk = self._chunks.next_suspect()
+        return [self._chunks.grant(chunk, holder, granted, now)] if chunk is not None else []
+
+    def settle(self, holder: str, first: int, count: int) -> Settled:
+        """`holder` says these are done: final, whoever has them on lease by now; a late success counts.
+
+        What was never leased cannot be done, and is left as it is.
+        """
+        fresh, drops = 0, []
+        for chunk in self._chunks.crossing(first, count):
+            if not chunk.granted:
+                continue
+            runs = chunk.left.inside(first, count)
+            fresh += sum(length for _, length in runs)
+            if chunk.state is State.LEASED and chunk.holder != holder:
+                drops += [(chunk.holder, run) for run in runs]
+            self._settle_in(chunk, runs)
+        return Settled(fresh, count - fresh, tuple(drops))
+
+    def fail(self, holder: str, failures: Iterable[FailedAttempt], now: float) -> tuple[list[Buried], int]:
+        """Attempts that failed: what is given up on, and how many are tried again.
+
+        Only the newest attempt's failure counts: a late one says nothing about the attempt that is running now.
+        """
+        buried: list[Buried] = []
+        again: dict[int, tuple[Chunk, Runs]] = {}
+        for failure in failures:
+            chunk = self._chunks.at(failure.offset)
+            if chunk is None or not self._is_newest(chunk, holder, failure):
+                continue
+            if chunk.attempt >= self.attempts:
+                buried.append(self._bury(chunk, failure))
+            else:
+                again.setdefault(chunk.first, (chunk, Runs()))[1].add(failure.offset, 1)
+        for chunk, runs in again.values():
+            self._retry(chunk, list(runs), now)
+        return buried, sum(len(runs) for _, runs in again.values())
+
+    def renew(self, holder: str, request: int, held: Runs) -> int:
+        """A lease lives on by what the slave says it holds: what it does not list goes back; returns how many jobs.
+
+        Not the leases granted in answer to this request or a later one: the slave cannot have known of them.
+        """
+        missing = 0
+        for chunk in self._chunks.held_by(holder):
+            if chunk.granted >= request:
+                continue
+            gone = [run for first, count in chunk.left for run in held.outside(first, count)]
+            if gone:
+                missing += sum(count for _, count in gone)
+                self._part_with(chunk, gone)
+        return missing
+
+    def forfeit(self, holder: str, how: str) -> list[Buried]:
+        """`holder` is dead: all it held goes back, under suspicion; returns the jobs it is now sure were the cause."""
+        buried = []
+        for chunk in self._chunks.held_by(holder):
+            if chunk.alone and chunk.count == 1 and chunk.deaths_alone + 1 >= self.attempts:
+                buried.append(self._bury(chunk, _killer(chunk, how)))
+            else:
+                self._strike(chunk)
+        return buried
+
+    def give_back(self, holder: str) -> None:
+        """`holder` has left in good order: what it still held goes back, and nothing is held against it."""
+        for chunk in self._chunks.held_by(holder):
+            self._part_with(chunk, list(chunk.left))
+
+    # -- time
+
+    def wake(self, now: float) -> bool:
+        """Put retries that are due among the ready; returns whether there were any."""
+        return self._chunks.wake(now)
+
+    def next_due(self) -> float | None:
+        return self._chunks.next_due()
+
+    # -- how it is done
+
+    def _settle_in(self, chunk: Chunk, runs: Sequence[Run]) -> None:
+        for first, count in runs:
+            chunk.left.remove(first, count)
+            self._mark.settle(first, count)
+        if not chunk.left:
+            self._chunks.remove(chunk)
+        elif chunk.state is not State.LEASED:
+            self._chunks.replace(chunk, list(chunk.left))
+
+    @staticmethod
+    def _is_newest(chunk: Chunk, holder: str, failure: FailedAttempt) -> bool:
+        mine = chunk.state is State.LEASED and chunk.holder == holder
+        return mine and failure.attempt == chunk.attempt and failure.offset in chunk.left
+
+    def _bury(self, chunk: Chunk, failure: FailedAttempt) -> Buried:
+        offset = failure.offset
+        cursor, batch = self._mark.cursor_of(offset), chunk.batch.part(offset - chunk.first, 1)
+        buried = Buried(offset, cursor, failure.attempt, failure.kind, failure.error, failure.message,
+                        failure.traceback, chunk.holder, batch)
+        self._settle_in(chunk, [(offset, 1)])
+        return buried
+
+    def _retry(self, chunk: Chunk, runs: list[Run], now: float) -> None:
+        for part in self._part_off(chunk, runs):
+            part.attempt += 1
+            part.state = State.DELAYED
+            part.due = now + retry_delay(chunk.attempt, part.first)
+            self._chunks.insert(part)
+
+    def _strike(self, chunk: Chunk) -> None:
+        struck = chunk.strikes + 1
+        runs = list(chunk.left)
+        if struck >= self.STRIKES_TO_ISOLATE:
+            runs = [piece for run in runs for piece in _pieces(run, self.ISOLATE_PARTS)]
+        for part in self._part_off(chunk, runs):
+            part.strikes = struck
+            part.alone = struck >= self.STRIKES_TO_ISOLATE
+            part.deaths_alone = chunk.deaths_alone + (1 if chunk.alone and chunk.count == 1 else 0)
+            self._chunks.insert(part)
+
+    def _part_with(self, chunk: Chunk, runs: list[Run]) -> None:
+        for part in self._part_off(chunk, runs):
+            self._chunks.insert(part)
+
+    def _part_off(self, chunk: Chunk, runs: list[Run]) -> list[Chunk]:
+        """Take `runs` out of a chunk: ready chunks, not yet inserted; the rest of it stays as and where it is."""
+        parts = [chunk.part(run, State.READY) for run in runs]
+        for first, count in runs:
+            chunk.left.remove(first, count)
+        self._chunks.replace(chunk, list(chunk.left))
+        return parts
+
+    def _cut(self, chunk: Chunk, count: int) -> Chunk:
+        """The first `count` jobs of a ready chunk, or all of it; the rest waits on."""
+        if count >= chunk.count:
+            return chunk
+        self._chunks.replace(chunk, [(chunk.first, count), (chunk.first + count, chunk.count - count)])
+        head = self._chunks.next_ready()
+        assert head is not None
+        return head
+
+
+def _pieces(run: Run, parts: int) -> list[Run]:
+    first, count = run
+    step = ceil(count / parts)
+    return [(at, min(step, first + count - at)) for at in range(first, first + count, step)]
+
+
+def _killer(chunk: Chunk, how: str) -> FailedAttempt:
+    times = chunk.deaths_alone + 1
+    message = f"the slave that ran it, and nothing else, died: {how}, {times} times"
+    return FailedAttempt(chunk.first, times, "killed", "SlaveKilled", message, "")

@@ -1,0 +1,153 @@
+"""Bytes put on a disk so that kill -9 and power cuts leave the old or the new, never a mixture.
+
+Knows nothing of what the bytes mean. Raises OSError as it comes; who calls says what it means to the user.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from pathlib import Path
+
+BINARY = getattr(os, "OBINARY", 0)  # Windows would change line ends without it
+# FAT, CIFS, some FUSE folders: what link() answers where there are no hard links.
+_NO_LINKS = {
+    errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV, errno.EMLINK,
+    errno.EINVAL,
+}
+_HELD = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK}
+
+
+def write_all(file: int, data: bytes) -> None:
+    """Write every byte: short of room, os.write returned 100 of 1,000 and no error; the next call tells."""
+    rest = memoryview(data)
+    while rest:
+        written = os.write(file, rest)
+        if written <= 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        rest = rest[written:]
+
+
+def write_fresh(path: Path, data: bytes) -> None:
+    """Write and fsync a new file at `path` (mode 0600). On an error nothing is left there.
+
+    Always a new file: after a failed fsync the kernel may report success for the same one with the data gone.
+    """
+    path.unlink(missing_ok=True)
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY, 0o600)
+    try:
+        try:
+            write_all(file, data)
+            os.fsync(file)
+        finally:
+            os.close(file)
+    except OSError as error:
+        error.filename = str(path)
+        remove_quietly(path)
+        raise
+
+
+def remove_quietly(path: Path) -> None:
+    """Unlink as a courtesy, where an error already on its way matters more than the leftover."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        pass  # the next write_fresh unlinks it again and reports it
+
+
+def keep_as(current: Path, previous: Path) -> None:
+    """Make `previous` the file that `current` is, with `current` in place all the time.
+
+    Renaming `current` away instead left no file at all in 32 of 150 kills.
+    """
+    passing = previous.with_name(previous.name + ".tmp")
+    # Also when both names are one inode already, where rename() does nothing and would leave this one behind.
+    passing.unlink(missing_ok=True)
+    try:
+        os.link(current, passing)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        write_fresh(passing, current.read_bytes())
+    os.replace(passing, previous)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable, where the system has a way to."""
+    if sys.platform == "win32":
+        return  # folders cannot be opened there
+    file = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # network filesystems may not fsync folders
+            raise
+    finally:
+        os.close(file)
+
+
+class LockHeld(Exception):
+    """Another process holds the lock; `holder` is what it wrote into the file, its process id."""
+
+    def __init__(self, holder: str) -> None:
+        super().__init__(holder)
+        self.holder = holder
+
+
+class FileLock:
+    """A lock that ends with its process, however that dies; not to be trusted on NFS.
+
+    The file itself stays: to unlink it would be a race.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: int | None = None
+
+    @property
+    def held(self) -> bool:
+        return self._file is not None
+
+    def take(self) -> None:
+        """Raises LockHeld when another has it (in this process too), OSError when the file cannot be used."""
+        file = os.open(self.path, os.O_RDWR | os.O_CREAT | BINARY, 0o600)
+        try:
+            self._lock(file)
+            os.ftruncate(file, 0)
+            write_all(file, f"{os.getpid()}\n".encode())
+        except BaseException:
+            os.close(file)
+            raise
+        self._file = file
+
+    def release(self) -> None:
+        """Let another have it; harmless when not held."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def _lock(self, file: int) -> None:
+        try:
+            _lock_or_raise(file)
+        except OSError as error:
+            if error.errno in _HELD:
+                raise LockHeld(os.read(file, 20).decode("ascii", "replace").strip()) from error
+            raise
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock_or_raise(file: int) -> None:
+        # Locked bytes cannot be read by others there, so one far behind the process id is taken.
+        os.lseek(file, 1 << 20, os.SEEK_SET)
+        try:
+            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+        finally:
+            os.lseek(file, 0, os.SEEK_SET)
+else:
+    import fcntl
+
+    def _lock_or_raise(file: int) -> None:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,69 @@
+"""The mark of what was handed out, by which the next run counts its replays. Knows nothing of checkpoints."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from pathlib import Path
+
+from taskmaster.master import durable
+
+log = logging.getLogger(__name__)
+
+
+class HandedOut:
+    """The highest offset ever handed out, + 1, in a file that is overwritten in place and never fsynced.
+
+    It survives kill -9 of the process but no power cut, which is enough for its one use: to count replays.
+    """
+
+    _LINE = re.compile(rb"[+-]\d{20}\n")
+    _WIDTH = 22
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._file: int | None = None
+        self._end: int | None = None
+        self._warned = False
+
+    def read(self) -> int | None:
+        """Give the highest offset handed out + 1; None when the file is missing or holds something else."""
+        try:
+            data = self.path.read_bytes()[:self._WIDTH]  # what a longer one held before is never cut off
+        except OSError:
+            return None  # a count of replays is not worth refusing to run for
+        return int(data) if self._LINE.fullmatch(data) else None
+
+    def note(self, offset: int) -> None:
+        """Tell that `offset` is being handed out; about a microsecond, less when it is not the highest."""
+        if self._end is None:
+            self._end = self.read()
+        if self._end is not None and offset < self._end:
+            return
+        self._end = offset + 1
+        try:
+            self._write(b"%+021d\n" % self._end)
+        except OSError as error:
+            self._warn_once(error)
+
+    def close(self) -> None:
+        """Let go of the file; the next `note` opens it again."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def _write(self, line: bytes) -> None:
+        if self._file is None:
+            self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | durable.BINARY, 0o600)
+        if hasattr(os, "pwrite"):
+            os.pwrite(self._file, line, 0)
+        else:
+            os.lseek(self._file, 0, os.SEEK_SET)
+            os.write(self._file, line)
+
+    def _warn_once(self, error: OSError) -> None:
+        if not self._warned:
+            self._warned = True
+            log.warning("%s cannot be written (%s); the run goes on, but the next counts too few replays.",
+                        self.path, error)

@@ -1,0 +1,166 @@
+"""What a signature tells: the arguments it takes as KEY=VALUE, where it resumes, whether it can be a handler.
+
+Knows functions only; must not know where they came from.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import inspect
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from taskmaster.errors import TargetError, UsageError
+
+BOOLS = {
+    "true": True, "yes": True, "1": True, "on": True,
+    "false": False, "no": False, "0": False, "off": False,
+}
+
+
+def arguments(function: Callable[..., Any], pairs: Sequence[str]) -> dict[str, Any]:
+    """The keyword arguments for `function`, converted by annotation, else by the default's type, else str.
+
+    Raises UsageError for a pair that does not fit the signature, and for a required parameter not given.
+    """
+    parameters, takes_any = _keywords(function)
+    given: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key:
+            raise UsageError(f"{pair!r} is not KEY=VALUE. {_usage(function)}")
+        if key == "last":
+            raise UsageError(f"'last' comes from the checkpoint and cannot be given. {_usage(function)}")
+        if key in given:
+            raise UsageError(f"{key!r} is given twice. {_usage(function)}")
+        if key not in parameters and not takes_any:
+            raise UsageError(f"No argument {key!r}.{did_you_mean(key, parameters)} {_usage(function)}")
+        given[key] = _convert(function, parameters[key], text) if key in parameters else text
+    _check_required(function, given)
+    return given
+
+
+def _keywords(function: Callable[..., Any]) -> tuple[dict[str, inspect.Parameter], bool]:
+    signature = _signature(function)
+    if signature is None:
+        return {}, True
+    parameters = signature.parameters.values()
+    named = {p.name: p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    return named, any(p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
+    """None for the builtins that tell none, such as `map` before Python 3.13."""
+    try:
+        return inspect.signature(function)
+    except (ValueError, TypeError):
+        return None
+
+
+def _check_required(function: Callable[..., Any], given: Mapping[str, Any]) -> None:
+    signature = _signature(function)
+    parameters = signature.parameters.values() if signature else ()
+    needed = [p for p in parameters if p.default is p.empty and p.name not in given]
+    missing = [p for p in needed if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    if any(p.name == "last" for p in missing):
+        raise TargetError(f"A first run passes no 'last', so give it a default like 0. {_usage(function)}")
+    if any(p.kind is p.POSITIONAL_ONLY for p in missing):
+        raise TargetError(f"A parameter before '/' cannot be given as KEY=VALUE. {_usage(function)}")
+    if missing:
+        raise UsageError(f"Missing {' '.join(f'{p.name}=VALUE' for p in missing)}. {_usage(function)}")
+
+
+def _convert(function: Callable[..., Any], parameter: inspect.Parameter, text: str) -> Any:
+    kinds = _kinds(function, parameter)
+    for kind in kinds:
+        with contextlib.suppress(ValueError, KeyError, RuntimeError):
+            return CONVERTERS[kind](text)
+    wanted = " or ".join(kind.__name__ for kind in kinds)
+    raise UsageError(f"{parameter.name}={text} is not {wanted}. {_usage(function)}")
+
+
+# In the order they are tried: bool is a subclass of int, and str takes any text.
+CONVERTERS: dict[type, Callable[[str], Any]] = {
+    bool: lambda text: BOOLS[text.lower()],
+    int: int,
+    float: float,
+    Path: lambda text: Path(text).expanduser(),  # not every shell expands the ~ of ROOT=~/data
+    str: str,
+}
+
+
+def _kinds(function: Callable[..., Any], parameter: inspect.Parameter) -> list[type]:
+    annotation = _annotation(function, parameter)
+    is_union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+    members = typing.get_args(annotation) if is_union else (annotation,)
+    annotated = [kind for kind in CONVERTERS if kind in members]
+    return annotated or [kind for kind in CONVERTERS if isinstance(parameter.default, kind)][:1] or [str]
+
+
+def _annotation(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
+    """The annotation itself, also where `from __future__ import annotations` made it text."""
+    if not isinstance(parameter.annotation, str):
+        return parameter.annotation
+    plain = inspect.unwrap(getattr(function, "func", function))
+    try:
+        return eval(parameter.annotation, dict(getattr(plain, "__globals__", {})))
+    except Exception:  # a name imported for the type checker only: the default's type decides
+        return None
+
+
+def _usage(function: Callable[..., Any]) -> str:
+    return f"The signature is {_shown(function)}."
+
+
+class _Bare(str):
+    """Annotation text that is shown without quotes."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def _shown(function: Callable[..., Any]) -> str:
+    """The function as its author wrote it, without what it returns: `get_jobs(last=0, *, table: str)`."""
+    name = getattr(function, "__name__", type(function).__name__)
+    signature = _signature(function)
+    if signature is None:
+        return f"{name}(...)"
+    bare = [p.replace(annotation=_Bare(p.annotation)) if isinstance(p.annotation, str) else p
+            for p in signature.parameters.values()]
+    return f"{name}{signature.replace(parameters=bare, return_annotation=signature.empty)}"
+
+
+def check_arity(handler: Callable[..., Any]) -> None:
+    """Raise TargetError unless `handler(job)` is a call that does the work before it returns."""
+    signature = _signature(handler)
+    try:
+        if signature is not None:
+            signature.bind(object())
+    except TypeError:
+        message = f"A handler is called with one job, and {_shown(handler)} does not fit."
+        raise TargetError(f"{message} Write it as: def handle_job(job).") from None
+    if inspect.iscoroutinefunction(handler) or inspect.isgeneratorfunction(handler):
+        # Its call only makes an object: every job would count as handled and none would have been.
+        raise TargetError(f"{_shown(handler)} is async or yields, so a call does not run it. Write it as: "
+                          "def handle_job(job), with asyncio.run or a loop inside.")
+
+
+def accepts_last(get_jobs: Callable[..., Any]) -> bool:
+    """Whether a resumed run may pass `last`; not by `**kwargs`, since who ignores it would begin again."""
+    return "last" in _keywords(get_jobs)[0]
+
+
+def first_offset(get_jobs: Callable[..., Any]) -> int:
+    """Where offsets start: the default of `last` if it is a whole number, else 0."""
+    last = _keywords(get_jobs)[0].get("last")
+    return last.default if last is not None and type(last.default) is int else 0
+
+
+def did_you_mean(word: str, names: Iterable[str]) -> str:
+    """A sentence with the nearest of `names`, to be put behind another one; empty where none is near."""
+    near = difflib.get_close_matches(word, list(names), n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""

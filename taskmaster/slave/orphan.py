@@ -1,0 +1,107 @@
+"""A slave never outlives the process that keeps it: the slave's end of that promise.
+
+Two ways, since each has a hole. The kernel's parent-death signal needs no Python to run, so it ends even a
+slave stuck in C code that holds the interpreter lock, but only Linux has it. A pipe whose write end only the
+parent holds works everywhere, but the thread that reads it needs the lock. This file must not know what a
+slave does, nor how it was started beyond three environment variables.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import sys
+import threading
+from select import select
+from typing import Final
+
+from taskmaster.core.ties import PARENT_FD, PARENT_PID, READY_FD
+
+_PR_SET_PDEATHSIG: Final = 1  # from linux/prctl.h
+_LOOK_SECONDS: Final = 1.0
+
+_log = logging.getLogger(__name__)
+_ready_fds: list[int] = []
+
+
+def guard() -> None:
+    """Tie this process to its parent: when the parent is gone, it is killed at once.
+
+    Call it first thing, in the main thread. Without the variables that a fleet sets it does nothing. They are
+    taken out of `os.environ` and their descriptors closed to later children, who have other parents.
+    """
+    parent_fd, parent_pid = _take_fd(PARENT_FD), os.environ.pop(PARENT_PID, "")
+    ready_fd = _take_fd(READY_FD)
+    if ready_fd is not None:
+        _ready_fds.append(ready_fd)
+    if parent_pid:
+        _die_with(int(parent_pid))
+    if parent_fd is not None:
+        threading.Thread(
+            target=_wait_for_end, args=(parent_fd, int(parent_pid or 0)), name="orphan-guard", daemon=True
+        ).start()
+
+
+def say_ready() -> None:
+    """Tell the fleet, once, that this slave got through its start; later calls do nothing."""
+    while _ready_fds:
+        fd = _ready_fds.pop()
+        try:
+            os.write(fd, b"ready\n")
+        except BrokenPipeError:
+            _log.debug("The fleet no longer waits for this slave to be ready; going on")
+        finally:
+            os.close(fd)
+
+
+def _take_fd(variable: str) -> int | None:
+    """The descriptor named by an environment variable, no longer inheritable; None when there is none."""
+    text = os.environ.pop(variable, "")
+    if not text:
+        return None
+    try:
+        os.set_inheritable(int(text), False)
+    except (OSError, ValueError) as error:
+        # A wrapper between fleet and slave may have closed it. The number could be any file by now: leave it.
+        _log.warning("%s=%s is no open descriptor (%s); going on without it", variable, text, error)
+        return None
+    return int(text)
+
+
+def _die_with(parent_pid: int) -> None:
+    """Ask Linux for SIGKILL at the parent's end; dies here if that end came before the asking."""
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+            reason = os.strerror(ctypes.get_errno())
+            _log.warning("No parent-death signal (%s); the pipe alone guards", reason)
+    if _is_orphan(parent_pid):
+        _die()
+
+
+def _wait_for_end(fd: int, parent_pid: int) -> None:
+    """Block until the parent's pipe ends, then die; `parent_pid` is 0 when it is not known."""
+    # The parent's pid is looked at too: a fork of the parent made by user code can hold the pipe open.
+    while not _at_end(fd) and not _is_orphan(parent_pid):
+        pass
+    _die()
+
+
+def _at_end(fd: int) -> bool:
+    if sys.platform == "win32":  # select knows only sockets there
+        return os.read(fd, 1) == b""
+    readable, _, _ = select([fd], [], [], _LOOK_SECONDS)
+    return bool(readable) and os.read(fd, 1) == b""
+
+
+def _is_orphan(parent_pid: int) -> bool:
+    return sys.platform != "win32" and parent_pid != 0 and os.getppid() != parent_pid
+
+
+def _die() -> None:
+    """End now, with no cleaning up: the jobs at hand are the master's to lease again."""
+    if sys.platform != "win32":
+        os.kill(os.getpid(), signal.SIGKILL)
+    os._exit(1)

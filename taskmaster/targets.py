@@ -1,0 +1,246 @@
+"""TARGET text to a function: parse it, import it, and name the folder of its state.
+
+Knows the import system; must not know what is done with a function once it is found. What a function's
+signature tells is in signatures.py, and its names are public here too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib
+import importlib.util
+import itertools
+import json
+import os
+import pkgutil
+import re
+import site
+import sys
+import sysconfig
+import traceback
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.machinery import PathFinder
+from pathlib import Path, PurePath
+from types import ModuleType, TracebackType
+from typing import Any
+
+from taskmaster.errors import TargetError, UserCodeError
+from taskmaster.signatures import accepts_last, arguments, check_arity, did_you_mean, first_offset
+
+__all__ = [
+    "Target", "parse_target", "load", "traceback_of", "state_name",
+    "accepts_last", "arguments", "check_arity", "first_offset",
+]
+
+FORMS = "Give a module, module:function, file.py or file.py:function."
+NAMES_SHOWN = 8
+LABEL_LENGTH = 60  # with the hash well below the 143 bytes that encrypted folders leave for a name
+DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)  # Windows
+LOADERS = {"importlib", "_frozen_importlib", "_frozen_importlib_external", "taskmaster"}
+
+
+@dataclass(frozen=True)
+class Target:
+    """A function by name: `source` is a dotted module name, or the path of a .py file where `is_file`."""
+
+    source: str
+    function: str
+    is_file: bool
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.function}"
+
+
+def parse_target(text: str, default_name: str) -> Target:
+    """Read `module`, `module:function`, `file.py` or `file.py:function`; TargetError for anything else."""
+    source, function = _split(text)
+    is_file = source.endswith(".py") or source.startswith(".") or "/" in source or "\\" in source
+    function = default_name if function is None else function
+    if not source or (":" in source and not is_file) or not _is_dotted_name(function):
+        raise TargetError(f"{text!r} names no function. {FORMS}")
+    # PurePath and not normpath: where `link` is a symlink, link/../x.py is another file than x.py.
+    return Target(PurePath(source).as_posix() if is_file else source, function, is_file)
+
+
+def _split(text: str) -> tuple[str, str | None]:
+    source, colon, function = text.rpartition(":")
+    is_drive = len(source) == 1 and function[:1] in ("\\", "/")
+    return (source, function) if colon and not is_drive else (text, None)
+
+
+def _is_dotted_name(text: str) -> bool:
+    return all(part.isidentifier() for part in text.split("."))
+
+
+def load(target: Target) -> Callable[..., Any]:
+    """Import what `target` names and return its function; a second call imports nothing again.
+
+    Raises TargetError where it cannot be found or called, UserCodeError where the user's own module raised.
+    """
+    module = _load_file(target.source) if target.is_file else _load_module(target.source)
+    return _find_function(module, target)
+
+
+def _load_file(text: str) -> ModuleType:
+    path = Path(os.path.abspath(text))
+    _check_file(path, text)
+    name = _module_name(path)
+    if path.stem in sys.stdlib_module_names:
+        with contextlib.suppress(ImportError):  # before a queue.py of the user's stands before the real one
+            importlib.import_module(path.stem)
+    _put_first(str(path.parent))
+    if name not in sys.modules:
+        _import(text, lambda: _execute(name, path))
+    return sys.modules[name]
+
+
+def _check_file(path: Path, text: str) -> None:
+    if path.is_dir():
+        raise TargetError(f"{text!r} is a folder. Name a file.py in it.")
+    if path.suffix != ".py":
+        raise TargetError(f"{text!r} is not a .py file. {FORMS}")
+    if not path.is_file():
+        siblings = sorted(other.name for other in path.parent.glob("*.py"))
+        raise TargetError(f"No file {text!r} (looked for {path}).{did_you_mean(path.name, siblings)} {FORMS}")
+
+
+def _module_name(path: Path) -> str:
+    """The name under which classes of the file are pickled, so that the master and the slaves agree on it.
+
+    The stem if it is free, which is told by what is installed before what this process happens to have
+    imported: the two commands import different things.
+    """
+    stem = path.stem.replace(".", "_")
+    other = f"taskmaster_file_{stem}"
+    numbered = (f"{other}_{n}" for n in itertools.count(2))
+    names = itertools.chain([] if _is_installed(stem) else [stem], [other], numbered)
+    return next(name for name in names if name not in sys.modules or _is_of_file(sys.modules[name], path))
+
+
+def _is_installed(name: str) -> bool:
+    folders = [sysconfig.get_path("stdlib"), *site.getsitepackages()]
+    return name in sys.stdlib_module_names or PathFinder.find_spec(name, folders) is not None
+
+
+def _is_of_file(module: ModuleType, path: Path) -> bool:
+    file = getattr(module, "__file__", None)
+    return file is not None and os.path.exists(file) and os.path.samefile(file, path)
+
+
+def _put_first(folder: str) -> None:
+    sys.path[:] = [folder, *(other for other in sys.path if other != folder)]
+
+
+def _execute(name: str, path: Path) -> None:
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None, "a .py file always has a loader"
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+
+
+def _load_module(name: str) -> ModuleType:
+    _put_first(os.getcwd())
+    _import(name, lambda: importlib.import_module(name))
+    return sys.modules[name]
+
+
+def _import(name: str, import_it: Callable[[], object]) -> None:
+    try:
+        import_it()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a module that calls sys.exit() is to be named too, instead of ending us
+        if isinstance(error, ModuleNotFoundError) and _user_frames(error) is None:
+            raise TargetError(_no_module(name, str(error.name))) from None
+        what = traceback.format_exception_only(type(error), error)[-1].strip().rstrip(".")
+        raise UserCodeError(f"Importing {name} failed: {what}. {_remedy(error)}") from error
+
+
+def _no_module(name: str, missing: str) -> str:
+    if os.path.isfile(name):
+        return f"{name!r} is not a .py file. {FORMS}"
+    parent, _, last = name.rpartition(".")
+    if hasattr(sys.modules.get(parent), last):
+        return f"No module named {missing!r}, but {parent} has a {last!r}. Did you mean {parent}:{last}?"
+    hint = did_you_mean(name, sorted(module.name for module in pkgutil.iter_modules([os.getcwd()])))
+    return f"No module named {missing!r} (searched the working folder and sys.path).{hint} {FORMS}"
+
+
+def _remedy(error: BaseException) -> str:
+    if isinstance(error, ModuleNotFoundError):
+        return f"Install it for {sys.executable}, or put its folder on PYTHONPATH."
+    if isinstance(error, SystemExit):
+        return "Put what only a script should do under: if __name__ == '__main__'."
+    return "Correct it and start again."
+
+
+def _find_function(module: ModuleType, target: Target) -> Callable[..., Any]:
+    found: Any = module
+    for part in target.function.split("."):
+        if not hasattr(found, part):
+            raise TargetError(_no_function(module, found, part, target))
+        found = getattr(found, part)
+    if not callable(found):
+        kind = type(found).__name__
+        raise TargetError(f"{target} is no function but of type {kind}. {_offer(_callables(module))}")
+    return typing.cast(Callable[..., Any], found)
+
+
+def _no_function(module: ModuleType, owner: Any, part: str, target: Target) -> str:
+    if getattr(module, "__file__", None) is None and hasattr(module, "__path__"):
+        return f"{target.source!r} is a folder. Name a file.py in it."
+    names = _callables(owner)
+    return f"{target.source} has no {target.function!r}.{did_you_mean(part, names)} {_offer(names)}"
+
+
+def _callables(owner: Any) -> list[str]:
+    """The public callables of a module or class: its own, or else those it imported."""
+    public = {name: getattr(owner, name, None) for name in dir(owner) if not name.startswith("_")}
+    named = [name for name, value in public.items() if callable(value)]
+    home = getattr(owner, "__module__", getattr(owner, "__name__", None))
+    return [name for name in named if getattr(public[name], "__module__", None) == home] or named
+
+
+def _offer(names: Sequence[str]) -> str:
+    more = ", ..." if len(names) > NAMES_SHOWN else ""
+    return f"It has: {', '.join(names[:NAMES_SHOWN])}{more}." if names else "It defines no function."
+
+
+def traceback_of(error: UserCodeError) -> str:
+    """The traceback of what the user's module raised, without the loader's own frames; ends in a newline."""
+    cause = error.__cause__
+    if cause is None:
+        return ""
+    return "".join(traceback.format_exception(type(cause), cause, _user_frames(cause)))
+
+
+def _user_frames(error: BaseException) -> TracebackType | None:
+    trace = error.__traceback__
+    while trace is not None and str(trace.tb_frame.f_globals.get("__name__")).split(".")[0] in LOADERS:
+        trace = trace.tb_next
+    return trace
+
+
+def state_name(target: Target, arguments: Mapping[str, Any]) -> str:
+    """The folder for the state of `target` with these arguments, such as `migrate.get_jobs-1a2b3c4d5e6f`.
+
+    The target counts as it was typed, not where it is: the folder lives in the working folder.
+    """
+    pairs = sorted((key, str(value)) for key, value in arguments.items())
+    canonical = json.dumps([str(target), pairs], separators=(",", ":"))
+    # 48 bits: among ten thousand states (one a day for 27 years) two names meet once in five million times.
+    digest = hashlib.blake2b(canonical.encode("ascii"), digest_size=6).hexdigest()
+    return f"{_label(target)}-{digest}"
+
+
+def _label(target: Target) -> str:
+    source = PurePath(target.source).stem if target.is_file else target.source
+    label = re.sub(r"[^A-Za-z0-9_.-]", "_", f"{source}.{target.function}").lstrip(".-")[:LABEL_LENGTH]
+    return f"_{label}" if DEVICES.match(label) else label

@@ -1,0 +1,497 @@
+"""The state folder on a real disk: whatever is cut, flipped, killed or refused, never silently from 0."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from taskmaster.errors import StateMismatch, StateUnwritable
+from taskmaster.master.checkpoint import Checkpoint, StateFolder, encode
+from taskmaster.master.handed_out import HandedOut
+
+ROOT = Path(__file__).resolve().parents[2]
+RUN = "0123456789abcdef" * 2
+
+
+def at(offset: int) -> Checkpoint:
+    return Checkpoint(RUN, 1, offset, offset, True, "jobs", {"n": "5"}, None, {"settled": offset}, False, 1.5)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[StateFolder]:
+    with StateFolder(tmp_path / "state") as folder:
+        yield folder
+
+
+def refusing(code: int) -> Callable[..., Any]:
+    def call(*arguments: Any, **options: Any) -> Any:
+        raise OSError(code, os.strerror(code))
+    return call
+
+
+def names(folder: StateFolder) -> list[str]:
+    return sorted(path.name for path in folder.path.iterdir())
+
+
+# --- opening ------------------------------------------------------------------------------------------------
+
+def test_the_folder_is_made_for_its_owner_alone(tmp_path: Path) -> None:
+    with StateFolder(tmp_path / "a" / "b") as folder:
+        folder.save(at(1))
+        assert folder.path.stat().st_mode & 0o777 == 0o700
+        assert {path.stat().st_mode & 0o777 for path in folder.path.iterdir()} == {0o600}
+
+
+def test_a_second_master_is_refused_with_the_process_that_holds_it(folder: StateFolder) -> None:
+    with pytest.raises(StateUnwritable, match=rf"is in use.*process {os.getpid()}\).*--state DIR"):
+        StateFolder(folder.path).open()
+    folder.close()
+    with StateFolder(folder.path):
+        pass
+
+
+def test_a_master_in_another_process_is_refused_too(folder: StateFolder) -> None:
+    program = "import sys; from taskmaster.master import checkpoint as c; c.StateFolder(sys.argv[1]).open()"
+    command = [sys.executable, "-c", program, str(folder.path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert f"in use by another master (process {os.getpid()})" in done.stderr
+
+
+def test_a_path_below_a_file_is_unwritable_and_says_why(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StateUnwritable, match="file/state cannot be written: Not a directory.*--state DIR"):
+        StateFolder(tmp_path / "file" / "state").open()
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+def test_a_full_disk_is_found_at_the_start_and_frees_the_lock(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as full:
+        full.setattr(os, "fsync", refusing(code))
+        with pytest.raises(StateUnwritable, match=os.strerror(code)):
+            StateFolder(tmp_path).open()
+    with StateFolder(tmp_path) as folder:
+        assert names(folder) == ["lock"]
+
+
+def test_a_folder_that_anyone_can_write_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state").chmod(0o777)
+    with StateFolder(tmp_path / "state"):
+        assert "chmod 700" in caplog.text
+
+
+def test_nothing_is_written_without_the_lock(tmp_path: Path) -> None:
+    folder = StateFolder(tmp_path)
+    for write in (lambda: folder.save(at(1)), folder.reset):
+        with pytest.raises(RuntimeError, match="not open"):
+            write()
+
+
+# --- load and save ------------------------------------------------------------------------------------------
+
+def test_a_folder_in_which_nothing_ran_has_no_checkpoint(folder: StateFolder) -> None:
+    assert folder.load() is None
+
+
+def test_the_newest_checkpoint_is_loaded_and_the_one_before_is_kept(folder: StateFolder) -> None:
+    for offset in (1, 2, 3):
+        folder.save(at(offset))
+        assert folder.load() == at(offset)
+    assert names(folder) == ["checkpoint.json", "checkpoint.prev.json", "lock"]
+    assert (folder.path / "checkpoint.prev.json").read_bytes() == encode(at(2))
+
+
+@pytest.fixture
+def two(folder: StateFolder) -> StateFolder:
+    """A folder in which offset 2 was saved after offset 1, seen by the next master."""
+    folder.save(at(1))
+    folder.save(at(2))
+    folder.close()
+    following = StateFolder(folder.path)
+    following.open()
+    return following
+
+
+def test_a_main_file_cut_at_any_byte_falls_back_to_the_one_before(
+    two: StateFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    main = two.path / "checkpoint.json"
+    whole = main.read_bytes()
+    for length in range(len(whole)):
+        main.write_bytes(whole[:length])
+        caplog.clear()
+        assert two.load() == at(1)
+        assert "checkpoint.json is cut short" in caplog.text and "run again" in caplog.text
+    main.write_bytes(whole)
+    assert two.load() == at(2)
+
+
+def test_a_flipped_bit_anywhere_falls_back_to_the_one_before(two: StateFolder) -> None:
+    main = two.path / "checkpoint.json"
+    whole = main.read_bytes()
+    for position in range(len(whole)):
+        flipped = bytearray(whole)
+        flipped[position] ^= 1 << (position % 8)
+        main.write_bytes(flipped)
+        assert two.load() == at(1)
+
+
+@pytest.mark.parametrize("spoil", [
+    lambda path: path.write_bytes(b""), lambda path: path.unlink(),
+    lambda path: (path.unlink(), path.mkdir()),
+], ids=["empty", "missing", "a folder"])
+def test_whatever_became_of_the_main_file_the_one_before_serves(
+    spoil: Callable[[Path], Any], two: StateFolder
+) -> None:
+    spoil(two.path / "checkpoint.json")
+    assert two.load() == at(1)
+
+
+@pytest.mark.parametrize("main", [b"", b"xxx", None])
+@pytest.mark.parametrize("previous", [b"", b"xxx", None])
+def test_when_neither_serves_the_run_is_refused_with_the_ways_out(
+    main: bytes | None, previous: bytes | None, two: StateFolder
+) -> None:
+    for name, content in (("checkpoint.json", main), ("checkpoint.prev.json", previous)):
+        if content is None:
+            (two.path / name).unlink()
+        else:
+            (two.path / name).write_bytes(content)
+    if main is None and previous is None:
+        two.handed_out.note(5)  # no checkpoint at all, but jobs were handed out here
+    with pytest.raises(StateMismatch, match=rf"{two.path} .*point.json.*point.prev.json.*backup.*--reset"):
+        two.load()
+
+
+def test_failures_without_a_checkpoint_are_no_fresh_start_either(folder: StateFolder) -> None:
+    folder.failures_path.write_bytes(b"{}\n")
+    with pytest.raises(StateMismatch):
+        folder.load()
+
+
+def test_a_newer_format_is_refused_although_the_one_before_is_good(two: StateFolder) -> None:
+    line = b'{"format": 99}'
+    (two.path / "checkpoint.json").write_bytes(line + b"\n%08x\n" % zlib.crc32(line))
+    with pytest.raises(StateMismatch, match="format 99"):
+        two.load()
+
+
+def test_a_damaged_main_file_never_replaces_the_good_one_before(two: StateFolder) -> None:
+    (two.path / "checkpoint.json").write_bytes(b"xxx")
+    two.save(at(3))
+    assert two.load() == at(3)
+    assert (two.path / "checkpoint.prev.json").read_bytes() == encode(at(1))
+
+
+def test_a_filesystem_without_hard_links_gets_copies(
+    folder: StateFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "link", refusing(errno.EPERM))
+    for offset in (1, 2, 3):
+        folder.save(at(offset))
+    assert folder.load() == at(3)
+    assert (folder.path / "checkpoint.prev.json").read_bytes() == encode(at(2))
+    assert names(folder) == ["checkpoint.json", "checkpoint.prev.json", "lock"]
+
+
+def test_a_short_write_is_no_checkpoint(two: StateFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.write
+    room = [100]
+
+    def write(file: int, data: bytes) -> int:
+        if not room[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written = real(file, data[:room[0]])
+        room[0] -= written
+        return written
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", write)
+        with pytest.raises(OSError, match="No space left on device: .*checkpoint.json.tmp"):
+            two.save(at(3))
+    assert two.load() == at(2)
+    assert names(two) == ["checkpoint.json", "checkpoint.prev.json", "lock"]
+    two.save(at(4))
+    assert two.load() == at(4)
+
+
+def test_a_save_is_synced_before_it_is_named_and_the_names_last(
+    two: StateFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    def noted(name: str) -> Callable[..., Any]:
+        real = getattr(os, name)
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            calls.append(name)
+            return real(*arguments, **options)
+        return call
+
+    with monkeypatch.context() as patch:
+        for name in ("write", "fsync", "link", "replace"):
+            patch.setattr(os, name, noted(name))
+        two.save(at(3))
+    assert calls == ["write", "fsync", "link", "replace", "replace", "fsync"]
+
+
+# --- crashes ------------------------------------------------------------------------------------------------
+
+class Crash(BaseException):
+    pass
+
+
+class PowerSwitch:
+    """Lets so many system calls through; from then on the machine is dead and all the others fail."""
+
+    CALLS = ("open", "write", "fsync", "close", "link", "replace", "unlink")
+
+    def __init__(self, patch: pytest.MonkeyPatch, lasts: int) -> None:
+        self.left = lasts
+        for name in self.CALLS:
+            patch.setattr(os, name, self._guarded(getattr(os, name)))
+
+    def _guarded(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            self.left -= 1
+            if self.left < 0:
+                raise Crash
+            return real(*arguments, **options)
+        return call
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_crash_between_any_two_system_calls_leaves_a_checkpoint_twice_over(
+    links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not links:
+        monkeypatch.setattr(os, "link", refusing(errno.EPERM))
+    crashes = 0
+    for lasts in range(100):
+        path = tmp_path / str(lasts)
+        with StateFolder(path) as folder:
+            folder.save(at(1))
+            folder.save(at(2))
+            try:
+                with monkeypatch.context() as patch:
+                    PowerSwitch(patch, lasts)
+                    folder.save(at(3))
+                    break
+            except Crash:
+                crashes += 1
+        with StateFolder(path) as following:
+            assert (path / "checkpoint.json").exists()
+            assert following.load() in (at(2), at(3))
+            following.save(at(4))  # whatever the crash left lying does not disturb the next save
+            assert following.load() == at(4)
+            (path / "checkpoint.json").write_bytes(b"")
+            assert following.load() in (at(2), at(3))
+    else:
+        pytest.fail("the save never came to its end")
+    assert crashes >= 8
+
+
+SAVER = """
+import sys
+from taskmaster.master.checkpoint import Checkpoint, StateFolder
+with StateFolder(sys.argv[1]) as folder:
+    found = folder.load()
+    offset = found.offset if found else 0
+    while True:
+        offset += 1
+        folder.save(Checkpoint("0" * 32, 1, offset, "x" * 5000, True, "jobs"))
+        folder.handed_out.note(offset)
+        print(offset, flush=True)
+"""
+
+
+def test_kill_9_in_the_middle_of_saving_never_loses_what_was_acknowledged(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    draw = random.Random(20240506)
+    newest = 0
+    for _ in range(30):
+        command = [sys.executable, "-c", SAVER, str(state)]
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as child:
+            assert child.stdout is not None
+            for _ in range(draw.randrange(1, 60)):
+                newest = int(child.stdout.readline())
+            child.kill()
+            # What was acknowledged between our last line and the kill; a line may be torn.
+            for line in child.stdout.read().splitlines(keepends=True):
+                newest = int(line) if line.endswith(b"\n") else newest
+        assert (state / "checkpoint.json").exists()
+        with StateFolder(state) as folder:
+            found = folder.load()
+            assert found is not None and found.offset >= newest
+            marked = folder.handed_out.read()
+            assert marked is not None and marked > newest
+    assert newest > 30
+
+
+# --- reset and check ----------------------------------------------------------------------------------------
+
+def test_a_reset_moves_everything_aside(two: StateFolder) -> None:
+    two.failures_path.write_bytes(b"{}\n")
+    two.handed_out.note(5)
+    aside = two.reset()
+    assert aside is not None
+    assert names(two) == ["lock", aside.name]
+    assert sorted(path.name for path in aside.iterdir()) == [
+        "checkpoint.json", "checkpoint.prev.json", "failures.jsonl", "handed-out"]
+    assert two.load() is None
+    two.save(at(0))
+    assert two.load() == at(0)
+    assert not (two.path / "checkpoint.prev.json").exists()
+
+
+def test_a_reset_of_nothing_leaves_nothing(folder: StateFolder) -> None:
+    assert folder.reset() is None
+    assert names(folder) == ["lock"]
+
+
+def test_a_reset_makes_way_out_of_damage(two: StateFolder) -> None:
+    for name in ("checkpoint.json", "checkpoint.prev.json"):
+        (two.path / name).write_bytes(b"xxx")
+    two.reset()
+    assert two.load() is None
+
+
+def test_the_last_three_resets_are_kept_also_when_the_clock_goes_back(tmp_path: Path) -> None:
+    times = [1_000.25, 2_000.0, 3_000.0, 4_000.0, 500.0]
+    with StateFolder(tmp_path, clock=lambda: times.pop(0)) as folder:
+        (tmp_path / "old-mine").mkdir()
+        made = []
+        for offset in range(5):
+            folder.save(at(offset))
+            made.append(folder.reset())
+        left = [path for path in names(folder) if path.startswith("old-")]
+        stamps = ("000820", "005000", "010640")
+        assert left == [f"old-19700101T{stamp}.000000Z" for stamp in stamps] + ["old-mine"]
+        assert made[-1] is not None and made[-1].exists()
+
+
+def outcome(folder: StateFolder) -> Checkpoint | str | None:
+    try:
+        return folder.load()
+    except StateMismatch:
+        return "refused"
+
+
+def test_a_reset_that_is_cut_short_never_begins_a_run_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for lasts in range(100):
+        path = tmp_path / str(lasts)
+        with StateFolder(path) as folder:
+            folder.save(at(1))
+            folder.save(at(2))
+            folder.failures_path.write_bytes(b"{}\n")
+            folder.handed_out.note(5)
+            try:
+                with monkeypatch.context() as patch:
+                    PowerSwitch(patch, lasts)
+                    folder.reset()
+                    break
+            except Crash:
+                found = outcome(folder)
+                assert found in (at(2), "refused") or (found is None and not folder.failures_path.exists())
+                assert found != at(2) or folder.failures_path.exists()
+    assert lasts > 4
+
+
+def test_a_reset_that_the_disk_refuses_says_so(two: StateFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "replace", refusing(errno.EROFS))
+    with pytest.raises(StateUnwritable, match="Read-only file system.*--state DIR"):
+        two.reset()
+
+
+def test_the_same_workload_passes_the_check(folder: StateFolder) -> None:
+    folder.check(at(1), "jobs", {"n": "5"})
+
+
+@pytest.mark.parametrize("target, arguments, told", [
+    ("other", {"n": "5"}, "target was 'jobs' and is 'other'"),
+    ("jobs", {"n": "6"}, "argument n was '5' and is '6'"),
+    ("jobs", {}, "argument n was '5' and is not given"),
+    ("jobs", {"n": "5", "m": "x" * 200}, "argument m was not given and is 'xxx"),
+    ("other", {"n": "6"}, "target was 'jobs' and is 'other'; argument n was '5' and is '6'"),
+])
+def test_another_workload_is_told_what_differs_and_the_ways_out(
+    target: str, arguments: dict[str, str], told: str, folder: StateFolder
+) -> None:
+    with pytest.raises(StateMismatch) as caught:
+        folder.check(at(1), target, arguments)
+    message = str(caught.value)
+    assert all(part in message for part in (told, str(folder.path), "--state DIR", "--reset"))
+    assert len(message) < 500
+
+
+# --- what was handed out ------------------------------------------------------------------------------------
+
+def test_the_mark_is_the_highest_offset_plus_one(tmp_path: Path) -> None:
+    mark = HandedOut(tmp_path / "handed-out")
+    assert mark.read() is None
+    for offset in (-3, 5, 4, 5, 1_000_000_000_000):
+        mark.note(offset)
+    assert mark.read() == HandedOut(mark.path).read() == 1_000_000_000_001
+    mark.close()
+    mark.close()
+
+
+def test_a_resumed_run_does_not_lower_the_mark(tmp_path: Path) -> None:
+    HandedOut(tmp_path / "handed-out").note(100)
+    mark = HandedOut(tmp_path / "handed-out")
+    mark.note(50)
+    assert mark.read() == 101
+    mark.note(101)
+    assert mark.read() == 102
+
+
+def test_a_negative_mark_is_read_back(tmp_path: Path) -> None:
+    mark = HandedOut(tmp_path / "handed-out")
+    mark.note(-10)
+    assert mark.read() == -9
+
+
+@pytest.mark.parametrize("content", [b"", b"12", b"+0000000000000000001", b"x" * 100, b"\xff" * 22])
+def test_nonsense_is_no_mark_and_is_written_over(content: bytes, tmp_path: Path) -> None:
+    mark = HandedOut(tmp_path / "handed-out")
+    mark.path.write_bytes(content)
+    assert mark.read() is None
+    mark.note(5)
+    assert mark.read() == 6
+
+
+def test_a_mark_that_cannot_be_written_stops_nothing_and_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    mark = HandedOut(tmp_path / "missing" / "handed-out")
+    mark.note(1)
+    mark.note(2)
+    assert mark.read() is None
+    assert len(caplog.records) == 1 and "the run goes on" in caplog.text
+
+
+def test_it_is_not_written_for_an_offset_that_is_not_higher(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = HandedOut(tmp_path / "handed-out")
+    written: list[bytes] = []
+    monkeypatch.setattr(os, "pwrite", lambda file, data, position: written.append(data))
+    for offset in (7, 7, 3, 8, 0):
+        mark.note(offset)
+    assert [int(line) for line in written] == [8, 9]

@@ -1,0 +1,543 @@
+"""A whole cluster in one thread: the real Dispatcher, Window and Agents around a network that does its worst.
+
+A model, not a test. It knows what was executed, because payloads carry their source's version and their
+offset, and says `Broken` as soon as one of the invariants does not hold:
+
+    I1  nothing is settled that was not executed or buried
+    I2  no checkpoint, and no watermark, passes an unsettled job
+    I3  head - watermark is at most the window's size
+    I4  from anywhere, fair play leads to completion
+    I5  a job is in one place: settled, waiting or on lease
+    I6  epoch and checkpoint never go back
+    I7  a reply serves its own request only, and once
+    I8  what a master keeps is O(window) + O(slaves)
+    I9  a crash repeats nothing below the last checkpoint: only what was in flight, or settled since
+    I10 at the end each job was handled or is buried
+    I11 no job outlives `attempts` slaves that it killed alone
+    I12 buried means that the newest attempt failed, and that no success had been heard of before
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+from taskmaster.core import agent as agents
+from taskmaster.core import dispatch, wire
+from taskmaster.core.agent import Agent, Load, Patience
+from taskmaster.core.codec import BadJob, GoodJobs, decode, encode
+from taskmaster.core.dispatch import Dispatcher
+from taskmaster.core.runs import Runs
+from taskmaster.core.session import Route
+from taskmaster.core.window import Buried, Window
+from taskmaster.job import NO_CURSOR
+
+SIZE = 6
+ATTEMPTS = 2
+THREADS = 2
+GRACE = 0.25
+MANY_ROUNDS = 400  # of a second each: several lives of a lease, and all backoffs of a job
+
+
+class Broken(AssertionError):
+    """An invariant does not hold."""
+
+
+def must(fact: bool, invariant: str, *details: Any) -> None:
+    if not fact:
+        raise Broken(" ".join([invariant, *map(str, details)]))
+
+
+class Source:
+    """The user's iterator: between two masters it may change from some offset on, and so may its length."""
+
+    def __init__(self, length: int) -> None:
+        self.version = 1
+        self.versions = [1] * length
+
+    @property
+    def length(self) -> int:
+        return len(self.versions)
+
+    def change(self, first: int, length: int) -> None:
+        self.version += 1
+        self.versions[first:] = [self.version] * max(0, length - first)
+
+    def payload(self, offset: int) -> int:
+        return self.versions[offset] * 1000 + offset
+
+    def cursor(self, offset: int) -> Any:
+        """Every third job has a cursor of its own; the others, plain or Job, have none."""
+        return f"after {self.payload(offset)}" if offset % 3 == 0 else NO_CURSOR
+
+    def resume_at(self, offset: int) -> Any:
+        cursor = self.cursor(offset)
+        return offset + 1 if cursor is NO_CURSOR else cursor
+
+    def is_bad(self, offset: int) -> bool:
+        return offset % 11 == 7
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    offset: int
+    cursor: Any
+
+
+@dataclass(frozen=True)
+class Packet:
+    """To the master when `sid` is empty."""
+
+    sid: str
+    route: Route
+    frames: wire.Frames
+
+
+@dataclass(frozen=True)
+class Item:
+    """A job in a slave's hands."""
+
+    tag: int
+    offset: int
+    attempt: int
+    payload: int
+
+
+@dataclass
+class Slave:
+    """The control loop and the pool around an agent, as far as it matters."""
+
+    agent: Agent
+    peer: bytes
+    backlog: list[Item] = field(default_factory=list)
+    running: list[Item] = field(default_factory=list)
+    asked: int = 0
+    served: set[int] = field(default_factory=set)
+
+    @property
+    def load(self) -> Load:
+        return Load(len(self.backlog), max(0, THREADS - len(self.running)))
+
+
+@dataclass
+class Ledger:
+    """What the model knows of one master's time."""
+
+    first: int
+    heard_done: set[int] = field(default_factory=set)
+    heard_failed: set[tuple[str, int, int]] = field(default_factory=set)
+    # by offset: the slave and attempt of its last lease, and the last attempt to fail as the newest
+    newest: dict[int, tuple[str, int]] = field(default_factory=dict)
+    spent: dict[int, int] = field(default_factory=dict)
+
+
+class Cluster:
+    """Every method is one thing that may happen; `check` is what must hold after each."""
+
+    window_class: type[Window] = Window
+    dispatcher_class: type[Dispatcher] = Dispatcher
+    agent_class: type[Agent] = Agent
+
+    def __init__(self, length: int = 20) -> None:
+        self.now = 1000.0
+        self.run = "run1"
+        self.source = Source(length)
+        self.soup: list[Packet] = []
+        self.hints: list[bytes] = []
+        self.slaves: list[Slave] = []
+        self.saved = Checkpoint(0, NO_CURSOR)
+        self.saved_epoch = 0
+        self.writing: Checkpoint | None = None
+        self.checkpoints = [self.saved]
+        self.executed: dict[int, int] = {}  # payload to how often its handler returned
+        self.attempted = 0
+        self.buried: dict[int, Buried | None] = {}  # by payload
+        self.stopped = False
+        self._names = 0
+        self._start()
+
+    # -- the master
+
+    def _start(self) -> None:
+        self.saved_epoch += 1  # written before the address is bound
+        self.window = self.window_class(self.saved.offset, SIZE, 1 << 20, ATTEMPTS)
+        self.master = self.dispatcher_class(self.window, self.run, self.saved_epoch)
+        self.ledger = Ledger(self.saved.offset)
+        self.writing = None
+        self.stopped = False
+
+    def crash(self, length: int | None = None) -> None:
+        """Another master starts from the last durable checkpoint, maybe over a source that changed."""
+        if length is not None:
+            self.source.change(self.saved.offset, max(length, self.saved.offset))
+        self._start()
+
+    def reset(self, length: int) -> None:
+        """The user starts all over, and the slaves of the old run are still there; epochs start anew, too."""
+        self.run = f"run{self.source.version + 1}"
+        self.saved, self.saved_epoch = Checkpoint(0, NO_CURSOR), 0
+        self.crash(length)
+
+    def pull(self, jobs: int) -> None:
+        """The feeder admits what there is room for."""
+        first = self.window.head
+        offsets = range(first, min(first + min(jobs, self.window.room), self.source.length))
+        for bad, stretch in groupby(offsets, self.source.is_bad):
+            if bad:
+                self._admit_bad(*stretch)
+            else:
+                self._admit(list(stretch))
+
+    def _admit(self, offsets: Sequence[int]) -> None:
+        [good] = encode([self.source.payload(offset) for offset in offsets], "pickle", 1 << 20)
+        assert isinstance(good, GoodJobs)
+        cursors = [self.source.cursor(offset) for offset in offsets]
+        plain = all(cursor is NO_CURSOR for cursor in cursors)
+        self._effects(self.master.admit(good.batch, None if plain else cursors, self.now))
+
+    def _admit_bad(self, offset: int) -> None:
+        bad = BadJob(0, "unpicklable", "TypeError", "no")
+        self._effects(self.master.admit_bad(bad, self.source.cursor(offset)))
+
+    def tick(self) -> None:
+        self._effects(self.master.tick(self.now))
+
+    def stop(self) -> None:
+        self.stopped = True
+        self._effects(self.master.stop("the run was interrupted"))
+
+    # -- its disk
+
+    def mark(self) -> Checkpoint:
+        """What a checkpoint says: all below the watermark is settled, and where to go on."""
+        cursor = self.window.cursor
+        return Checkpoint(self.window.watermark, self.saved.cursor if cursor is NO_CURSOR else cursor)
+
+    def begin_checkpoint(self) -> None:
+        self.writing = self.mark()
+
+    def end_checkpoint(self, written: bool) -> None:
+        """It is durable only now, however far the watermark has moved on; or the disk was full."""
+        if self.writing is not None and written:
+            must(self.writing.offset >= self.saved.offset, "I6: a checkpoint goes back", self.writing)
+            self.saved = self.writing
+            self.checkpoints.append(self.saved)
+        self.writing = None
+
+    # -- the network
+
+    def deliver(self, index: int) -> None:
+        self._hand_over(self.soup.pop(index))
+
+    def duplicate(self, index: int) -> None:
+        self.soup.append(self.soup[index])
+
+    def drop(self, index: int) -> None:
+        del self.soup[index]
+
+    def _hand_over(self, packet: Packet) -> None:
+        if not packet.sid:
+            self._note_poll(packet.frames)
+            self._effects(self.master.receive(packet.route, packet.frames, self.now))
+            return
+        slave = next((one for one in self.slaves if one.agent.sid == packet.sid), None)
+        if slave is not None:
+            self._answer(slave, packet.frames)
+
+    def hint(self, index: int) -> None:
+        self.master.disconnected(self.hints.pop(index), self.now, GRACE)
+
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+        self.tick()
+
+    def forge(self, offset: int) -> None:
+        """Somebody says that a job is done that this master never gave to anybody."""
+        if offset not in self.ledger.newest:
+            poll = wire.Poll(self.run, self.saved_epoch, "liar", int(self.now * 1000), done=((offset, 1),))
+            self._effects(self.master.receive((b"liar", b""), wire.encode_poll(poll), self.now))
+
+    # -- the slaves
+
+    def spawn(self) -> Slave:
+        self._names += 1
+        info = {"host": "box", "pid": self._names}
+        agent = self.agent_class(f"slave{self._names}", THREADS, info, Patience(), self.now)
+        slave = Slave(agent, self._peer())
+        self.slaves.append(slave)
+        return slave
+
+    def _peer(self) -> bytes:
+        self._names += 1
+        return b"peer%d" % self._names
+
+    def ask(self, slave: Slave) -> None:
+        """Let the time come when the agent has something to send, but not its patience end."""
+        due = min(slave.agent.next_due(slave.load), self.now + 5)
+        if due > self.now:
+            self.wait(due - self.now)
+        self.poll(slave)
+
+    def poll(self, slave: Slave) -> None:
+        self._slave_effects(slave, slave.agent.tick(slave.load, self.now))
+
+    def exchange(self, slave: Slave) -> None:
+        """A whole round trip that goes well."""
+        self.ask(slave)
+        self._deliver_of(slave, to_master=True)
+        self._deliver_of(slave, to_master=False)
+
+    def _deliver_of(self, slave: Slave, to_master: bool) -> None:
+        for packet in [one for one in self.soup if self._is_of(one, slave, to_master)][-1:]:
+            self.soup.remove(packet)
+            self._hand_over(packet)
+
+    @staticmethod
+    def _is_of(packet: Packet, slave: Slave, to_master: bool) -> bool:
+        if to_master:
+            return not packet.sid and packet.route[0] == slave.peer
+        return packet.sid == slave.agent.sid
+
+    def begin(self, slave: Slave) -> None:
+        slave.running.append(slave.backlog.pop(0))
+
+    def finish_job(self, slave: Slave, index: int, succeeds: bool) -> None:
+        """A thread is done with a job that was running, or started and ended one that waited."""
+        started = len(slave.running)
+        item = slave.running.pop(index) if index < started else slave.backlog.pop(index - started)
+        self.attempted += 1
+        if succeeds:
+            self.executed[item.payload] = self.executed.get(item.payload, 0) + 1
+            slave.agent.settled(item.tag, item.offset, 1, self.now)
+        else:
+            failure = wire.FailedAttempt(item.offset, item.attempt, "raised", "ValueError", "no", "")
+            slave.agent.failed(item.tag, failure, self.now)
+
+    def die(self, slave: Slave, hint: bool) -> None:
+        self.slaves.remove(slave)
+        if hint:
+            self.hints.append(slave.peer)
+
+    def mistake_for_dead(self, slave: Slave) -> None:
+        """Its connection drops and comes back too late."""
+        self.master.disconnected(slave.peer, self.now, GRACE)
+        self.wait(2 * GRACE)
+
+    def drain(self, slave: Slave) -> None:
+        """SIGTERM: it gives back what it has not started."""
+        slave.agent.drain()
+        self._give_back(slave, slave.backlog)
+        slave.backlog = []
+
+    def _give_back(self, slave: Slave, items: Sequence[Item]) -> None:
+        for item in items:
+            slave.agent.returned(item.tag, item.offset, 1, self.now)
+
+    # -- effects
+
+    def _effects(self, effects: Sequence[dispatch.Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, dispatch.Send):
+                self._send(effect)
+            elif isinstance(effect, dispatch.Bury):
+                for job in effect.jobs:
+                    self._bury(job)
+
+    def _send(self, effect: dispatch.Send) -> None:
+        """Replies to peers that are no more go nowhere."""
+        reply = wire.decode_reply(effect.frames)
+        assert isinstance(reply, wire.Reply)
+        for lease in reply.leases:
+            for offset in range(lease.first, lease.first + lease.count):
+                self.ledger.newest[offset] = (reply.sid, lease.attempt)
+        for slave in self.slaves:
+            if slave.peer == effect.route[0]:
+                self.soup.append(Packet(slave.agent.sid, effect.route, effect.frames))
+
+    def _bury(self, job: Buried) -> None:
+        payload = self.source.payload(job.offset)
+        self.buried[payload] = job
+        must(job.offset not in self.ledger.heard_done, "I12: buried after a success was heard of", job.offset)
+        if job.kind == "raised":
+            newest = self.ledger.newest.get(job.offset)
+            must(newest == (job.holder, job.attempts), "I12: buried by a late failure", job)
+            heard = (job.holder, job.offset, job.attempts)
+            must(heard in self.ledger.heard_failed, "I12: buried without a failure", job)
+        if job.kind in ("raised", "killed"):
+            must(job.attempts == ATTEMPTS, "I11: given up on too early or too late", job)
+            assert job.batch is not None
+            must(job.batch.payload(0) == payload, "I12: another job was buried", job)
+        must(job.cursor == self.source.resume_at(job.offset), "another job's cursor", job)
+
+    def _note_poll(self, frames: wire.Frames) -> None:
+        poll = wire.decode_poll(frames)
+        assert isinstance(poll, wire.Poll)
+        if (poll.run, poll.epoch) != (self.run, self.saved_epoch):
+            return
+        for first, count in poll.done:
+            self.ledger.heard_done.update(range(first, first + count))
+        for one in poll.failed:
+            self.ledger.heard_failed.add((poll.sid, one.offset, one.attempt))
+            if self.ledger.newest.get(one.offset) == (poll.sid, one.attempt):
+                self.ledger.spent[one.offset] = one.attempt
+
+    def _slave_effects(self, slave: Slave, effects: Sequence[agents.Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, (agents.Request, agents.Rebuild)):
+                self._request(slave, effect)
+            elif isinstance(effect, agents.Take):
+                self._take(slave, effect)
+            elif isinstance(effect, agents.Drop):
+                self._drop(slave, Runs(effect.runs))
+            elif isinstance(effect, agents.Forget):
+                slave.backlog = []
+            elif isinstance(effect, agents.Halt):
+                self.drain(slave)
+            else:
+                self._leave(slave, effect)
+
+    def _drop(self, slave: Slave, runs: Runs) -> None:
+        dropped = [one for one in slave.backlog if one.offset in runs]
+        slave.backlog = [one for one in slave.backlog if one.offset not in runs]
+        self._give_back(slave, dropped)
+
+    def _request(self, slave: Slave, effect: agents.Request | agents.Rebuild) -> None:
+        if isinstance(effect, agents.Rebuild):
+            self.hints.append(slave.peer)
+            slave.peer = self._peer()
+        poll = wire.decode_poll(effect.frames)
+        assert isinstance(poll, wire.Poll)
+        slave.asked = poll.n
+        self.soup.append(Packet("", (slave.peer, b"%d" % poll.n, b""), effect.frames))
+
+    def _take(self, slave: Slave, effect: agents.Take) -> None:
+        for lease in effect.leases:
+            payloads, bad = decode(lease.form, lease.blob)
+            must(len(payloads) == lease.count and not bad, "a lease without its jobs", lease)
+            for offset, payload in enumerate(payloads, lease.first):
+                must(payload % 1000 == offset, "a lease of other jobs", lease, payloads)
+                slave.backlog.append(Item(slave.agent.epoch, offset, lease.attempt, payload))
+
+    def _answer(self, slave: Slave, frames: wire.Frames) -> None:
+        reply = wire.decode_reply(frames)
+        assert isinstance(reply, wire.Reply)
+        effects = slave.agent.receive(frames, slave.load, self.now)
+        if any(isinstance(effect, agents.Take) for effect in effects):
+            must(reply.sid == slave.agent.sid and reply.n == slave.asked, "I7: not its answer", reply)
+            must(reply.n not in slave.served, "I7: one answer used twice", reply)
+            slave.served.add(reply.n)
+        self._slave_effects(slave, effects)
+
+    def _leave(self, slave: Slave, effect: agents.Leave | agents.GiveUp) -> None:
+        if isinstance(effect, agents.Leave) and slave.agent.quiet:
+            must(not slave.backlog, "a slave left with jobs in its backlog")
+        self.slaves.remove(slave)
+
+    # -- what must hold
+
+    def check(self) -> None:
+        left = self._check_places()
+        self._check_settled(left)
+        must(self.window.head - self.window.watermark <= SIZE, "I3: the span is too long", self.window.head)
+        must(self.window.head <= self.source.length, "more jobs than the source has")
+        below = [offset for offset in range(self.saved.offset) if not self._is_accounted(offset)]
+        must(not below, "I2: the checkpoint passed unsettled jobs", below, self.saved)
+        must(self.ledger.first <= self.saved.offset, "I6: the checkpoint went back")
+        below = [offset for offset in self.ledger.newest if offset < self.ledger.first]
+        must(not below, "I9: repeated below the checkpoint", below)
+        self._check_cursor()
+        self._check_memory()
+
+    def _check_places(self) -> set[int]:
+        left: set[int] = set()
+        for chunk in self.window._chunks._chunks.values():
+            for first, count in chunk.left:
+                here = set(range(first, first + count))
+                must(not here & left, "I5: a job is in two places", here & left)
+                must(chunk.first <= first and first + count <= chunk.end, "I5: not its jobs", chunk)
+                left |= here
+                spent = max(self.ledger.spent.get(offset, 0) for offset in here)
+                must(chunk.attempt <= spent + 1, "I12: an attempt was spent by a late failure", chunk)
+            must(chunk.deaths_alone < ATTEMPTS, "I11: it outlived more deaths than it may", chunk)
+        return left
+
+    def _check_settled(self, left: set[int]) -> None:
+        settled = set(range(self.ledger.first, self.window.head)) - left
+        never = [offset for offset in settled if not self._is_accounted(offset)]
+        passed = [offset for offset in left if offset < self.window.watermark]
+        must(not passed, "I2: the watermark passed unsettled jobs", passed)
+        must(not never, "I1: settled, but never executed nor buried", never)
+        lowest = min(left, default=self.window.head)
+        must(self.window.watermark == lowest, "the watermark lags", self.window.watermark, lowest)
+        must(len(left) == self.window.in_flight, "in flight is miscounted", left, self.window.in_flight)
+
+    def _is_accounted(self, offset: int) -> bool:
+        payload = self.source.payload(offset)
+        return payload in self.executed or payload in self.buried
+
+    def _check_cursor(self) -> None:
+        mark = self.mark()
+        if mark.offset > 0:
+            must(mark.cursor == self.source.resume_at(mark.offset - 1), "the cursor is another job's", mark)
+
+    def _check_memory(self) -> None:
+        must(len(self.window._chunks._chunks) <= SIZE, "I8: more chunks than jobs")
+        must(self.master.slaves <= self._names + 1, "I8: sessions of nobody")
+        for runs in (self.window._mark._above, *(one.agent.held for one in self.slaves)):
+            must(runs.count_of_runs <= SIZE, "I8: more runs than jobs", runs)
+
+    # -- fair play
+
+    @property
+    def complete(self) -> bool:
+        return self.window.head == self.source.length and self.master.settled
+
+    def finish(self) -> None:
+        """From here on everything arrives, everyone lives and no handler fails: it must come to an end."""
+        if self.stopped:
+            self._finish_stopping()
+        for _ in range(MANY_ROUNDS):
+            if self.complete:
+                break
+            self._fair_round()
+        must(self.complete, "I4: it never completes", self.window.watermark, self.source.length, self.now)
+        self.begin_checkpoint()
+        self.end_checkpoint(True)
+        self.check()
+        must(self.saved.offset == self.source.length, "I10: not checkpointed", self.saved)
+
+    def _finish_stopping(self) -> None:
+        for _ in range(MANY_ROUNDS):
+            if not self.slaves:
+                break
+            self._fair_second(pull=0)
+        must(not self.slaves, "I4: told to stop, a slave never leaves")
+        self.begin_checkpoint()
+        self.end_checkpoint(True)
+        self.crash()
+
+    def _fair_round(self) -> None:
+        if not self.slaves:
+            self.spawn()
+        self._fair_second(pull=SIZE)
+
+    def _fair_second(self, pull: int) -> None:
+        while self.hints:
+            self.hint(0)
+        for _ in range(5):
+            self.pull(pull)
+            self._everyone_works()
+            self.wait(0.1)
+        self.check()
+        self.wait(0.5)
+
+    def _everyone_works(self) -> None:
+        for slave in list(self.slaves):
+            while slave.running or slave.backlog:
+                self.finish_job(slave, 0, True)
+        for slave in list(self.slaves):
+            self.poll(slave)
+        while self.soup:
+            self.deliver(0)

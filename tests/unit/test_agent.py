@@ -1,0 +1,480 @@
+"""The slave's decisions as conversations: what happens in its pool, what it is answered, what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from taskmaster import defaults
+from taskmaster.core import wire
+from taskmaster.core.agent import (Agent, Drop, Effect, Forget, GiveUp, Halt, Leave, Load, Patience, Rebuild,
+                                   Request, Take)
+from taskmaster.core.codec import GoodJobs, encode
+from taskmaster.core.dispatch import Dispatcher, Send
+from taskmaster.core.runs import Run
+from taskmaster.core.window import Window
+from taskmaster.core.wire import FailedAttempt, Frames, Lease, Poll, Reply
+
+IDLE, BUSY, FULL = Load(0, 4), Load(0, 0), Load(99, 0)
+INFO = {"host": "box", "pid": "7"}
+SOON = defaults.REPORT_SECONDS_IDLE
+LATE = defaults.REPORT_SECONDS
+
+
+class Talk:
+    """An agent that the test plays pool, clock and master to."""
+
+    def __init__(self, threads: int = 4, *, epoch: int = 4, patience: Patience | None = None) -> None:
+        self.now = 100.0
+        self.run, self.epoch = "r", epoch
+        self.agent = Agent("s", threads, INFO, patience or Patience(), self.now)
+
+    def polls(self, effects: Sequence[Effect]) -> list[Poll]:
+        asked = [effect for effect in effects if isinstance(effect, (Request, Rebuild))]
+        polls = [wire.decode_poll(effect.frames) for effect in asked]
+        return [poll for poll in polls if isinstance(poll, Poll)]
+
+    def tick(self, load: Load = IDLE, seconds: float = 0.0) -> list[Effect]:
+        self.now += seconds
+        return self.agent.tick(load, self.now)
+
+    def asks(self, load: Load = IDLE, seconds: float = 0.0) -> Poll:
+        """The one request that it makes now."""
+        [poll] = self.polls(self.tick(load, seconds))
+        return poll
+
+    def answer(self, kind: str = "wait", *leases: Run, n: int | None = None, **fields: Any) -> list[Effect]:
+        jobs = tuple(Lease(first, count, 1, "json", b"[]") for first, count in leases)
+        number = self.agent._n if n is None else n
+        reply = Reply(self.run, self.epoch, "s", number, kind, jobs, **fields)
+        return self.agent.receive(wire.encode_reply(reply), IDLE, self.now)
+
+    def join(self) -> Poll:
+        """After the first answer; the request that follows it."""
+        self.asks()
+        self.answer("reset")
+        return self.asks()
+
+    def holding(self, *leases: Run) -> None:
+        self.join()
+        [taken] = self.answer("jobs", *leases)
+        assert isinstance(taken, Take) and [(one.first, one.count) for one in taken.leases] == list(leases)
+
+    def settle(self, first: int, count: int = 1) -> None:
+        self.agent.settled(self.agent.epoch, first, count, self.now)
+
+    def fail(self, offset: int, attempt: int = 1, text: str = "no") -> None:
+        failure = FailedAttempt(offset, attempt, "raised", "ValueError", text, "")
+        self.agent.failed(self.agent.epoch, failure, self.now)
+
+
+# -- asking
+
+
+def test_it_introduces_itself_until_a_master_has_answered() -> None:
+    talk = Talk()
+    first = talk.asks()
+    assert (first.run, first.epoch, first.n, first.want, first.info) == ("", 0, 1, 4, INFO)
+    assert talk.answer("reset") == [], "there is nothing to forget yet"
+    second = talk.asks()
+    assert (second.run, second.epoch, second.n, second.info) == ("r", 4, 2, INFO)
+    talk.answer()
+    assert talk.asks().info == {}
+
+
+def test_a_restarted_master_is_told_who_it_is() -> None:
+    """It knew only the names of slaves that had never had another master."""
+    talk = Talk()
+    talk.holding((0, 4))
+    talk.asks(seconds=9)
+    talk.epoch += 1
+    talk.answer("reset")
+    assert talk.asks().info == INFO
+
+
+def test_its_appetite_doubles_as_long_as_jobs_are_quick() -> None:
+    talk, wants, offset = Talk(threads=4), [], 0
+    poll = talk.join()
+    for _ in range(5):
+        wants.append(poll.want)
+        talk.answer("jobs", (offset, poll.want))
+        talk.agent.pace.saw(poll.want, poll.want * 1e-6)
+        talk.settle(offset, poll.want)
+        offset += poll.want
+        poll = talk.asks(seconds=SOON)
+    assert wants == [4, 8, 16, 32, 64]
+
+
+def test_slow_jobs_are_asked_for_one_a_thread() -> None:
+    talk = Talk(threads=4)
+    talk.holding((0, 4))
+    talk.agent.pace.saw(1, 10.0)
+    talk.settle(0)
+    assert talk.asks(Load(0, 1), seconds=SOON).want == 1
+
+
+@pytest.mark.parametrize("queued, asks", [(100, False), (60, False), (50, True), (10, True), (0, True)])
+def test_it_asks_for_more_when_half_of_what_waits_is_gone(queued: int, asks: bool) -> None:
+    talk = Talk(threads=4)
+    talk.holding((0, 52))
+    talk.agent.pace.saw(100, 100 * 4 * 0.05 / 100)  # 100 jobs behind the threads are 50 ms of work
+    assert talk.agent.appetite.target() == 104
+    assert bool(talk.tick(Load(queued, 0))) == asks
+
+
+def test_it_does_not_ask_again_at_once_when_there_was_nothing() -> None:
+    talk = Talk()
+    talk.join()
+    talk.answer("wait", wait_ms=20)
+    assert talk.tick() == [] and talk.agent.next_due(IDLE) == pytest.approx(talk.now + 0.02)
+    assert talk.asks(seconds=0.021).want == 4
+
+
+@pytest.mark.parametrize("load, held_back", [(IDLE, True), (BUSY, False), (Load(4, 4), False)])
+def test_only_an_idle_slave_lets_its_request_be_held(load: Load, held_back: bool) -> None:
+    talk = Talk()
+    talk.holding((0, 4))
+    assert (talk.asks(load, seconds=9).wait_ms > 0) == held_back
+
+
+def test_one_request_is_under_way_at_a_time() -> None:
+    talk = Talk()
+    talk.holding((0, 3))
+    talk.settle(0)
+    talk.asks(Load(2, 0), seconds=LATE)
+    talk.settle(1)
+    assert talk.tick(IDLE, seconds=1.0) == []
+    assert talk.answer("wait") == [] and talk.asks(IDLE).done == ((1, 1),)
+
+
+# -- reporting
+
+
+def test_it_reports_at_once_when_idle_and_gathers_when_busy() -> None:
+    talk = Talk()
+    talk.holding((0, 4))
+    talk.settle(0)
+    assert talk.tick(FULL, seconds=SOON) == []
+    talk.settle(1)
+    assert talk.tick(FULL, seconds=LATE - 2 * SOON) == []
+    poll = talk.asks(FULL, seconds=2 * SOON)
+    assert (poll.done, poll.held, poll.wait_ms) == (((0, 2),), ((2, 2),), 0)
+    talk.answer()
+    talk.settle(2)
+    assert talk.asks(Load(0, 1), seconds=SOON).done == ((2, 1),)
+
+
+def test_a_held_request_is_overtaken_by_news() -> None:
+    talk = Talk()
+    talk.holding((0, 4))
+    parked = talk.asks(Load(0, 1), seconds=5.0)
+    assert parked.wait_ms and talk.tick(Load(0, 1), seconds=0.5) == []
+    talk.settle(0)
+    newer = talk.asks(Load(0, 2), seconds=SOON)
+    assert (newer.n, newer.done) == (parked.n + 1, ((0, 1),))
+    assert talk.answer("jobs", (9, 1), n=parked.n) == [] and 9 not in talk.agent.held
+
+
+def test_what_an_overtaken_request_said_is_said_again() -> None:
+    talk = Talk()
+    talk.holding((0, 4))
+    talk.settle(0)
+    talk.fail(1)
+    talk.asks(Load(0, 2), seconds=SOON)
+    talk.settle(2)
+    poll = talk.asks(Load(0, 3), seconds=SOON)
+    assert poll.done == ((0, 1), (2, 1)) and [failed.offset for failed in poll.failed] == [1]
+    talk.answer()
+    assert (talk.asks(Load(0, 3), seconds=9).done, talk.agent._told_failed) == ((), [])
+
+
+def test_it_renews_its_leases_while_nothing_happens() -> None:
+    talk = Talk()
+    talk.holding((0, 104))
+    assert talk.tick(FULL, seconds=defaults.HEARTBEAT_SECONDS - 1) == []
+    assert talk.asks(FULL, seconds=1).held == ((0, 104),)
+
+
+def test_the_master_sets_the_pace_of_renewals() -> None:
+    talk = Talk()
+    talk.join()
+    talk.answer("jobs", (0, 104), heartbeat_ms=200)
+    assert talk.agent.next_due(FULL) == pytest.approx(talk.now + 0.2)
+
+
+def test_failures_that_do_not_fit_a_report_follow_in_the_next_and_are_held_until_then() -> None:
+    """The master took back what was neither listed nor reported, and the failure came too late to count."""
+    talk, most = Talk(), Agent.MOST_FAILURES
+    talk.holding((0, most + 6))
+    for offset in range(most + 6):
+        talk.fail(offset)
+    first = talk.asks(seconds=SOON)
+    assert [one.offset for one in first.failed] == list(range(most)) and first.held == ((most, 6),)
+    talk.answer()
+    second = talk.asks()
+    assert [one.offset for one in second.failed] == list(range(most, most + 6)) and second.held == ()
+
+
+def test_long_texts_of_failures_are_spread_over_reports() -> None:
+    talk = Talk()
+    talk.holding((0, 30))
+    for offset in range(30):
+        talk.fail(offset, text="x" * 10_000)
+    reports = []
+    while not talk.agent.quiet:
+        reports.append([one.offset for one in talk.asks(seconds=SOON).failed])
+        talk.answer()
+    assert [len(report) for report in reports] == [10, 10, 10] and sum(reports, []) == list(range(30))
+
+
+def test_every_failure_counts_however_many_there_are_at_once() -> None:
+    """A thousand failures in one lease: each job is attempted as often as it may be, and no more."""
+    master, agent = Dispatcher(Window(0, 1000, 1 << 20, 2), "r", 4), Agent("s", 1000, INFO, Patience(), 0.0)
+    [good] = encode(list(range(1000)), "pickle", 1 << 20)
+    assert isinstance(good, GoodJobs)
+    now = 0.0
+    attempted = fail_all(agent, master.admit(good.batch, None, now), now)
+    while not master.settled and now < 60:
+        now += 0.01
+        attempted += fail_all(agent, master.tick(now), now)
+        for asked in agent.tick(Load(0, 1000), now):
+            assert isinstance(asked, Request)
+            attempted += fail_all(agent, master.receive((b"s", b""), asked.frames, now), now)
+    assert (attempted, master.counts.failed, master.counts.returned) == (2000, 1000, 0)
+
+
+def fail_all(agent: Agent, replies: Sequence[object], now: float) -> int:
+    """The agent gets these replies, and what jobs they bring fail at once; returns how many."""
+    effects = [agent.receive(one.frames, IDLE, now) for one in replies if isinstance(one, Send)]
+    leases = [lease for one in sum(effects, []) if isinstance(one, Take) for lease in one.leases]
+    for lease in leases:
+        for offset in range(lease.first, lease.first + lease.count):
+            agent.failed(agent.epoch, FailedAttempt(offset, lease.attempt, "raised", "", "no", ""), now)
+    return sum(lease.count for lease in leases)
+
+
+def test_what_was_given_back_is_neither_held_nor_reported() -> None:
+    talk = Talk()
+    talk.holding((0, 4))
+    talk.agent.returned(talk.agent.epoch, 2, 2, talk.now)
+    poll = talk.asks(seconds=SOON)
+    assert (poll.held, poll.done, poll.failed) == (((0, 2),), (), ())
+    talk.settle(3)
+    talk.answer()
+    assert talk.tick(FULL, seconds=LATE) == [] and not talk.agent._done, "it is no longer its business"
+
+
+# -- silence
+
+
+def test_a_silent_master_is_asked_again_in_the_same_words_and_by_a_new_socket() -> None:
+    talk = Talk()
+    [first] = talk.tick()
+    assert isinstance(first, Request)
+    assert talk.tick(seconds=1.9) == []
+    again = [effect for _ in range(6) for effect in talk.tick(seconds=2.0)]
+    assert [type(effect) for effect in again] == [Request, Request, Rebuild] * 2
+    assert all(isinstance(effect, (Request, Rebuild)) and effect.frames == first.frames for effect in again)
+
+
+def test_an_answer_ends_the_silence() -> None:
+    talk = Talk()
+    talk.tick()
+    talk.tick(seconds=2.0)
+    talk.tick(seconds=2.0)
+    talk.answer("reset")
+    talk.tick()
+    again = [effect for _ in range(3) for effect in talk.tick(seconds=2.0)]
+    assert [type(effect) for effect in again] == [Request, Request, Rebuild]
+
+
+def test_it_gives_up_when_its_patience_ends() -> None:
+    talk = Talk(patience=Patience(timeout=2.0, retries=3))
+    talk.tick()
+    for _ in range(2):
+        talk.tick(seconds=2.0)
+    assert talk.tick(seconds=1.9) == []
+    [end] = talk.tick(seconds=0.2)
+    assert isinstance(end, GiveUp) and end.seconds == pytest.approx(6.1)
+
+
+def test_silence_is_counted_from_the_question_not_from_the_last_answer() -> None:
+    talk = Talk(patience=Patience(timeout=2.0, retries=3))
+    talk.join()
+    talk.answer("jobs", (0, 104), heartbeat_ms=60_000)
+    assert talk.tick(FULL, seconds=50.0) == []
+    talk.asks(FULL, seconds=10.0)
+    assert talk.tick(FULL, seconds=1.9) == []
+
+
+def test_a_master_that_holds_requests_as_it_was_allowed_to_is_not_silent() -> None:
+    """At a run's end jobs ended one by one; each report overtook a held request, and the slave gave up."""
+    talk = Talk(threads=200, patience=Patience(timeout=2.0, retries=3))
+    talk.holding((0, 100))
+    for offset in range(100):
+        talk.now += 0.5
+        talk.settle(offset)
+        assert [type(effect) for effect in talk.tick(Load(0, 101 + offset), seconds=SOON)] == [Request]
+    again = [effect for _ in range(3) for effect in talk.tick(seconds=2.0)]
+    assert [type(effect) for effect in again] == [Request, Request, GiveUp], "but then it is"
+
+
+@pytest.mark.parametrize("frames", [[], [b""], [b"{}", b""], [b"\xff", b""], [b"{}", b"", b""]])
+def test_garbage_is_no_answer(frames: Frames) -> None:
+    talk = Talk()
+    talk.asks()
+    assert talk.agent.receive(frames, IDLE, talk.now) == []
+    assert [type(effect) for effect in talk.tick(seconds=2.0)] == [Request]
+
+
+@pytest.mark.parametrize("changed", [{"sid": "another"}, {"n": 1}, {"n": 3}])
+def test_an_answer_to_another_request_changes_nothing(changed: dict[str, Any]) -> None:
+    talk = Talk()
+    talk.join()
+    fields: dict[str, Any] = {"run": "r", "epoch": 4, "sid": "s", "n": 2, "kind": "jobs",
+                              "leases": (Lease(0, 1, 1, "json", b"[1]"),)}
+    reply = Reply(**(fields | changed))
+    assert talk.agent.receive(wire.encode_reply(reply), IDLE, talk.now) == [] and not talk.agent.held
+
+
+def test_an_answer_is_used_once() -> None:
+    talk = Talk()
+    talk.holding((0, 2))
+    talk.settle(0, 2)
+    assert talk.answer("jobs", (0, 2)) == [] and not talk.agent.held
+
+
+# -- another master
+
+
+def test_another_master_resets_it() -> None:
+    talk = Talk()
+    talk.holding((0, 4))
+    tag = talk.agent.epoch
+    talk.settle(0)
+    talk.fail(1)
+    talk.asks(seconds=SOON)
+    talk.epoch = 5
+    assert talk.answer("reset") == [Forget()]
+    poll = talk.asks()
+    assert (poll.epoch, poll.held, poll.done, poll.failed, poll.want) == (5, (), (), (), 4)
+    talk.answer("jobs", (0, 4))
+    talk.agent.settled(tag, 0, 4, talk.now)
+    talk.agent.failed(tag, FailedAttempt(0, 1, "raised", "ValueError", "no", ""), talk.now)
+    talk.agent.returned(tag, 0, 4, talk.now)
+    assert talk.agent.held and not talk.agent._done and not talk.agent._failed
+
+
+def test_an_answer_of_another_master_is_a_reset_whatever_it_says() -> None:
+    talk = Talk()
+    talk.holding((0, 4))
+    talk.asks(seconds=9)
+    talk.epoch = 5
+    assert talk.answer("jobs", (50, 4)) == [Forget()] and not talk.agent.held
+
+
+def test_jobs_of_a_reset_run_are_not_taken_for_those_of_the_old_one() -> None:
+    """A reset run counts its epochs from 1 again: the old run's offset 0 was settled in the new one."""
+    talk = Talk(epoch=1)
+    talk.holding((0, 4))
+    running = talk.agent.epoch
+    talk.asks(seconds=9)
+    talk.run = "a new one"
+    assert talk.answer("reset") == [Forget()]
+    talk.asks()
+    talk.answer("jobs", (0, 4))
+    talk.agent.settled(running, 0, 4, talk.now)
+    assert len(talk.agent.held) == 4 and talk.agent.epoch != running
+
+
+# -- dropping and ending
+
+
+def test_it_is_told_what_others_have_settled() -> None:
+    talk = Talk()
+    talk.holding((0, 4))
+    talk.asks(seconds=9)
+    assert talk.answer("wait", drop=((1, 2),)) == [Drop(((1, 2),))]
+    assert len(talk.agent.held) == 4, "until the backlog says which of them had not been started"
+
+
+def test_draining_it_asks_for_nothing_reports_at_once_and_says_goodbye() -> None:
+    talk = Talk()
+    talk.holding((0, 2))
+    talk.agent.drain()
+    assert talk.tick(BUSY) == []
+    talk.settle(0)
+    poll = talk.asks(BUSY, seconds=SOON)
+    assert (poll.state, poll.want, poll.done, poll.held) == ("drain", 0, ((0, 1),), ((1, 1),))
+    talk.answer()
+    talk.settle(1)
+    poll = talk.asks(IDLE, seconds=SOON)
+    assert (poll.state, poll.done, poll.held) == ("bye", ((1, 1),), ())
+    assert not talk.agent.quiet, "the master has not heard it yet"
+    assert talk.answer("stop", reason="goodbye") == [Leave()] and talk.agent.quiet
+
+
+def test_an_idle_slave_that_drains_says_goodbye_at_once() -> None:
+    talk = Talk()
+    talk.join()
+    talk.answer()
+    talk.agent.drain()
+    assert talk.asks().state == "bye"
+
+
+def test_goodbye_to_another_master_is_said_again() -> None:
+    talk = Talk()
+    talk.holding((0, 1))
+    talk.agent.drain()
+    talk.settle(0)
+    assert talk.asks(seconds=SOON).state == "bye"
+    talk.epoch = 5
+    assert talk.answer("stop", reason="goodbye") == [Forget()]
+    poll = talk.asks()
+    assert (poll.state, poll.epoch, poll.done) == ("bye", 5, ())
+    assert talk.answer("stop", reason="goodbye") == [Leave()]
+
+
+def test_jobs_that_come_while_it_drains_are_its_own() -> None:
+    talk = Talk()
+    talk.join()
+    talk.agent.drain()
+    assert [type(effect) for effect in talk.answer("jobs", (0, 2))] == [Take]
+    talk.agent.returned(talk.agent.epoch, 0, 2, talk.now)
+    assert talk.asks(seconds=SOON).state == "bye"
+
+
+def test_told_to_stop_with_nothing_in_hand_it_leaves() -> None:
+    talk = Talk()
+    talk.join()
+    assert talk.answer("stop", reason="done") == [Leave()]
+
+
+def test_told_to_stop_it_gives_back_finishes_reports_and_leaves() -> None:
+    talk = Talk()
+    talk.holding((0, 4))
+    talk.asks(seconds=9)
+    assert talk.answer("stop", reason="interrupted") == [Halt("interrupted")]
+    talk.agent.returned(talk.agent.epoch, 1, 3, talk.now)
+    poll = talk.asks(BUSY, seconds=SOON)
+    assert (poll.state, poll.held) == ("drain", ((0, 1),))
+    talk.answer("stop", reason="interrupted")
+    talk.settle(0)
+    poll = talk.asks(seconds=SOON)
+    assert (poll.state, poll.done) == ("bye", ((0, 1),))
+    assert talk.answer("stop", reason="interrupted") == [Leave()]
+
+
+def test_a_master_that_has_said_stop_need_not_be_waited_for_long() -> None:
+    talk = Talk()
+    talk.holding((0, 1))
+    talk.asks(seconds=9)
+    talk.answer("stop", reason="interrupted")
+    talk.settle(0)
+    talk.asks(seconds=SOON)
+    effects: list[Effect] = []
+    while not effects or isinstance(effects[-1], (Request, Rebuild)):
+        effects += talk.tick(seconds=0.5)
+    assert effects[-1] == Leave() and talk.now < 100 + 9 + 1 + Agent.HALTED_SECONDS

@@ -1,0 +1,93 @@
+"""Batches: what goes in comes out, cut anywhere, and a bad job spoils nobody."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from taskmaster.core.codec import BadJob, Batch, GoodJobs, decode, encode
+
+LIMIT = 10_000
+SCALAR = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary()
+PAYLOAD = st.recursive(SCALAR, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=6)
+
+
+class Explosive:
+    """Encodes, but raises when it is decoded."""
+
+    def __reduce__(self) -> Any:
+        return (_explode, ())
+
+
+def _explode() -> None:
+    raise RuntimeError("boom")
+
+
+def only_batch(payloads: list[Any], codec: str = "pickle") -> Batch:
+    [good] = encode(payloads, codec, LIMIT)
+    assert isinstance(good, GoodJobs) and good.index == 0
+    return good.batch
+
+
+@given(st.lists(PAYLOAD, min_size=1, max_size=12), st.data())
+def test_every_part_of_every_batch_decodes_to_its_slice(payloads: list[Any], data: Any) -> None:
+    batch = only_batch(payloads)
+    assert decode(batch.form, batch.blob()) == (payloads, {})
+    first = data.draw(st.integers(0, len(payloads) - 1))
+    count = data.draw(st.integers(1, len(payloads) - first))
+    part = batch.part(first, count)
+    assert decode(part.form, part.blob()) == (payloads[first:first + count], {})
+    assert [part.payload(index) for index in range(count)] == payloads[first:first + count]
+    again = part.part(count - 1, 1)
+    assert decode(again.form, again.blob()) == ([payloads[first + count - 1]], {})
+
+
+def test_scalars_are_one_pickle_and_others_one_each() -> None:
+    assert only_batch([1, "a", None, 2.5, b"x"]).form == "pickle"
+    assert only_batch([1, (2, 3)]).form == "pickles"
+    assert only_batch([{"a": [1]}], "json").form == "json"
+
+
+@pytest.mark.parametrize("codec, bad", [("pickle", lambda: None), ("json", {1}), ("json", float("nan"))])
+def test_a_job_that_does_not_encode_is_named_and_its_neighbours_go(codec: str, bad: Any) -> None:
+    first, failure, last = encode([1, [2], bad, 4], codec, LIMIT)
+    assert isinstance(failure, BadJob) and (failure.index, failure.kind) == (2, "unpicklable")
+    assert isinstance(first, GoodJobs) and decode(first.batch.form, first.batch.blob()) == ([1, [2]], {})
+    assert isinstance(last, GoodJobs) and (last.index, last.batch.count) == (3, 1)
+
+
+@pytest.mark.parametrize("codec, large", [("pickle", b"x" * 20_000), ("pickle", [b"x" * 20_000]), ("json", "x" * 20_000)])
+def test_a_job_over_the_limit_is_named(codec: str, large: Any) -> None:
+    first, failure = encode([1, large], codec, LIMIT)
+    assert isinstance(failure, BadJob) and failure.kind == "too large" and "20,0" in failure.message
+    assert isinstance(first, GoodJobs)
+
+
+def test_many_small_scalars_over_the_limit_together_are_no_failure() -> None:
+    [good] = encode(["x" * 100] * 1000, "pickle", LIMIT)
+    assert isinstance(good, GoodJobs) and good.batch.count == 1000
+
+
+def test_a_job_that_does_not_decode_spoils_nobody() -> None:
+    batch = only_batch([1, Explosive(), 3])
+    payloads, bad = decode(batch.form, batch.blob())
+    assert payloads == [1, None, 3] and list(bad) == [1] and str(bad[1]) == "boom"
+    assert batch.part(0, 1).payload(0) == 1, "cutting a batch decodes no job"
+
+
+def test_what_the_source_does_to_an_object_afterwards_changes_nothing() -> None:
+    row = {"id": 1}
+    batch = only_batch([row])
+    row["id"] = 2
+    assert batch.payload(0) == {"id": 1}
+
+
+@pytest.mark.parametrize("form, blob", [("pickle", b"junk"), ("json", b"{"), ("json", b"{}"), ("tar", b""),
+                                        ("pickle", pickle.dumps(7))])
+def test_what_is_no_batch_is_a_value_error(form: str, blob: bytes) -> None:
+    with pytest.raises(ValueError, match="form"):
+        decode(form, blob)

@@ -1,0 +1,469 @@
+"""The master's decisions as conversations: what a slave says, when, and what the master does about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from taskmaster import defaults
+from taskmaster.core import wire
+from taskmaster.core.codec import BadJob, GoodJobs, encode
+from taskmaster.core.dispatch import Bury, Dispatcher, Effect, Say, Send
+from taskmaster.core.runs import Run
+from taskmaster.core.window import Window
+from taskmaster.core.wire import FailedAttempt, Poll, Reply
+
+EPOCH = 4
+SILENT = defaults.LEASE_LIFE_SECONDS + 1
+
+
+def sent(effects: Sequence[Effect]) -> list[Reply]:
+    replies = [wire.decode_reply(effect.frames) for effect in effects if isinstance(effect, Send)]
+    assert all(isinstance(reply, Reply) for reply in replies)
+    return [reply for reply in replies if isinstance(reply, Reply)]
+
+
+def said(effects: Sequence[Effect]) -> list[str]:
+    return [effect.text % effect.values for effect in effects if isinstance(effect, Say)]
+
+
+def buried(effects: Sequence[Effect]) -> list[int]:
+    return [job.offset for effect in effects if isinstance(effect, Bury) for job in effect.jobs]
+
+
+def runs(reply: Reply) -> list[Run]:
+    return [(lease.first, lease.count) for lease in reply.leases]
+
+
+class Talk:
+    """A dispatcher over some jobs, and slaves that say what the test lets them say."""
+
+    def __init__(self, jobs: int = 0, *, attempts: int = 3, rate: float | None = None) -> None:
+        self.now = 100.0
+        self.master = Dispatcher(Window(0, 100, 1 << 20, attempts), "r", EPOCH, rate)
+        self.numbers: dict[str, int] = {}
+        self.admit(jobs)
+
+    def admit(self, jobs: int) -> list[Effect]:
+        if not jobs:
+            return []
+        [good] = encode(list(range(jobs)), "pickle", 1 << 20)
+        assert isinstance(good, GoodJobs)
+        return self.master.admit(good.batch, None, self.now)
+
+    def say(self, sid: str, *, peer: str = "", run: str = "r", epoch: int = EPOCH, n: int | None = None,
+            **fields: Any) -> list[Effect]:
+        self.numbers[sid] = self.numbers.get(sid, 0) + 1 if n is None else n
+        poll = Poll(run, epoch, sid, self.numbers[sid], **fields)
+        return self.master.receive(((peer or sid).encode(), b"7", b""), wire.encode_poll(poll), self.now)
+
+    def ask(self, sid: str, want: int = 10, **fields: Any) -> list[Run]:
+        """What `sid` is given at once."""
+        replies = sent(self.say(sid, want=want, **fields))
+        return [run for reply in replies for run in runs(reply)]
+
+    def park(self, sid: str, **fields: Any) -> list[Effect]:
+        return self.say(sid, want=10, wait_ms=1000, **fields)
+
+    def pass_by(self, seconds: float) -> list[Effect]:
+        self.now += seconds
+        return self.master.tick(self.now)
+
+
+def failure(offset: int, attempt: int = 1) -> FailedAttempt:
+    return FailedAttempt(offset, attempt, "raised", "ValueError", "no", "")
+
+
+# -- joining
+
+
+def test_a_slave_joins_and_is_told_run_and_epoch() -> None:
+    talk = Talk(jobs=4)
+    effects = talk.say("a", run="", epoch=0, want=4, info={"host": "box", "pid": 7})
+    [reply] = sent(effects)
+    assert (reply.run, reply.epoch, reply.kind, reply.n) == ("r", EPOCH, "reset", 1)
+    assert said(effects) == ["slave box:7 joined"] and talk.master.slaves == 1
+    assert talk.ask("a", want=4) == [(0, 2)]
+
+
+@pytest.mark.parametrize("run, epoch", [("r", EPOCH - 1), ("an earlier run", EPOCH), ("", 0)])
+def test_what_a_slave_says_of_an_earlier_masters_jobs_is_not_taken(run: str, epoch: int) -> None:
+    talk = Talk(jobs=8)
+    talk.ask("a", want=8)
+    word: dict[str, Any] = {"done": ((0, 8),), "failed": (failure(1),), "held": ((2, 2),)}
+    [reply] = sent(talk.say("b", run=run, epoch=epoch, want=4, **word))
+    assert reply.kind == "reset"
+    assert (talk.master.window.in_flight, talk.master.counts.handled, talk.master.counts.retried) == (8, 0, 0)
+
+
+# -- requests and answers
+
+
+def test_the_same_request_gets_the_same_answer_along_its_new_route() -> None:
+    talk = Talk(jobs=40)
+    [first] = talk.say("a", want=4)
+    [again] = talk.say("a", want=4, n=1, peer="a, rebuilt")
+    assert isinstance(first, Send) and isinstance(again, Send)
+    assert again.frames == first.frames and again.route[0] == b"a, rebuilt"
+    assert talk.master.leased == 4
+
+
+def test_an_overtaken_request_is_ignored() -> None:
+    talk = Talk(jobs=40)
+    talk.ask("a", want=4, n=5)
+    assert talk.say("a", want=4, n=4, done=((0, 4),), peer="elsewhere") == []
+    assert talk.master.counts.handled == 0
+
+
+def test_an_answer_along_the_route_of_the_request() -> None:
+    talk = Talk(jobs=1)
+    [reply] = talk.say("a", want=1)
+    assert isinstance(reply, Send) and reply.route == (b"a", b"7", b"")
+
+
+@pytest.mark.parametrize("frames", [[], [b""], [b"{}", b""], [b"\xff"] * 2, [b"{", b""], [b"{}", b"", b""]])
+def test_garbage_is_counted_and_gets_no_answer(frames: list[bytes]) -> None:
+    talk = Talk(jobs=1)
+    effects = talk.master.receive((b"x", b""), frames, talk.now)
+    assert sent(effects) == [] and talk.master.counts.refused == 1 and talk.master.slaves == 0
+
+
+def test_a_message_by_no_route_is_garbage() -> None:
+    talk = Talk(jobs=1)
+    talk.master.receive((), wire.encode_poll(Poll("r", EPOCH, "a", 1)), talk.now)
+    assert (talk.master.counts.refused, talk.master.slaves) == (1, 0)
+
+
+# -- settling
+
+
+def test_jobs_are_handed_out_settled_and_counted() -> None:
+    talk = Talk(jobs=8)
+    assert talk.ask("a", want=4) == [(0, 4)] and talk.master.leased_to == 4
+    assert talk.ask("a", want=4, done=((0, 2),), held=((2, 2),)) == [(4, 2)]
+    counts, window = talk.master.counts, talk.master.window
+    assert (counts.handled, window.watermark, window.leased("a"), talk.master.settled) == (2, 2, 4, False)
+
+
+def test_a_lease_whose_answer_was_lost_goes_back_with_the_next_request() -> None:
+    talk = Talk(jobs=2)
+    assert talk.ask("a", want=2) == [(0, 1)]
+    assert talk.ask("a", want=2) == [(0, 1)]
+    assert (talk.master.counts.returned, talk.master.counts.retried) == (1, 0)
+
+
+def test_a_second_holder_is_told_to_drop_what_the_first_settled_after_all() -> None:
+    talk = Talk(jobs=4)
+    talk.ask("a", want=4)
+    talk.pass_by(SILENT)
+    assert talk.ask("b", want=4, held=()) == [(0, 2)]
+    talk.say("a", done=((0, 2),))
+    [reply] = sent(talk.say("b", want=4, wait_ms=1000, held=((0, 2),)))
+    assert (reply.kind, reply.drop) == ("wait", ((0, 2),))
+    talk.say("b", done=((0, 1),), held=())
+    assert (talk.master.counts.handled, talk.master.counts.duplicates) == (2, 1)
+
+
+def test_what_an_overtaking_request_says_again_is_no_duplicate() -> None:
+    talk = Talk(jobs=1)
+    talk.ask("a", want=1)
+    assert talk.park("a", done=((0, 1),)) == []
+    talk.say("a", done=((0, 1),))
+    assert (talk.master.counts.handled, talk.master.counts.duplicates) == (1, 0)
+
+
+def test_a_failed_job_is_retried_and_at_last_buried() -> None:
+    talk = Talk(jobs=1, attempts=2)
+    talk.ask("a", want=1)
+    assert buried(talk.park("a", failed=(failure(0),))) == []
+    [reply] = sent(talk.pass_by(0.7))
+    assert [lease.attempt for lease in reply.leases] == [2]
+    assert buried(talk.say("a", failed=(failure(0, 2),))) == [0]
+    assert (talk.master.counts.retried, talk.master.counts.failed, talk.master.settled) == (1, 1, True)
+
+
+def test_a_job_that_cannot_be_sent_is_buried_at_once() -> None:
+    talk = Talk()
+    assert buried(talk.master.admit_bad(BadJob(0, "unpicklable", "TypeError", "no"))) == [0]
+    assert (talk.master.counts.failed, talk.master.settled) == (1, True)
+
+
+# -- waiting for work
+
+
+def test_a_parked_request_is_answered_when_work_arrives() -> None:
+    talk = Talk()
+    assert talk.park("a") == []
+    [reply] = sent(talk.admit(4))
+    assert (reply.kind, reply.n, runs(reply)) == ("jobs", 1, [(0, 2)])
+    assert sent(talk.pass_by(2.0)) == [], "and only once"
+
+
+def test_who_waited_longest_is_fed_first() -> None:
+    talk = Talk()
+    talk.park("a")
+    talk.park("b")
+    assert [reply.sid for reply in sent(talk.admit(1))] == ["a"]
+
+
+def test_what_one_gives_back_feeds_another() -> None:
+    talk = Talk(jobs=1)
+    talk.ask("a", want=1)
+    talk.park("b")
+    assert [(reply.sid, runs(reply)) for reply in sent(talk.say("a"))] == [("a", []), ("b", [(0, 1)])]
+
+
+def test_a_parked_request_that_is_overtaken_is_answered_no_more() -> None:
+    talk = Talk()
+    talk.park("a")
+    [reply] = sent(talk.say("a", want=10))
+    assert (reply.kind, reply.n) == ("wait", 2)
+    assert sent(talk.admit(4)) == []
+
+
+def test_a_parked_request_that_comes_again_still_waits() -> None:
+    talk = Talk()
+    talk.park("a")
+    assert talk.park("a", n=1, peer="a, rebuilt") == []
+    [effect] = talk.admit(1)
+    assert isinstance(effect, Send) and effect.route[0] == b"a, rebuilt"
+
+
+def test_a_parked_request_is_ended_by_time() -> None:
+    talk = Talk()
+    talk.park("a")
+    assert talk.master.next_due(talk.now) == talk.now + defaults.PARK_SECONDS
+    assert sent(talk.pass_by(0.9)) == []
+    assert [reply.kind for reply in sent(talk.pass_by(0.1))] == ["wait"]
+    assert sent(talk.pass_by(0.1)) == []
+
+
+def test_a_request_that_does_not_want_to_wait_is_answered_at_once() -> None:
+    talk = Talk()
+    assert [reply.wait_ms > 0 for reply in sent(talk.say("a", want=3))] == [True]
+    assert [reply.wait_ms > 0 for reply in sent(talk.say("a"))] == [False], "it did not ask for jobs"
+
+
+def test_nothing_new_is_handed_out_while_holding() -> None:
+    talk = Talk(jobs=4)
+    talk.master.hold(True)
+    assert talk.park("a") == [] and talk.pass_by(0.1) == []
+    talk.master.hold(False)
+    assert [reply.kind for reply in sent(talk.pass_by(0.1))] == ["jobs"]
+
+
+def test_a_throttle_spreads_the_jobs_and_wakes_whom_it_made_wait() -> None:
+    talk, gone = Talk(jobs=100, rate=10), 0
+    talk.say("a")
+    for _ in range(20):
+        gone += sum(count for _, count in talk.ask("a", want=100, held=((0, 100),)))
+        talk.now += 0.11
+    assert gone == 20
+    talk.ask("a", want=100, held=((0, 100),))
+    talk.park("a", held=((0, 100),))
+    due = talk.master.next_due(talk.now)
+    assert talk.now < due < talk.now + 0.11
+    assert [reply.kind for reply in sent(talk.pass_by(due - talk.now + 0.001))] == ["jobs"]
+
+
+@pytest.mark.parametrize("rate", [None, 10.0])
+def test_a_throttle_that_lets_jobs_through_is_no_reason_to_wake_at_once(rate: float | None) -> None:
+    """The loop span at full speed while a run with --rate was held."""
+    talk = Talk(jobs=4, rate=rate)
+    talk.master.hold(True)
+    talk.park("a")
+    assert talk.master.next_due(talk.now) > talk.now + 0.5
+
+
+# -- the end
+
+
+def test_stop_ends_the_waiting_at_once_and_the_others_as_they_ask() -> None:
+    talk = Talk(jobs=2)
+    talk.ask("busy", want=2)
+    talk.ask("other", want=2)
+    talk.park("idle")
+    effects = talk.master.stop("it is time")
+    [reply] = sent(effects)
+    assert (reply.sid, reply.kind, reply.reason) == ("idle", "stop", "it is time")
+    [reply] = sent(talk.say("busy", want=2, held=((0, 1),)))
+    assert (reply.kind, reply.leases, talk.master.slaves) == ("stop", (), 2)
+    [reply] = sent(talk.say("busy", state="bye", done=((0, 1),)))
+    assert (reply.kind, talk.master.counts.handled, talk.master.slaves) == ("stop", 1, 1)
+    talk.say("other")
+    assert (talk.master.slaves, talk.master.window.ready) == (0, 1)
+
+
+def test_one_that_is_told_to_stop_while_it_waits_is_no_slave_any_more() -> None:
+    """The master waited two seconds at the end of each run for goodbyes that never come."""
+    talk = Talk()
+    talk.park("idle")
+    talk.master.stop("done")
+    assert talk.master.slaves == 0
+
+
+def test_goodbye_settles_gives_back_and_makes_no_suspects() -> None:
+    talk = Talk(jobs=8)
+    talk.ask("a", want=4)
+    effects = talk.say("a", state="bye", done=((0, 1),), held=((1, 3),))
+    assert [reply.kind for reply in sent(effects)] == ["stop"] and said(effects) == ["slave a left"]
+    window = talk.master.window
+    assert (window.watermark, window.ready, talk.master.slaves, talk.master.counts.deaths) == (1, 7, 0, 0)
+    [reply] = sent(talk.say("a", state="bye", n=2))
+    assert reply.kind == "stop", "its answer was lost, and it says it again"
+
+
+def test_goodbye_to_a_master_that_never_knew_it() -> None:
+    talk = Talk()
+    assert [reply.kind for reply in sent(talk.say("a", run="", epoch=0, state="bye"))] == ["stop"]
+    assert talk.master.slaves == 0
+
+
+def test_who_drains_gets_nothing_new() -> None:
+    talk = Talk(jobs=8)
+    assert talk.ask("a", want=4, state="drain") == []
+
+
+# -- death
+
+
+def test_a_dropped_connection_is_death_after_the_grace() -> None:
+    talk = Talk(jobs=4)
+    talk.ask("a", want=4)
+    talk.master.disconnected(b"a", talk.now, 0.25)
+    assert talk.master.next_due(talk.now) == talk.now + 0.25
+    assert talk.pass_by(0.2) == [] and talk.master.slaves == 1
+    [text] = said(talk.pass_by(0.1))
+    assert "a is gone (its connection dropped); the 2 jobs it held go to others" in text
+    assert (talk.master.slaves, talk.master.window.ready, talk.master.counts.deaths) == (0, 4, 1)
+
+
+def test_who_comes_back_within_the_grace_keeps_its_leases() -> None:
+    talk = Talk(jobs=4)
+    talk.ask("a", want=4)
+    talk.master.disconnected(b"a", talk.now, 0.25)
+    talk.say("a", held=((0, 2),), peer="a, rebuilt")
+    assert talk.pass_by(1.0) == [] and talk.master.window.leased("a") == 2
+
+
+def test_an_old_connection_dropping_late_or_heard_late_kills_nobody() -> None:
+    """A message of the old socket, read after one of the new, made the old connection's end the slave's."""
+    talk = Talk(jobs=4)
+    talk.ask("a", want=4, peer="old")
+    talk.say("a", held=((0, 2),), peer="new", n=3)
+    talk.say("a", peer="old", n=2)
+    talk.master.disconnected(b"old", talk.now, 0.25)
+    assert talk.pass_by(1.0) == [] and talk.master.slaves == 1
+    talk.master.disconnected(b"new", talk.now, 0.25)
+    assert talk.pass_by(1.0) != [] and talk.master.slaves == 0
+
+
+def test_a_connection_of_nobody_drops() -> None:
+    talk = Talk(jobs=4)
+    talk.master.disconnected(b"a stranger", talk.now, 0.25)
+    assert talk.pass_by(1.0) == []
+
+
+def test_an_idle_slaves_death_is_no_warning() -> None:
+    talk = Talk()
+    talk.park("a")
+    talk.master.disconnected(b"a", talk.now, 0.25)
+    effects = talk.pass_by(0.3)
+    assert [effect.level for effect in effects if isinstance(effect, Say)] == ["info"]
+    assert (talk.master.slaves, talk.master.counts.deaths) == (0, 0)
+
+
+def test_the_fleets_word_of_a_death_counts_at_once_and_feeds_the_waiting() -> None:
+    talk = Talk(jobs=1)
+    talk.say("a", run="", epoch=0, info={"host": "box", "pid": 7})
+    talk.ask("a", want=1)
+    talk.park("b", info={"host": "elsewhere", "pid": 7})
+    effects = talk.master.died("box", 7, "killed by signal 9", talk.now)
+    assert said(effects) == ["slave box:7 is gone (killed by signal 9); the 1 jobs it held go to others"]
+    assert [(reply.sid, runs(reply)) for reply in sent(effects)] == [("b", [(0, 1)])]
+    assert talk.master.died("box", 8, "killed", talk.now) == []
+
+
+def test_silence_for_a_leases_life_is_death_and_any_word_is_life() -> None:
+    talk = Talk(jobs=4)
+    talk.ask("a", want=1)
+    talk.ask("b", want=1)
+    talk.now += SILENT / 2
+    talk.say("b", held=((1, 1),))
+    texts = said(talk.pass_by(SILENT / 2))
+    assert len(texts) == 1 and "a is gone (silent for 60 s)" in texts[0]
+    assert (talk.master.window.leased("b"), talk.master.window.ready) == (1, 3)
+
+
+def test_one_that_was_given_up_comes_back_known_by_name_and_is_told_what_to_drop() -> None:
+    """Its later death was nobody's, and its jobs waited out the life of a lease."""
+    talk = Talk(jobs=4)
+    talk.say("a", run="", epoch=0, info={"host": "box", "pid": 7})
+    talk.ask("a", want=4)
+    talk.pass_by(SILENT)
+    [reply] = sent(talk.say("a", held=((0, 2),)))
+    assert reply.drop == ((0, 2),) and talk.master.name_of("a") == "box:7"
+    assert talk.ask("a", want=4) == [(0, 2)]
+    assert said(talk.master.died("box", 7, "killed", talk.now)) != []
+
+
+def test_drops_and_leases_do_not_travel_together() -> None:
+    """The slave gave back, as dropped, what the same answer leased to it again; it ran it all in vain."""
+    talk = Talk(jobs=2)
+    talk.ask("a", want=4)
+    talk.pass_by(SILENT)
+    [reply] = sent(talk.say("a", want=4, held=((0, 1),)))
+    assert (reply.kind, reply.drop, reply.leases, reply.wait_ms) == ("wait", ((0, 1),), (), 0)
+
+
+def test_a_request_that_was_given_up_with_its_slave_is_answered_when_it_comes_again() -> None:
+    talk = Talk()
+    talk.park("a")
+    talk.master.disconnected(b"a", talk.now, 0.25)
+    talk.pass_by(1.0)
+    talk.admit(4)
+    [reply] = sent(talk.park("a", n=1, peer="a, rebuilt"))
+    assert (reply.kind, runs(reply)) == ("jobs", [(0, 2)])
+
+
+def test_a_request_older_than_the_one_a_slave_was_given_up_with_brings_nobody_back_to_life() -> None:
+    talk = Talk(jobs=4)
+    talk.say("a", n=5)
+    talk.pass_by(SILENT)
+    assert talk.say("a", n=4, want=4) == [] and talk.master.leased == 0
+
+
+def test_a_suspect_runs_alone_on_a_slave_that_others_leave_free() -> None:
+    talk = Talk(jobs=40)
+    talk.ask("x", want=1)
+    assert [talk.ask("a", want=2), talk.ask("b", want=2)] == [[(1, 2)], [(3, 2)]]
+    for sid in ("x", "y"):
+        assert sid == "x" or talk.ask("y", want=1) == [(0, 1)]
+        talk.master.disconnected(sid.encode(), talk.now, 0.0)
+        talk.pass_by(0.0)
+    assert talk.master.window.suspects
+    assert talk.ask("a", want=2, held=((1, 2),)) == [], "it is kept free until it holds nothing else"
+    assert talk.ask("b", want=2, held=((3, 2),)) == [(5, 2)], "the others work on meanwhile"
+    assert talk.ask("b", want=2, done=((3, 4),)) == [(0, 1)], "unless one of them is idle before"
+    assert talk.ask("b", want=2, held=((0, 1),)) == []
+    assert talk.ask("a", want=2, held=((1, 2),)) == [(7, 2)]
+    talk.say("b", done=((0, 1),))
+    assert talk.master.window.watermark == 1 and talk.ask("b", want=1) != []
+
+
+def test_a_job_that_kills_every_slave_is_buried_and_the_run_goes_on() -> None:
+    talk, deaths = Talk(jobs=12, attempts=3), 0
+    for turn in range(100):
+        sid = f"slave{turn}"
+        held = talk.ask(sid, want=12)
+        if any(first <= 5 < first + count for first, count in held):
+            deaths += 1
+            talk.master.disconnected(sid.encode(), talk.now, 0.0)
+            talk.pass_by(0.0)
+        else:
+            talk.say(sid, done=tuple(held), state="bye")
+    assert talk.master.settled and deaths <= 6
+    counts = talk.master.counts
+    assert (counts.handled, counts.failed, counts.deaths) == (11, 1, deaths)

@@ -1,0 +1,186 @@
+"""Keeps the house in order: who imports whom, what the core touches, who sets up logging, how long a file is.
+
+The rules are read off the source, so an import inside a function or for the type checker counts too.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+MOST_LINES = 320
+
+LEAVES = {"errors", "defaults"}
+LOW = LEAVES | {"job", "signatures", "targets"}
+MIDDLE = LOW | {"core", "net"}
+
+# Room: the rooms it may import besides itself. A room is a module or a folder of taskmaster/.
+ROOMS: Mapping[str, set[str]] = {
+    "errors": set(),
+    "defaults": set(),
+    "job": LEAVES,
+    "signatures": LEAVES,
+    "targets": LEAVES | {"signatures"},
+    "core": LEAVES | {"job"},
+    "net": LEAVES,
+    "master": MIDDLE,
+    "slave": MIDDLE,
+    "children": MIDDLE,
+    "fleet": MIDDLE | {"children"},
+    "cli": MIDDLE | {"master", "slave", "children", "fleet", "__init__"},
+    "__init__": MIDDLE | {"master", "slave", "children", "fleet", "cli"},
+}
+
+# No socket, file, thread, clock, chance or log: with these alone a whole cluster is simulated from one seed.
+PURE = {
+    "__future__", "base64", "bisect", "collections", "collections.abc", "copyreg", "dataclasses", "enum",
+    "functools", "hashlib", "heapq", "io", "itertools", "json", "math", "operator", "pickle", "struct",
+    "typing", "zlib",
+}
+IMPURE_NAMES = {"open", "print", "input", "__import__", "exec", "eval"}
+LOGGING_SETUP = {"basicConfig", "dictConfig", "fileConfig"}
+
+
+def violations(sources: Mapping[str, str]) -> list[str]:
+    """What is against the rules in `sources`, a text for each path such as `taskmaster/core/wire.py`."""
+    texts = sorted(sources.items())
+    found = (f"{path}: {what}" for path, text in texts for what in _violations(path, text, sources))
+    return list(dict.fromkeys(found))  # once for all the names of one import
+
+
+def _violations(path: str, text: str, sources: Mapping[str, str]) -> Iterator[str]:
+    tree, room = ast.parse(text), _room(path)
+    if room not in ROOMS:
+        yield f"the room {room!r} is unknown"
+    for module in _imports(tree, path, sources):
+        other = module.removeprefix("taskmaster.").split(".")[0] if module.startswith("taskmaster.") else None
+        if other is not None and other != room and other not in ROOMS.get(room, set()):
+            yield f"imports {module}"
+        if other is None and room == "core" and module not in PURE:
+            yield f"the core imports {module}"
+    if room == "core":
+        yield from (f"the core uses {name}" for name in _names(tree) if name in IMPURE_NAMES)
+    if room != "cli":
+        yield from (f"configures logging by {name}" for name in _names(tree) if name in LOGGING_SETUP)
+    if len(text.splitlines()) > MOST_LINES:
+        yield f"has {len(text.splitlines())} lines"
+
+
+def _room(path: str) -> str:
+    return path.split("/")[1].removesuffix(".py")
+
+
+def _imports(tree: ast.AST, path: str, sources: Mapping[str, str]) -> Iterator[str]:
+    """The full name of every module imported; the public face of the package is `taskmaster.__init__`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (_face(alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = _absolute(node, path)
+            rooms = {_room(other) for other in sources} | set(ROOMS)
+            for alias in node.names:
+                yield f"{base}.{alias.name}" if base == "taskmaster" and alias.name in rooms else _face(base)
+
+
+def _face(module: str) -> str:
+    return "taskmaster.__init__" if module == "taskmaster" else module
+
+
+def _absolute(node: ast.ImportFrom, path: str) -> str:
+    folders = path.split("/")[:-1]
+    kept = folders[:len(folders) - node.level + 1] if node.level else []
+    return ".".join([*kept, *([node.module] if node.module else [])])
+
+
+def _names(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            yield node.id
+        elif isinstance(node, ast.Attribute):
+            yield node.attr
+        elif isinstance(node, ast.alias):
+            yield node.name.split(".")[-1]
+
+
+def test_the_package_keeps_its_layers():
+    files = (ROOT / "taskmaster").rglob("*.py")
+    sources = {path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in files}
+
+    assert len(sources) > 10
+    found = violations(sources)
+    assert not found, "\n" + "\n".join(found)
+
+
+def test_every_folder_is_a_package_since_a_wheel_holds_no_other():
+    folders = {path.parent for path in (ROOT / "taskmaster").rglob("*.py")}
+
+    assert [folder.name for folder in folders if not (folder / "__init__.py").exists()] == []
+
+
+@pytest.mark.parametrize("path, text", [
+    ("taskmaster/core/a.py", "from __future__ import annotations\nfrom collections.abc import Mapping"),
+    ("taskmaster/core/a.py", "from taskmaster import defaults, job\nfrom taskmaster.core import wire"),
+    ("taskmaster/core/a.py", "from . import wire\nfrom .wire import encode\nfrom ..errors import UsageError"),
+    ("taskmaster/master/a.py", "import socket, zmq, taskmaster.net\nfrom taskmaster.core import window"),
+    ("taskmaster/cli/a.py", "import logging\nlogging.basicConfig()"),
+    ("taskmaster/cli/a.py", "from taskmaster import __version__, fleet, slave"),
+    ("taskmaster/__init__.py", "from taskmaster.job import Job\nfrom .cli.run import run"),
+    ("taskmaster/net.py", "# as long as allowed\n" * MOST_LINES),
+])
+def test_what_keeps_the_rules_passes(path, text):
+    assert violations({path: text}) == []
+
+
+@pytest.mark.parametrize("path, text, found", [
+    ("taskmaster/master/a.py", "from taskmaster.slave.pool import Pool", "imports taskmaster.slave.pool"),
+    ("taskmaster/slave/a.py", "import taskmaster.master", "imports taskmaster.master"),
+    ("taskmaster/slave/a.py", "from taskmaster import master", "imports taskmaster.master"),
+    ("taskmaster/slave/a.py", "from .. import master", "imports taskmaster.master"),
+    ("taskmaster/slave/a.py", "from ..master.server import Server", "imports taskmaster.master.server"),
+    ("taskmaster/slave/a.py", "def f():\n  from taskmaster.master import a", "imports taskmaster.master"),
+    ("taskmaster/fleet.py", "if TYPE_CHECKING:\n  from taskmaster.cli import run", "imports taskmaster.cli"),
+    ("taskmaster/net.py", "import taskmaster.core.wire", "imports taskmaster.core.wire"),
+    ("taskmaster/errors.py", "from . import defaults", "imports taskmaster.defaults"),
+    ("taskmaster/core/a.py", "from taskmaster.net import Address", "imports taskmaster.net"),
+    ("taskmaster/core/a.py", "from taskmaster.targets import load", "imports taskmaster.targets"),
+    ("taskmaster/job.py", "import taskmaster", "imports taskmaster.__init__"),
+    ("taskmaster/master/a.py", "from taskmaster import Job", "imports taskmaster.__init__"),
+    ("taskmaster/core/a.py", "import json, time", "the core imports time"),
+    ("taskmaster/core/a.py", "from os import path", "the core imports os"),
+    ("taskmaster/core/a.py", "import collections.abc, random", "the core imports random"),
+    ("taskmaster/core/a.py", "def f():\n  import logging", "the core imports logging"),
+    ("taskmaster/core/a.py", "import concurrent.futures", "the core imports concurrent.futures"),
+    ("taskmaster/core/a.py", "import zmq", "the core imports zmq"),
+    ("taskmaster/core/a.py", "import io\nio.open('x')", "the core uses open"),
+    ("taskmaster/core/a.py", "__import__('time')", "the core uses __import__"),
+    ("taskmaster/master/a.py", "import logging as l\nl.basicConfig()", "configures logging by basicConfig"),
+    ("taskmaster/slave/a.py", "from logging.config import dictConfig", "configures logging by dictConfig"),
+    ("taskmaster/attic.py", "", "the room 'attic' is unknown"),
+    ("taskmaster/attic/a.py", "", "the room 'attic' is unknown"),
+    ("taskmaster/net.py", "# too long\n" * (MOST_LINES + 1), f"has {MOST_LINES + 1} lines"),
+])
+def test_what_breaks_a_rule_is_found(path, text, found):
+    assert violations({path: text}) == [f"{path}: {found}"]
+
+
+def test_every_break_in_a_tree_is_found_and_no_other():
+    tree = {
+        "taskmaster/__init__.py": "from taskmaster.job import Job",
+        "taskmaster/core/__init__.py": "",
+        "taskmaster/core/wire.py": "import json\nimport socket",
+        "taskmaster/master/server.py": "from taskmaster.core import wire\nfrom taskmaster import attic",
+        "taskmaster/slave/pool.py": "from taskmaster.core import wire\nfrom taskmaster.master import server",
+        "taskmaster/attic.py": "import taskmaster.errors",
+    }
+
+    assert violations(tree) == [
+        "taskmaster/attic.py: the room 'attic' is unknown",
+        "taskmaster/attic.py: imports taskmaster.errors",
+        "taskmaster/core/wire.py: the core imports socket",
+        "taskmaster/master/server.py: imports taskmaster.attic",
+        "taskmaster/slave/pool.py: imports taskmaster.master",
+    ]

@@ -1,0 +1,345 @@
+"""Whatever may happen to a cluster, in any order, against the promises; and broken cores, each one caught.
+
+The machine plays the real Dispatcher, Window and Agents of a `Cluster`. A failure prints the steps that lead
+to it and what runs just them again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from random import Random
+
+import pytest
+from cluster import SIZE, Broken, Checkpoint, Cluster, Slave
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (RuleBasedStateMachine, initialize, invariant, precondition, rule,
+                                 run_state_machine_as_test)
+
+from taskmaster.core import dispatch, wire
+from taskmaster.core.agent import Agent, Effect, Load
+from taskmaster.core.chunks import Chunk, State
+from taskmaster.core.dispatch import Dispatcher
+from taskmaster.core.runs import Runs
+from taskmaster.core.session import Route, Session
+from taskmaster.core.watermark import Watermark
+from taskmaster.core.window import Buried, Settled, Window
+
+WHICH = st.integers(0, 11)
+MOST_SLAVES = 3
+
+
+class Machine(RuleBasedStateMachine):
+    """Its rules are what may happen; in the end everybody plays fair, and the run must complete."""
+
+    cluster_class: type[Cluster] = Cluster
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cluster = self.cluster_class()
+
+    def slave(self, which: int) -> Slave:
+        return self.cluster.slaves[which % len(self.cluster.slaves)]
+
+    def busy(self) -> list[Slave]:
+        return [one for one in self.cluster.slaves if one.backlog or one.running]
+
+    @initialize(slaves=st.integers(1, 2), jobs=st.integers(0, SIZE))
+    def begin(self, slaves: int, jobs: int) -> None:
+        for _ in range(slaves):
+            self.cluster.exchange(self.cluster.spawn())
+        self.cluster.pull(jobs)
+
+    # -- what goes well
+
+    @rule(jobs=st.integers(1, SIZE))
+    def pull(self, jobs: int) -> None:
+        self.cluster.pull(jobs)
+
+    @precondition(lambda self: self.cluster.slaves)
+    @rule(which=WHICH)
+    def exchange(self, which: int) -> None:
+        self.cluster.exchange(self.slave(which))
+
+    @precondition(lambda self: self.cluster.slaves)
+    @rule(which=WHICH)
+    def poll(self, which: int) -> None:
+        self.cluster.ask(self.slave(which))
+
+    @precondition(lambda self: self.cluster.soup)
+    @rule(which=WHICH)
+    def deliver(self, which: int) -> None:
+        self.cluster.deliver(which % len(self.cluster.soup))
+
+    @precondition(lambda self: self.busy())
+    @rule(which=WHICH, index=WHICH, succeeds=st.sampled_from([True, True, False]))
+    def work(self, which: int, index: int, succeeds: bool) -> None:
+        slave = self.busy()[which % len(self.busy())]
+        self.cluster.finish_job(slave, index % (len(slave.running) + len(slave.backlog)), succeeds)
+
+    @precondition(lambda self: any(one.backlog for one in self.cluster.slaves))
+    @rule(which=WHICH)
+    def start(self, which: int) -> None:
+        waiting = [one for one in self.cluster.slaves if one.backlog]
+        self.cluster.begin(waiting[which % len(waiting)])
+
+    @precondition(lambda self: len(self.cluster.slaves) < MOST_SLAVES)
+    @rule()
+    def join(self) -> None:
+        self.cluster.exchange(self.cluster.spawn())
+
+    @rule()
+    def begin_checkpoint(self) -> None:
+        self.cluster.begin_checkpoint()
+
+    @precondition(lambda self: self.cluster.writing is not None)
+    @rule(written=st.sampled_from([True, True, False]))
+    def end_checkpoint(self, written: bool) -> None:
+        self.cluster.end_checkpoint(written)
+
+    # -- what goes wrong
+
+    @precondition(lambda self: self.cluster.soup)
+    @rule(which=WHICH)
+    def duplicate(self, which: int) -> None:
+        self.cluster.duplicate(which % len(self.cluster.soup))
+
+    @precondition(lambda self: self.cluster.soup)
+    @rule(which=WHICH)
+    def drop(self, which: int) -> None:
+        self.cluster.drop(which % len(self.cluster.soup))
+
+    @rule(seconds=st.sampled_from([0.3, 2.5, 61.0]))
+    def wait(self, seconds: float) -> None:
+        """With 2.5 s requests are sent again, with 61 s every lease runs out."""
+        self.cluster.wait(seconds)
+
+    @precondition(lambda self: self.cluster.slaves)
+    @rule(which=WHICH)
+    def mistake_for_dead(self, which: int) -> None:
+        self.cluster.mistake_for_dead(self.slave(which))
+
+    @precondition(lambda self: self.cluster.slaves)
+    @rule(which=WHICH, hint=st.booleans())
+    def die(self, which: int, hint: bool) -> None:
+        self.cluster.die(self.slave(which), hint)
+
+    @precondition(lambda self: self.cluster.hints)
+    @rule(which=WHICH)
+    def hint(self, which: int) -> None:
+        self.cluster.hint(which % len(self.cluster.hints))
+
+    @rule(ahead=st.integers(0, SIZE))
+    def forge(self, ahead: int) -> None:
+        self.cluster.forge(self.cluster.window.watermark + ahead)
+
+    @rule(length=st.none() | st.integers(8, 24))
+    def crash(self, length: int | None) -> None:
+        """With a length, the source yields other jobs from the checkpoint on, and fewer or more."""
+        self.cluster.crash(length)
+
+    @rule(length=st.integers(8, 24))
+    def reset(self, length: int) -> None:
+        self.cluster.reset(length)
+
+    # -- what is wanted
+
+    @precondition(lambda self: self.cluster.slaves)
+    @rule(which=WHICH)
+    def drain(self, which: int) -> None:
+        self.cluster.drain(self.slave(which))
+
+    @precondition(lambda self: self.cluster.attempted > 5 and not self.cluster.stopped)
+    @rule()
+    def stop(self) -> None:
+        self.cluster.stop()
+
+    @invariant()
+    def holds(self) -> None:
+        self.cluster.check()
+
+    def teardown(self) -> None:
+        self.cluster.finish()
+
+
+@pytest.mark.limit(240)
+@pytest.mark.slow
+def test_every_promise_holds_whatever_happens() -> None:
+    many = settings(max_examples=1200, stateful_step_count=60, deadline=None)
+    run_state_machine_as_test(Machine, settings=many)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_without_faults_each_job_is_run_exactly_once(seed: int) -> None:
+    chance, cluster = Random(seed), Cluster(60)
+    for _ in range(3):
+        cluster.spawn()
+    for _ in range(3000):
+        step = chance.randrange(4)
+        slave = chance.choice(cluster.slaves)
+        if step == 0:
+            cluster.pull(chance.randint(1, SIZE))
+        elif step == 1:
+            cluster.poll(slave)
+            cluster.wait(0.01)
+        elif step == 2 and cluster.soup:
+            cluster.deliver(chance.randrange(len(cluster.soup)))
+        elif step == 3 and slave.backlog:
+            cluster.finish_job(slave, chance.randrange(len(slave.backlog)), True)
+        cluster.check()
+    cluster.finish()
+    assert set(cluster.executed.values()) == {1}
+
+
+# -- the core, broken
+
+
+class CheckpointsWhatWasDispatched(Cluster):
+    """The ancestor's: what was handed out counts as settled."""
+
+    def mark(self) -> Checkpoint:
+        right = super().mark()
+        return replace(right, offset=max(right.offset, self.master.leased_to))
+
+    def _check_cursor(self) -> None:
+        """It would differ, too, and hide that jobs are lost."""
+
+
+class RenewsBySession(Window):
+    """A slave that speaks keeps all that it was ever granted."""
+
+    def renew(self, holder: str, request: int, held: Runs) -> int:
+        return 0
+
+
+class AcceptsStaleAcknowledgements(Dispatcher):
+    """An offset is an offset, whichever master gave it out."""
+
+    def _fresh(self, session: Session, poll: wire.Poll, route: Route, now: float) -> list[dispatch.Effect]:
+        if poll.run:
+            poll = replace(poll, run=self.run, epoch=self.epoch)
+        return super()._fresh(session, poll, route, now)
+
+
+class RequeuesNothing(Window):
+    """The dead keep their leases."""
+
+    def forfeit(self, holder: str, how: str) -> list[Buried]:
+        return []
+
+
+class LateFailureOverridesLateSuccess(Window):
+    """Only the holder's success counts, but anybody's failure."""
+
+    def settle(self, holder: str, first: int, count: int) -> Settled:
+        chunk = self._chunks.at(first)
+        if chunk is None or chunk.holder != holder:
+            return Settled(0, count, ())
+        return super().settle(holder, first, count)
+
+    @staticmethod
+    def _is_newest(chunk: Chunk, holder: str, failure: wire.FailedAttempt) -> bool:
+        return failure.offset in chunk.left
+
+
+class LateFailureCounts(Window):
+    """A failure of an attempt that was given to another since is taken for that one's."""
+
+    @staticmethod
+    def _is_newest(chunk: Chunk, holder: str, failure: wire.FailedAttempt) -> bool:
+        return chunk.state is State.LEASED and failure.offset in chunk.left
+
+
+class SettlesWhatWasNeverLeased(Window):
+    """Who says that it is done will know."""
+
+    def settle(self, holder: str, first: int, count: int) -> Settled:
+        for chunk in self._chunks.crossing(first, count):
+            chunk.granted = chunk.granted or 1
+        return super().settle(holder, first, count)
+
+
+class SettlesWhatFailed(Window):
+    """A failed attempt is the end of a job, and nobody hears of it."""
+
+    def fail(
+        self, holder: str, failures: Iterable[wire.FailedAttempt], now: float,
+    ) -> tuple[list[Buried], int]:
+        for failure in failures:
+            self.settle(holder, failure.offset, 1)
+        return [], 0
+
+
+class HastyWatermark(Watermark):
+    """Any settled job moves it."""
+
+    def settle(self, first: int, count: int) -> None:
+        super().settle(self.offset, max(1, first + count - self.offset))
+
+
+class WatermarkPassesAnUnsettledJob(Window):
+    def __init__(self, first: int, size: int, most_bytes: int, attempts: int) -> None:
+        super().__init__(first, size, most_bytes, attempts)
+        self._mark = HastyWatermark(first)
+
+
+class ForgetsTheSpan(Window):
+    """Bounds what is unsettled, so that everything behind a stuck job runs on without end."""
+
+    @property
+    def room(self) -> int:
+        return self.size - self.in_flight
+
+
+class UsesAnswersToOlderRequests(Agent):
+    """A reply is a reply."""
+
+    def receive(self, frames: Sequence[bytes], load: Load, now: float) -> list[Effect]:
+        reply = wire.decode_reply(frames)
+        assert isinstance(reply, wire.Reply)
+        return super().receive(wire.encode_reply(replace(reply, n=self._n)), load, now)
+
+
+class ReportsWhatItDropped(Agent):
+    """To have given a job back is to have settled it."""
+
+    def returned(self, epoch: int, first: int, count: int, now: float) -> None:
+        self.settled(epoch, first, count, now)
+
+
+def with_window(window: type[Window]) -> type[Cluster]:
+    return type(window.__name__, (Cluster,), {"window_class": window})
+
+
+def with_dispatcher(dispatcher: type[Dispatcher]) -> type[Cluster]:
+    return type(dispatcher.__name__, (Cluster,), {"dispatcher_class": dispatcher})
+
+
+def with_agent(agent: type[Agent]) -> type[Cluster]:
+    return type(agent.__name__, (Cluster,), {"agent_class": agent})
+
+
+@pytest.mark.limit(120)
+@pytest.mark.parametrize("broken, because", [
+    (CheckpointsWhatWasDispatched, "I2"),
+    (with_window(RenewsBySession), "I4"),
+    (with_dispatcher(AcceptsStaleAcknowledgements), "I1"),
+    (with_window(RequeuesNothing), "I4"),
+    (with_window(LateFailureOverridesLateSuccess), "I12"),
+    (with_window(LateFailureCounts), "I12"),
+    (with_window(SettlesWhatWasNeverLeased), "I1"),
+    (with_window(SettlesWhatFailed), "I1"),
+    (with_window(WatermarkPassesAnUnsettledJob), "I2"),
+    (with_window(ForgetsTheSpan), "I3"),
+    (with_agent(UsesAnswersToOlderRequests), "I7"),
+    (with_agent(ReportsWhatItDropped), "I1"),
+], ids=lambda value: value.__name__ if isinstance(value, type) else "")
+def test_a_broken_core_is_caught(broken: type[Cluster], because: str) -> None:
+    class BrokenMachine(Machine):
+        cluster_class = broken
+
+    with pytest.raises(Broken, match=f"^{because}:"):
+        run_state_machine_as_test(BrokenMachine, settings=settings(
+            max_examples=3000, stateful_step_count=40, deadline=None, derandomize=True, database=None,
+            phases=[Phase.generate], report_multiple_bugs=False, suppress_health_check=list(HealthCheck)))

@@ -1,0 +1,114 @@
+"""Sizes, delays and rates, as tables."""
+
+from __future__ import annotations
+
+import pytest
+
+from taskmaster import defaults
+from taskmaster.core.pace import Appetite, JobSeconds, Meter, PullSize, Throttle, lease_size, retry_delay
+
+
+def appetite(threads: int, seconds: float | None, held_before: int = 0) -> Appetite:
+    guess = JobSeconds()
+    if seconds is not None:
+        guess.saw(1, seconds)
+    hungry = Appetite(threads, guess)
+    hungry.fed(held_before)
+    return hungry
+
+
+@pytest.mark.parametrize("threads, seconds, held_before, target", [
+    (10, None, 0, 10),          # nothing known: one each
+    (10, 10.0, 1000, 10),       # ten-second jobs go out one at a time
+    (10, 0.01, 1000, 60),       # 10 ms: 50 ms behind each thread
+    (1, 0.05, 1000, 2),
+    (10, 1e-6, 0, 10),          # never fed: no more than one each yet
+    (10, 1e-6, 10, 20),         # and then by doubling
+    (10, 1e-6, 1 << 20, 500_010),
+])
+def test_a_slave_holds_one_job_a_thread_and_fifty_milliseconds_behind(threads, seconds, held_before, target) -> None:
+    assert appetite(threads, seconds, held_before).target() == target
+
+
+@pytest.mark.parametrize("seconds, queued, size", [
+    (None, 100, 1), (1.0, 100, 1), (0.0005, 100, 4), (0.0005, 20, 2), (1e-7, 5000, 5000), (1e-7, 50_000, 20_000),
+])
+def test_a_thread_takes_two_milliseconds_of_work_or_its_share(seconds, queued, size) -> None:
+    assert appetite(10, seconds).slice_size(queued) == pytest.approx(size, abs=1)
+
+
+def test_three_slow_jobs_outweigh_a_million_quick_ones() -> None:
+    guess = JobSeconds()
+    guess.saw(1_000_000, 0.1)
+    for _ in range(3):
+        guess.still_running(0.05)
+    assert guess.guess is not None and guess.guess > 0.03
+
+
+@pytest.mark.parametrize("want, ready, size, slaves, jobs", [
+    (100, 0, 1000, 1, 1),            # asked only when there is something ready
+    (10, 100, 1000, 1, 10),          # what is wanted
+    (1000, 1000, 10_000, 2, 250),    # a quarter of the ready ones where there are two
+    (1000, 4, 10_000, 2, 20 - 16),   # the tail, and quick jobs: not cut below a millisecond's worth
+    (10, 4, 10_000, 2, 1),           # the tail, and slow jobs: one each
+    (100_000, 100_000, 100_000, 1, 25_000),
+    (10, 100, 1000, 1000, 1),        # more slaves than jobs
+])
+def test_a_lease_leaves_the_others_their_share(want, ready, size, slaves, jobs) -> None:
+    assert lease_size(want, ready, size, slaves) == jobs
+
+
+def test_leases_shrink_towards_the_end_of_the_source() -> None:
+    ready, sizes = 1000, []
+    while ready:
+        sizes.append(lease_size(40, ready, 10_000, 10))
+        ready -= sizes[-1]
+    assert sizes == sorted(sizes, reverse=True) and sizes[0] == 40 and sizes[-1] == 1
+
+
+def test_retries_wait_twice_as_long_each_time_up_to_a_limit_and_not_in_step() -> None:
+    assert [retry_delay(attempt, 0) for attempt in (1, 2, 3, 99)] == [0.5, 1.0, 2.0, defaults.RETRY_SECONDS_MOST]
+    delays = {retry_delay(1, offset) for offset in range(50)}
+    assert len(delays) == 50 and min(delays) >= 0.5 and max(delays) <= 0.625
+
+
+def test_a_throttle_lets_through_its_rate_whatever_the_steps() -> None:
+    for step in (0.001, 0.03, 0.09):
+        throttle, gone, now = Throttle(200), 0, 0.0
+        while now < 10:
+            jobs = throttle.allowed(now)
+            assert jobs is not None
+            throttle.spent(jobs)
+            gone += jobs
+            now += step
+        assert gone == pytest.approx(2000, abs=25)
+
+
+def test_a_throttle_says_when_the_next_job_may_go() -> None:
+    throttle = Throttle(2)
+    assert throttle.allowed(5.0) == 1
+    throttle.spent(1)
+    assert throttle.allowed(5.0) == 0 and throttle.due(5.0) == pytest.approx(5.5)
+    assert Throttle(None).allowed(1.0) is None and Throttle(None).due(1.0) is None
+
+
+def test_the_meter_forgets_what_is_older_than_ten_seconds() -> None:
+    meter = Meter()
+    for tenth in range(400):
+        now = tenth / 10
+        count = int(min(now, 20) * 100 + max(0, now - 20) * 1000)
+        meter.saw(now, count)
+    assert meter.rate(40.0, 22_000) == pytest.approx(1000, rel=0.02)
+    assert Meter().rate(1.0, 5) == 0
+
+
+def test_pulls_double_while_quick_and_fall_to_one_when_slow() -> None:
+    pull = PullSize()
+    for _ in range(20):
+        pull.took(pull.jobs, 1e-7 * pull.jobs, 10)
+    assert pull.jobs == PullSize.MOST
+    pull.took(4, 4.0, 10)
+    assert pull.jobs == 1
+    pull.took(1, 0.0001, 10)
+    pull.took(2, 0.0001, 4 << 20)
+    assert pull.jobs == 1, "large payloads are pulled a lease's bytes at a time"

@@ -1,0 +1,474 @@
+"""What may be typed as TARGET and KEY=VALUE, what it becomes, and what is said when it cannot be right."""
+
+from __future__ import annotations
+
+import importlib
+import pickle
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional, Union
+
+import pytest
+
+from taskmaster.errors import TargetError, UsageError, UserCodeError
+from taskmaster.targets import (
+    Target, accepts_last, arguments, check_arity, first_offset, load, parse_target, state_name, traceback_of,
+)
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+Write = Callable[[str, str], Path]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A working folder of the test's own; what it imports is forgotten after it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    before = dict(sys.modules)
+    importlib.invalidate_caches()
+    yield tmp_path
+    for name in set(sys.modules) - set(before):
+        del sys.modules[name]
+
+
+@pytest.fixture
+def write(folder: Path) -> Write:
+    def write(name: str, text: str) -> Path:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text))
+        importlib.invalidate_caches()
+        return path
+
+    return write
+
+
+# --- TARGET
+
+
+@pytest.mark.parametrize("text, source, function, is_file", [
+    ("jobs", "jobs", "get_jobs", False),
+    ("pkg.jobs", "pkg.jobs", "get_jobs", False),
+    ("pkg.jobs:rows", "pkg.jobs", "rows", False),
+    ("jobs:Table.rows", "jobs", "Table.rows", False),
+    ("jobs.py", "jobs.py", "get_jobs", True),
+    ("./jobs.py", "jobs.py", "get_jobs", True),
+    ("a//b/./jobs.py:rows", "a/b/jobs.py", "rows", True),
+    ("../jobs.py", "../jobs.py", "get_jobs", True),
+    ("/abs/jobs.py:rows", "/abs/jobs.py", "rows", True),
+    ("C:\\x.py", "C:\\x.py", "get_jobs", True),
+    ("C:\\x.py:rows", "C:\\x.py", "rows", True),
+    ("C:/x.py", "C:/x.py", "get_jobs", True),
+])
+def test_a_target_is_a_module_or_a_file_and_maybe_a_function(text, source, function, is_file):
+    target = parse_target(text, "get_jobs")
+
+    assert target == Target(source, function, is_file)
+    assert str(target) == f"{source}:{function}"
+    assert parse_target(str(target), "other") == target
+
+
+@pytest.mark.parametrize("text", ["", ":", ":rows", "jobs:", "jobs.py:", "a:b:c", "jobs:a b", "jobs:a..b"])
+def test_text_that_names_no_function_is_refused_with_the_forms_there_are(text):
+    with pytest.raises(TargetError, match="module:function, file.py or file.py:function"):
+        parse_target(text, "get_jobs")
+
+
+def test_a_file_is_loaded_with_its_folder_first_on_the_path(write, folder):
+    write("sub/helper_of_jobs.py", "rows = [1, 2]")
+    write("sub/jobs_a.py", "from helper_of_jobs import rows\ndef get_jobs(): return rows")
+
+    get_jobs = load(parse_target("sub/jobs_a.py", "get_jobs"))
+
+    assert get_jobs() == [1, 2]
+    assert sys.path[0] == str(folder / "sub")
+    assert get_jobs.__module__ == "jobs_a"
+
+
+def test_a_module_is_looked_for_in_the_working_folder_first(write, folder):
+    write("pkg_a/__init__.py", "")
+    write("pkg_a/jobs.py", "def rows(): return 'rows'")
+
+    assert load(parse_target("pkg_a.jobs:rows", "get_jobs"))() == "rows"
+    assert sys.path[0] == str(folder)
+
+
+@pytest.mark.parametrize("again", ["jobs_b.py", "./jobs_b.py", "link/jobs_b.py", "jobs_b"])
+def test_a_file_is_imported_once_by_whatever_name(write, folder, again):
+    write("jobs_b.py", "def get_jobs(): pass\ndef handle_job(job): pass")
+    (folder / "link").symlink_to(folder)
+
+    get_jobs = load(parse_target("jobs_b.py", "get_jobs"))
+    handle_job = load(parse_target(again, "handle_job"))
+
+    assert get_jobs.__globals__ is handle_job.__globals__
+
+
+def test_a_class_of_the_file_is_pickled_by_a_name_that_resolves(write):
+    write("shapes_a.py", "class Shape: pass\ndef get_jobs(): return [Shape()]")
+
+    get_jobs = load(parse_target("shapes_a.py", "get_jobs"))
+
+    assert type(pickle.loads(pickle.dumps(get_jobs()[0]))) is get_jobs.__globals__["Shape"]
+
+
+@pytest.mark.parametrize("name, module", [
+    ("json.py", "taskmaster_file_json"),
+    ("sched.py", "taskmaster_file_sched"),  # of the standard library, imported or not
+    ("pytest.py", "taskmaster_file_pytest"),
+    ("my-jobs.py", "my-jobs"),
+    ("v1.2.py", "v1_2"),
+    ("__main__.py", "taskmaster_file___main__"),
+])
+def test_a_file_named_as_another_module_gets_a_name_of_its_own(write, name, module):
+    write(name, "class Shape: pass\ndef get_jobs(): return Shape()")
+
+    job = load(parse_target(name, "get_jobs"))()
+
+    assert type(job).__module__ == module
+    assert type(pickle.loads(pickle.dumps(job))) is type(job)
+
+
+def test_a_file_named_as_a_standard_module_does_not_stand_before_it(write):
+    sys.modules.pop("sched", None)
+    write("sched.py", "import sched\ndef get_jobs(): return sched")
+
+    assert hasattr(load(parse_target("sched.py", "get_jobs"))(), "scheduler")
+
+
+def test_two_files_of_one_stem_are_two_modules(write):
+    files = [write(f"{folder}/tasks_a.py", f"def get_jobs(): return {folder!r}") for folder in "xyz"]
+
+    loaded = [load(parse_target(str(file), "get_jobs")) for file in files]
+
+    assert [get_jobs() for get_jobs in loaded] == ["x", "y", "z"]
+    assert [get_jobs.__module__ for get_jobs in loaded] == [
+        "tasks_a", "taskmaster_file_tasks_a", "taskmaster_file_tasks_a_2",
+    ]
+
+
+def test_a_method_is_found_by_its_dotted_name(write):
+    write("jobs_c.py", "class Table:\n  @staticmethod\n  def rows(): return 'rows'")
+
+    assert load(parse_target("jobs_c.py:Table.rows", "get_jobs"))() == "rows"
+
+
+@pytest.mark.parametrize("text, says", [
+    ("no_such", "No module named 'no_such' .*working folder and sys.path"),
+    ("no_such.jobs", "No module named 'no_such' "),
+    ("pkg_b.no_such", "No module named 'pkg_b.no_such' "),
+    ("jobs_d.handle", "jobs_d has a 'handle'. Did you mean jobs_d:handle?"),
+    ("jobs_f", "Did you mean 'jobs_d'"),
+    ("jobs_e.py", "No file 'jobs_e.py' .*Did you mean 'jobs_d.py'"),
+    ("sub/", "'sub' is a folder"),
+    (".", "is a folder"),
+    ("sub", "'sub' is a folder"),
+    ("notes.txt", "'notes.txt' is not a .py file"),
+    ("./notes.txt", "'notes.txt' is not a .py file"),
+    ("jobs_d.py:handel", "no 'handel'. Did you mean 'handle'.*It has: Table, handle"),
+    ("jobs_d:Table.rows", "no 'Table.rows'. Did you mean 'row'.*It has: row."),
+    ("jobs_d:number", "jobs_d:number is no function but of type int"),
+    ("jobs_d:number.x", "no 'number.x'"),
+    ("empty_a", "It defines no function"),
+])
+def test_what_cannot_be_found_or_called_is_named_with_what_is_near(write, text, says):
+    write("pkg_b/__init__.py", "")
+    write("jobs_d.py", """
+        from textwrap import dedent
+        number = 5
+        def handle(job): pass
+        class Table:
+            def row(self): pass
+    """)
+    write("empty_a.py", "")
+    write("notes.txt", "")
+    write("sub/jobs.py", "")
+
+    with pytest.raises(TargetError, match=says) as caught:
+        load(parse_target(text, "get_jobs"))
+    assert not isinstance(caught.value, UserCodeError)
+
+
+@pytest.mark.parametrize("text", ["broken_a", "broken_a.py"])
+@pytest.mark.parametrize("code, says", [
+    ("import no_such_dependency", "No module named 'no_such_dependency'. Install it"),
+    ("import json.no_such", "'json.no_such'"),
+    ("1 / 0", "ZeroDivisionError: division by zero. Correct it"),
+    ("def (", "SyntaxError: "),
+    ("raise SystemExit(3)", "SystemExit: 3. .*__main__"),
+    ("class E(BaseException): pass\nraise E('odd')", "odd"),
+])
+def test_a_module_that_raises_while_imported_is_the_users_failure(write, text, code, says):
+    write("broken_a.py", code)
+
+    with pytest.raises(UserCodeError, match=f"Importing {text} failed: .*{says}") as caught:
+        load(parse_target(text, "get_jobs"))
+
+    shown = traceback_of(caught.value)
+    assert "broken_a.py" in shown and shown.endswith("\n")
+    assert "targets.py" not in shown and "importlib" not in shown
+    assert "broken_a" not in sys.modules
+
+
+def test_the_traceback_keeps_every_frame_of_the_users(write):
+    write("deep_a.py", "def fall(): raise ValueError('deep')\nfall()")
+    write("broken_b.py", "import deep_a")
+
+    with pytest.raises(UserCodeError) as caught:
+        load(parse_target("broken_b.py", "get_jobs"))
+
+    shown = traceback_of(caught.value)
+    assert shown.startswith("Traceback (most recent call last):\n")
+    assert shown.index("broken_b.py") < shown.index("deep_a.py") < shown.index("ValueError: deep")
+
+
+def test_a_missing_module_inside_the_users_package_is_not_a_missing_target(write):
+    write("pkg_c/__init__.py", "import pkg_c.gone")
+    write("pkg_c/jobs.py", "")
+
+    with pytest.raises(UserCodeError, match="pkg_c.gone"):
+        load(parse_target("pkg_c.jobs", "get_jobs"))
+
+
+def test_ctrl_c_during_an_import_stays_ctrl_c(write):
+    write("slow_a.py", "raise KeyboardInterrupt")
+
+    with pytest.raises(KeyboardInterrupt):
+        load(parse_target("slow_a.py", "get_jobs"))
+
+
+def test_an_error_without_a_cause_has_no_traceback():
+    assert traceback_of(UserCodeError("made here")) == ""
+
+
+# --- KEY=VALUE
+
+
+def typed(
+    last: int = 0, *, table: str = "t", size: int = 1, share: float = 0.5, dry: bool = False,
+    root: Path = Path("."), most: Optional[int] = None, name: str | None = None, when: int | float = 0,
+    either: Union[int, str] = 0,
+) -> None:
+    """Its annotations are text, as this module imports annotations from __future__."""
+
+
+def by_default(last=0, text="t", size=1, share=0.5, dry=False, root=Path("."), most=None, many=()):
+    pass
+
+
+@pytest.mark.parametrize("function, pair, value", [
+    (typed, "table=5", "5"),
+    (typed, "table=a=b", "a=b"),
+    (typed, "table=", ""),
+    (typed, "size=-3", -3),
+    (typed, "share=1e3", 1000.0),
+    (typed, "share=2", 2.0),
+    (typed, "dry=Yes", True),
+    (typed, "dry=on", True),
+    (typed, "dry=1", True),
+    (typed, "dry=false", False),
+    (typed, "dry=0", False),
+    (typed, "root=a/b", Path("a/b")),
+    (typed, "root=~/b", Path.home() / "b"),
+    (typed, "most=7", 7),
+    (typed, "name=7", "7"),
+    (typed, "when=7", 7),
+    (typed, "when=7.5", 7.5),
+    (typed, "either=7", 7),
+    (typed, "either=x", "x"),
+    (by_default, "text=5", "5"),
+    (by_default, "size=5", 5),
+    (by_default, "share=5", 5.0),
+    (by_default, "dry=no", False),
+    (by_default, "root=a", Path("a")),
+    (by_default, "most=5", "5"),
+    (by_default, "many=5", "5"),
+    (partial(typed, size=2), "size=3", 3),
+])
+def test_a_value_is_converted_by_annotation_else_by_the_default(function, pair, value):
+    given = arguments(function, [pair])
+
+    assert given == {pair.partition("=")[0]: value}
+    assert type(next(iter(given.values()))) is type(value)
+
+
+def unresolved(price: Decimal | None = None, count: Decimal = 0):  # type: ignore[assignment]
+    """Decimal is imported for the type checker only."""
+
+
+def test_an_annotation_that_cannot_be_resolved_leaves_it_to_the_default():
+    assert arguments(unresolved, ["price=5", "count=5"]) == {"price": "5", "count": 5}
+
+
+def get_jobs(last=0, *, table: str) -> list[int]:
+    return []
+
+
+def anything(last=0, **options: Any) -> None:
+    pass
+
+
+def test_any_key_is_taken_by_a_function_of_any_key():
+    assert arguments(anything, ["a=1", "b=x"]) == {"a": "1", "b": "x"}
+
+
+def test_a_builtin_that_tells_no_signature_takes_any_key():
+    assert arguments(max, ["a=1"]) == {"a": "1"}
+
+
+@pytest.mark.parametrize("function, pairs, says", [
+    (get_jobs, [], "Missing table=VALUE"),
+    (get_jobs, ["table"], "'table' is not KEY=VALUE"),
+    (get_jobs, ["=x"], "'=x' is not KEY=VALUE"),
+    (get_jobs, ["tabel=x"], "No argument 'tabel'. Did you mean 'table'?"),
+    (get_jobs, ["table=x", "table=x"], "'table' is given twice"),
+    (get_jobs, ["table=x", "last=5"], "'last' comes from the checkpoint"),
+    (anything, ["last=5"], "'last' comes from the checkpoint"),
+])
+def test_arguments_that_do_not_fit_are_refused_with_the_signature(function, pairs, says):
+    shown = {"get_jobs": "get_jobs(last=0, *, table: str)", "anything": "anything(last=0, **options: Any)"}
+
+    with pytest.raises(UsageError) as caught:
+        arguments(function, pairs)
+
+    assert str(caught.value).startswith(says)
+    assert str(caught.value).endswith(f"The signature is {shown[function.__name__]}.")
+
+
+@pytest.mark.parametrize("pair, wanted", [
+    ("size=many", "int"), ("size=1.5", "int"), ("most=none", "int"), ("share=half", "float"),
+    ("dry=maybe", "bool"), ("dry=", "bool"), ("when=now", "int or float"), ("root=~no_such_user/x", "Path"),
+])
+def test_a_value_that_cannot_be_converted_is_named_with_what_was_wanted(pair, wanted):
+    with pytest.raises(UsageError, match=f"^{pair} is not {wanted}. The signature is typed"):
+        arguments(typed, [pair])
+
+
+def test_a_last_without_a_default_is_refused_because_a_first_run_passes_none():
+    def get_jobs(last): ...
+
+    with pytest.raises(TargetError, match="give it a default like 0"):
+        arguments(get_jobs, [])
+
+
+def test_a_parameter_that_no_key_can_reach_is_refused():
+    def get_jobs(table, /): ...
+
+    with pytest.raises(TargetError, match="before '/'"):
+        arguments(get_jobs, [])
+
+
+# --- Signatures
+
+
+class Handlers:
+    def method(self, job): ...
+
+    @classmethod
+    def of_class(cls, job): ...
+
+    def __call__(self, job): ...
+
+
+@pytest.mark.parametrize("handler", [
+    lambda job: None, lambda job, retries=3: None, lambda *jobs: None, lambda job, **options: None,
+    lambda job, /, *, loud=False: None, partial(lambda table, job: None, "t"),
+    Handlers(), Handlers().method, Handlers.of_class, print, len, int, max,
+])
+def test_what_can_be_called_with_one_job_is_a_handler(handler):
+    check_arity(handler)
+
+
+@pytest.mark.parametrize("handler, shown", [
+    (lambda: None, "<lambda>()"),
+    (lambda job, table: None, "<lambda>(job, table)"),
+    (lambda job, *, table: None, "<lambda>(job, *, table)"),
+    (lambda *, job: None, "<lambda>(*, job)"),
+    (Handlers.method, "method(self, job)"),
+    (Handlers, "Handlers()"),
+])
+def test_what_cannot_be_called_with_one_job_is_no_handler(handler, shown):
+    with pytest.raises(TargetError) as caught:
+        check_arity(handler)
+
+    assert f"{shown} does not fit" in str(caught.value)
+    assert "def handle_job(job)" in str(caught.value)
+
+
+async def in_the_background(job): ...
+
+
+def in_steps(job):
+    yield job
+
+
+@pytest.mark.parametrize("handler", [in_the_background, in_steps])
+def test_a_handler_whose_call_does_not_run_it_is_refused(handler):
+    with pytest.raises(TargetError, match="async or yields"):
+        check_arity(handler)
+
+
+@pytest.mark.parametrize("function, accepts, offset", [
+    (lambda: 0, False, 0),
+    (lambda last: 0, True, 0),
+    (lambda last=0: 0, True, 0),
+    (lambda last=100: 0, True, 100),
+    (lambda *, last=7: 0, True, 7),
+    (lambda last=None: 0, True, 0),
+    (lambda last=True: 0, True, 0),
+    (lambda last="a": 0, True, 0),
+    (lambda last=5, /: 0, False, 0),
+    (lambda **options: 0, False, 0),
+    (partial(lambda last=3, table="t": 0, table="u"), True, 3),
+])
+def test_a_source_tells_whether_it_takes_last_and_where_offsets_start(function, accepts, offset):
+    assert accepts_last(function) is accepts
+    assert first_offset(function) == offset
+
+
+# --- State
+
+
+def name_of(text: str, **given: Any) -> str:
+    return state_name(parse_target(text, "get_jobs"), given)
+
+
+@pytest.mark.parametrize("text, label", [
+    ("migrate.py", "migrate.get_jobs"),
+    ("a/b/migrate.py:rows", "migrate.rows"),
+    ("pkg.migrate", "pkg.migrate.get_jobs"),
+    ("mein größter/käse 1.py", "k_se_1.get_jobs"),
+    ("-.py", "get_jobs"),
+    (".hidden.py", "hidden.get_jobs"),
+    ("con.py", "_con.get_jobs"),
+    ("C:\\x.py", "C__x.get_jobs"),
+    (f"{'long' * 99}.py", "long" * 15),
+])
+def test_the_state_has_a_name_any_filesystem_takes(text, label):
+    name, _, digest = name_of(text).rpartition("-")
+
+    assert name == label
+    assert len(digest) == 12 and int(digest, 16) >= 0
+
+
+def test_the_name_of_the_state_stays_from_version_to_version():
+    assert name_of("migrate.py", table="t", size=5) == "migrate.get_jobs-baafa9c6d169"
+
+
+def test_the_order_of_arguments_and_a_dot_in_the_path_do_not_change_the_state():
+    assert name_of("./x.py", a=1, b=2) == name_of("x.py:get_jobs", b=2, a=1)
+
+
+def test_each_target_and_each_set_of_arguments_has_a_state_of_its_own():
+    names = [
+        name_of("x.py"), name_of("a/x.py"), name_of("b/x.py"), name_of("X.py"), name_of("x.py:rows"),
+        name_of("x"), name_of("x.py", a=1), name_of("x.py", a=2), name_of("x.py", b=1),
+        name_of("x.py", a=1, b=1), name_of("x.py", a="1\",\"b"),
+    ]
+
+    assert len({name.lower() for name in names}) == len(names)

@@ -1,0 +1,383 @@
+"""The window's verbs one by one: admit, lease, settle, fail, renew, forfeit, and what the watermark does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pytest
+
+from taskmaster.core.chunks import Chunk
+from taskmaster.core.codec import BadJob, Batch, GoodJobs, encode
+from taskmaster.core.pace import retry_delay
+from taskmaster.core.runs import Run, Runs
+from taskmaster.core.watermark import Watermark
+from taskmaster.core.window import Settled, Window
+from taskmaster.core.wire import FailedAttempt
+from taskmaster.job import NO_CURSOR
+
+MUCH = 1 << 20
+
+
+def batch(payloads: Iterable[Any]) -> Batch:
+    [good] = encode(list(payloads), "pickle", MUCH)
+    assert isinstance(good, GoodJobs)
+    return good.batch
+
+
+def window(jobs: int = 0, *, first: int = 0, size: int = 100, attempts: int = 3) -> Window:
+    made = Window(first, size, MUCH, attempts)
+    if jobs:
+        made.admit(batch(range(first, first + jobs)))
+    return made
+
+
+def runs(chunks: Iterable[Chunk]) -> list[Run]:
+    return [(chunk.first, chunk.count) for chunk in chunks]
+
+
+def lease(made: Window, holder: str, want: int, granted: int = 1, now: float = 0.0) -> list[Run]:
+    return runs(made.lease(holder, granted, want, MUCH, now))
+
+
+def failure(offset: int, attempt: int = 1) -> FailedAttempt:
+    return FailedAttempt(offset, attempt, "raised", "ValueError", "no", "Traceback")
+
+
+# -- the span
+
+
+@pytest.mark.parametrize("admitted, settled, room", [
+    (0, [], 10),
+    (4, [], 6),
+    (10, [], 0),
+    (10, [(0, 3)], 3),
+    (10, [(1, 9)], 0),         # a stuck head keeps the source waiting
+    (10, [(1, 9), (0, 1)], 10),
+])
+def test_the_span_is_bounded_by_the_size(admitted: int, settled: list[Run], room: int) -> None:
+    made = window(admitted, size=10)
+    lease(made, "a", admitted)
+    for run in settled:
+        made.settle("a", *run)
+    assert made.room == room
+
+
+def test_the_span_is_bounded_by_bytes_until_some_are_settled() -> None:
+    made = Window(0, 100, 1000, 3)
+    made.admit(batch(["x" * 1200]))
+    assert made.room == 0
+    lease(made, "a", 1)
+    made.settle("a", 0, 1)
+    assert made.room == 100
+
+
+def test_a_window_starts_where_the_checkpoint_ended() -> None:
+    made = window(5, first=40, size=10)
+    assert (made.watermark, made.head, made.room, made.in_flight) == (40, 45, 5, 5)
+
+
+# -- leasing
+
+
+def test_leases_take_the_lowest_offsets_first_and_cut_what_is_too_long() -> None:
+    made = window(10)
+    assert [lease(made, "a", 3), lease(made, "b", 4), lease(made, "a", 9)] == [[(0, 3)], [(3, 4)], [(7, 3)]]
+    assert (made.ready, made.leased("a"), made.leased("b")) == (0, 6, 4)
+
+
+def test_a_lease_joins_batches_and_carries_their_payloads() -> None:
+    made = window(2)
+    made.admit(batch([20, 30, 40]))
+    chunks = made.lease("a", 1, 4, MUCH, 0.0)
+    assert [[one.batch.payload(index) for index in range(one.count)] for one in chunks] == [[0, 1], [20, 30]]
+
+
+@pytest.mark.parametrize("most_bytes, count", [(1, 1), (250, 2), (MUCH, 10)])
+def test_a_lease_fits_its_bytes_unless_one_job_alone_does_not(most_bytes: int, count: int) -> None:
+    made = window()
+    made.admit(batch(str(digit) * 110 for digit in range(10)))
+    assert sum(one.count for one in made.lease("a", 1, 10, most_bytes, 0.0)) == count
+
+
+def test_what_was_given_back_is_leased_before_what_came_later() -> None:
+    made = window(9)
+    lease(made, "a", 3)
+    lease(made, "b", 3)
+    made.give_back("a")
+    assert lease(made, "c", 9) == [(0, 3), (6, 3)]
+
+
+# -- settling
+
+
+def settled_by(holder: str, *acknowledged: Run) -> tuple[Window, list[Settled]]:
+    """Of ten jobs `a` has leased the first six, and has lost 0 to 2 to `b`; `holder` reports."""
+    made = window(10)
+    lease(made, "a", 3)
+    made.forfeit("a", "silent")
+    lease(made, "b", 3)
+    lease(made, "a", 3)
+    return made, [made.settle(holder, *run) for run in acknowledged]
+
+
+@pytest.mark.parametrize("holder, acknowledged, fresh, repeated, drops, watermark", [
+    ("a", [(3, 3)], 3, 0, [], 0),  # whole
+    ("b", [(0, 3)], 3, 0, [], 3),
+    ("b", [(0, 1)], 1, 0, [], 1),  # partly
+    ("b", [(2, 1), (0, 2)], 3, 0, [], 3),
+    ("b", [(0, 3), (0, 3)], 3, 3, [], 3),  # twice
+    ("b", [(0, 2), (1, 2)], 3, 1, [], 3),
+    ("a", [(0, 3)], 3, 0, [("b", (0, 3))], 3),  # late: `b` need not start them
+    ("a", [(1, 5)], 5, 0, [("b", (1, 2))], 0),
+    ("a", [(6, 4)], 0, 4, [], 0),  # never leased to anybody
+    ("b", [(0, 10)], 6, 4, [("a", (3, 3))], 6),
+    ("b", [(1000, 7)], 0, 7, [], 0),  # never even pulled
+])
+def test_settling(
+    holder: str, acknowledged: list[Run], fresh: int, repeated: int, drops: list[tuple[str, Run]],
+    watermark: int,
+) -> None:
+    made, results = settled_by(holder, *acknowledged)
+    assert sum(one.fresh for one in results) == fresh
+    assert sum(one.repeated for one in results) == repeated
+    assert [drop for one in results for drop in one.drops] == drops
+    assert (made.watermark, made.in_flight) == (watermark, 10 - fresh)
+
+
+def test_a_late_success_settles_what_waits_for_its_next_attempt() -> None:
+    made = window(3)
+    lease(made, "a", 3)
+    made.fail("a", [failure(1)], now=0.0)
+    assert made.settle("a", 0, 3) == Settled(3, 0, ())
+    assert (made.watermark, made.wake(100.0), made.ready) == (3, False, 0)
+
+
+def test_of_a_lease_partly_settled_only_the_rest_goes_back() -> None:
+    made = window(8)
+    lease(made, "a", 8)
+    made.settle("a", 2, 3)
+    made.give_back("a")
+    assert lease(made, "b", 8) == [(0, 2), (5, 3)]
+
+
+# -- failing
+
+
+def test_a_failed_job_waits_and_tries_again_until_it_is_buried() -> None:
+    made, now = window(3, attempts=3), 0.0
+    lease(made, "a", 3)
+    for attempt in (1, 2):
+        assert made.fail("a", [failure(1, attempt)], now) == ([], 1)
+        due = now + retry_delay(attempt, 1)
+        assert made.next_due() == due
+        assert not made.wake(due - 0.01) and lease(made, "a", 9) == []
+        assert made.wake(due)
+        assert [(one.first, one.attempt) for one in made.lease("a", 1, 9, MUCH, due)] == [(1, attempt + 1)]
+        now = due
+    [buried], retried = made.fail("a", [failure(1, 3)], now)
+    assert (retried, buried.offset, buried.attempts, buried.holder) == (0, 1, 3, "a")
+    assert (buried.error, buried.traceback) == ("ValueError", "Traceback")
+    assert buried.batch is not None and buried.batch.payload(0) == 1
+    made.settle("a", 0, 1)
+    assert made.watermark == 2, "a buried job is settled"
+
+
+def test_neighbours_of_a_failed_job_stay_where_they_are() -> None:
+    made = window(5)
+    lease(made, "a", 5)
+    assert made.fail("a", [failure(1), failure(3), failure(3)], 0.0) == ([], 2)
+    assert made.leased("a") == 3 and made.renew("a", 2, Runs([(0, 1), (2, 1), (4, 1)])) == 0
+
+
+@pytest.mark.parametrize("holder, offset, attempt", [
+    ("a", 0, 1),      # of an attempt whose lease is another's by now
+    ("b", 0, 2),      # of an attempt that was never made
+    ("b", 2, 1),      # of a job it does not hold
+    ("b", 99, 1),     # of none
+])
+def test_a_failure_that_is_not_the_newest_attempts_is_ignored(holder: str, offset: int, attempt: int) -> None:
+    made = window(3, attempts=1)
+    lease(made, "a", 1)
+    made.forfeit("a", "silent")
+    lease(made, "b", 1)
+    assert made.fail(holder, [failure(offset, attempt)], 0.0) == ([], 0)
+    assert (made.leased("b"), made.in_flight) == (1, 3)
+
+
+def test_a_late_failure_of_an_older_attempt_is_ignored_and_its_late_success_counts() -> None:
+    made = window(1, attempts=2)
+    lease(made, "a", 1)
+    made.fail("a", [failure(0, 1)], 0.0)
+    made.wake(10.0)
+    lease(made, "b", 1)
+    assert made.fail("a", [failure(0, 1)], 10.0) == ([], 0)
+    assert made.settle("a", 0, 1) == Settled(1, 0, (("b", (0, 1)),))
+    assert made.fail("b", [failure(0, 2)], 10.0) == ([], 0), "settled is settled"
+
+
+# -- renewing
+
+
+@pytest.mark.parametrize("request_number, held, back", [
+    (2, [(0, 4)], 0),
+    (2, [(0, 2)], 2),
+    (2, [(1, 2)], 2),
+    (2, [], 4),
+    (1, [], 0),                # this very request was answered with the lease: the slave cannot have known
+    (2, [(0, 4), (50, 9)], 0),
+])
+def test_what_is_not_listed_goes_back(request_number: int, held: list[Run], back: int) -> None:
+    made = window(6)
+    lease(made, "a", 4, granted=1)
+    assert made.renew("a", request_number, Runs(held)) == back
+    assert (made.leased("a"), made.ready) == (4 - back, 2 + back)
+
+
+def test_what_was_settled_and_is_not_listed_does_not_go_back() -> None:
+    made = window(4)
+    lease(made, "a", 4)
+    made.settle("a", 1, 2)
+    assert made.renew("a", 2, Runs([(0, 1), (3, 1)])) == 0 and made.renew("a", 3, Runs()) == 2
+
+
+def test_renewing_takes_nothing_from_others() -> None:
+    made = window(4)
+    lease(made, "a", 2)
+    lease(made, "b", 2)
+    made.renew("a", 5, Runs())
+    assert (made.leased("a"), made.leased("b")) == (0, 2)
+
+
+# -- deaths
+
+
+def test_one_death_is_an_accident_and_two_make_suspects() -> None:
+    made = window(16)
+    lease(made, "a", 16)
+    made.forfeit("a", "died")
+    assert (made.suspects, lease(made, "b", 16)) == (False, [(0, 16)])
+    made.forfeit("b", "died")
+    assert (made.suspects, made.ready, lease(made, "c", 16)) == (True, 0, [])
+    assert runs(made.lease_suspect("c", 1, 0.0)) == [(0, 2)] and made.holds_suspect("c")
+
+
+def test_what_was_settled_before_a_death_is_no_suspect() -> None:
+    made = window(4)
+    for holder in ("a", "b"):
+        lease(made, holder, 4)
+        made.settle(holder, 1, 2)
+        made.forfeit(holder, "died")
+    assert [runs(made.lease_suspect("c", 1, 0.0)) for _ in range(3)] == [[(0, 1)], [(3, 1)], []]
+
+
+@pytest.mark.parametrize("jobs, attempts", [(64, 3), (64, 1), (64, 5), (8, 3), (1, 3)])
+@pytest.mark.parametrize("killer", [0, 1, 37, 63])
+def test_a_killer_among_many_jobs_costs_few_slaves_and_itself(jobs: int, attempts: int, killer: int) -> None:
+    killer %= jobs
+    made, deaths, buried = window(jobs, attempts=attempts), 0, []
+    while made.in_flight and deaths <= attempts + 3:
+        holder = f"slave{deaths}"
+        held = made.lease_suspect(holder, 1, 0.0) or made.lease(holder, 1, jobs, MUCH, 0.0)
+        if any(chunk.first <= killer < chunk.end for chunk in held):
+            deaths += 1
+            buried += made.forfeit(holder, "killed by signal 9")
+        else:
+            for chunk in held:
+                made.settle(holder, chunk.first, chunk.count)
+    assert (made.in_flight, [job.offset for job in buried]) == (0, [killer])
+    assert (buried[0].kind, buried[0].attempts) == ("killed", attempts) and "signal 9" in buried[0].message
+
+
+def test_who_leaves_in_good_order_makes_no_suspects() -> None:
+    made = window(4)
+    for holder in "abcdef":
+        lease(made, holder, 4)
+        made.give_back(holder)
+    assert not made.suspects and made.ready == 4
+
+
+# -- the watermark and its cursor
+
+
+@pytest.mark.parametrize("settled, watermark, cursor", [
+    ([], 0, NO_CURSOR),
+    ([(0, 1)], 1, "id-0"),
+    ([(1, 5)], 0, NO_CURSOR),
+    ([(0, 2)], 2, 2),            # a Job without a cursor of its own: offset + 1
+    ([(0, 3)], 3, "id-2"),
+    ([(0, 4)], 4, 4),            # plain payloads
+    ([(3, 2), (0, 3)], 5, 5),
+    ([(0, 6)], 6, ("a", 5)),
+    ([(1, 5), (0, 1)], 6, ("a", 5)),
+])
+def test_the_cursor_is_the_last_settled_jobs(settled: list[Run], watermark: int, cursor: Any) -> None:
+    made = Window(0, 100, MUCH, 3)
+    made.admit(batch(range(3)), ["id-0", NO_CURSOR, "id-2"])
+    made.admit(batch([3, 4]))
+    made.admit(batch([5]), [("a", 5)])
+    lease(made, "a", 6)
+    for run in settled:
+        made.settle("a", *run)
+    assert (made.watermark, made.cursor) == (watermark, cursor)
+
+
+def test_cursors_behind_are_dropped_and_those_ahead_are_kept() -> None:
+    mark = Watermark(0)
+    for first in range(0, 6000, 2):
+        mark.trace(first, [f"id-{first}", f"id-{first + 1}"])
+    for first in range(0, 5000, 5):
+        mark.settle(first, 5)
+    assert mark.cursor == "id-4999" and mark.cursor_of(5999) == "id-5999"
+    assert len(mark._firsts) <= 500 + Watermark.TRIM
+
+
+def test_a_job_that_cannot_be_sent_is_settled_as_a_failure_in_its_place() -> None:
+    made = window(2)
+    buried = made.admit_bad(BadJob(0, "unpicklable", "TypeError", "cannot be encoded"), "id-2")
+    assert (buried.offset, buried.cursor, buried.attempts, buried.batch) == (2, "id-2", 0, None)
+    assert (made.head, made.watermark, made.in_flight) == (3, 0, 2)
+    lease(made, "a", 2)
+    made.settle("a", 0, 2)
+    assert (made.watermark, made.cursor) == (3, "id-2")
+
+
+def test_a_buried_job_has_its_own_cursor() -> None:
+    made = Window(0, 100, MUCH, 1)
+    made.admit(batch([0, 1]), ["id-0", "id-1"])
+    lease(made, "a", 2)
+    [buried], _ = made.fail("a", [failure(1)], 0.0)
+    assert buried.cursor == "id-1"
+
+
+def test_it_can_show_the_first_unfinished_payload() -> None:
+    made = window(5, first=10)
+    assert made.first_unfinished() == 10
+    lease(made, "a", 5)
+    made.settle("a", 10, 2)
+    assert made.first_unfinished() == 12
+    made.settle("a", 12, 3)
+    with pytest.raises(LookupError):
+        made.first_unfinished()
+
+
+# -- any history
+
+
+def left(made: Window) -> Sequence[int]:
+    return [run[0] for chunk in made._chunks._chunks.values() for run in chunk.left]
+
+
+def test_a_long_history_leaves_nothing_behind() -> None:
+    made = window(0, size=1000)
+    for turn in range(200):
+        made.admit(batch(range(made.room)))
+        for holder in ("a", "b", "c"):
+            lease(made, holder, 1 + turn * 37 % 400)
+        made.give_back("b")
+        for chunk in [*made._chunks.held_by("a"), *made._chunks.held_by("c")]:
+            made.settle(chunk.holder, chunk.first, chunk.count)
+    lease(made, "a", 2000)
+    made.settle("a", made.watermark, 2000)
+    assert (made.in_flight, left(made), made.watermark, made._chunks.bytes) == (0, [], made.head, 0)
+    assert made._chunks.next_ready() is None and not made._chunks._ready and not made._chunks._leases
