@@ -161,19 +161,27 @@ class PullSize:
     A slow source is pulled one job at a time, so that each is on its way at once; a fast one by thousands.
     """
 
-    __slots__ = ("jobs",)
+    __slots__ = ("_jobs", "_pulls", "single")
 
     PULL_SECONDS = 0.002
     MOST = 16_384
 
     def __init__(self) -> None:
-        self.jobs = 1
+        self._jobs = 1
+        self._pulls = 0
+        self.single = False  # one at a time, whatever it takes
+
+    @property
+    def jobs(self) -> int:
+        """The second pull is of one job again, so that two neighbours are seen before any are pulled together."""
+        return 1 if self.single or self._pulls < 2 else self._jobs
 
     def took(self, jobs: int, seconds: float, size: int) -> None:
         """Pulling `jobs` jobs took `seconds`, and they came to `size` bytes encoded."""
+        self._pulls += 1
         if seconds > 4 * self.PULL_SECONDS:
-            self.jobs = max(1, int(jobs * self.PULL_SECONDS / seconds))
-        elif seconds < self.PULL_SECONDS and jobs >= self.jobs:
-            self.jobs = min(2 * self.jobs, self.MOST)
+            self._jobs = max(1, int(jobs * self.PULL_SECONDS / seconds))
+        elif seconds < self.PULL_SECONDS and jobs >= self._jobs:
+            self._jobs = min(2 * self._jobs, self.MOST)
         if size > defaults.LEASE_BYTES:
-            self.jobs = min(self.jobs, max(1, jobs * defaults.LEASE_BYTES // size))
+            self._jobs = min(self._jobs, max(1, jobs * defaults.LEASE_BYTES // size))

@@ -1,0 +1,74 @@
+"""The user's iterator, opened where the last run stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from taskmaster import targets
+from taskmaster.core.portable import digest
+from taskmaster.errors import SourceError, StateMismatch
+from taskmaster.job import NO_CURSOR, Job
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a run begins: the offset of its first job, and what the checkpoint knows of it."""
+
+    offset: int
+    cursor: Any = NO_CURSOR  # None was settled before, when it is NO_CURSOR
+    skip: int = 0  # jobs that were settled before, for a `get_jobs` that takes no `last`
+    digest: str | None = None  # of the first job, where it should be the one that an earlier run had in flight
+
+
+class Source:
+    """Calls `get_jobs` once and yields what it yields. Belongs to one thread, for it runs the user's code."""
+
+    def __init__(self, get_jobs: Callable[..., Any], arguments: Mapping[str, Any], start: Start) -> None:
+        self._get_jobs = get_jobs
+        self._arguments = dict(arguments)
+        self._start = start
+        self.length: int | None = None  # of what `get_jobs` returned, where it has one
+
+    def open(self) -> Iterator[Any]:
+        """An iterator at the first job to do. Raises SourceError for what is no iterator, and what the user's code raises."""
+        jobs = self._call()
+        try:
+            iterator = iter(jobs)
+        except TypeError as error:
+            raise SourceError(f"get_jobs returned {_a(jobs)}, which cannot be iterated. Let it yield jobs:\n"
+                              "    def get_jobs(last=0):\n        yield from range(last, 1000)") from error
+        self.length = len(jobs) if hasattr(jobs, "__len__") else None
+        for _ in islice(iterator, self._start.skip):
+            pass
+        return self._checked(iterator) if self._start.digest is not None else iterator
+
+    def _call(self) -> Any:
+        if self._start.cursor is NO_CURSOR or not targets.accepts_last(self._get_jobs):
+            return self._get_jobs(**self._arguments)
+        return self._get_jobs(last=self._start.cursor, **self._arguments)
+
+    def _checked(self, iterator: Iterator[Any]) -> Iterator[Any]:
+        """The same, once the first job is known to be the one that was in flight here when the last run stopped."""
+        for first in iterator:
+            payload = first.payload if isinstance(first, Job) else first
+            found = digest(payload)
+            if found is not None and found != self._start.digest:
+                raise StateMismatch(_changed(self._start, payload))
+            yield first
+            break
+        yield from iterator
+
+
+def _a(value: Any) -> str:
+    return "nothing (None)" if value is None else f"a {type(value).__name__}"
+
+
+def _changed(start: Start, payload: Any) -> str:
+    shown = repr(payload)
+    return (f"The source has changed: job {start.offset} was another when the last run stopped, now it is "
+            f"{shown if len(shown) <= 80 else shown[:77] + '...'}. Going on by counting would miss jobs or repeat them. Let get_jobs yield "
+            "Job(payload, cursor=...) with a cursor that names the place, such as a row's id, and give --reset to "
+            "start over; or give --force-resume to go on at this count all the same.")

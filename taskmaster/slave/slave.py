@@ -1,0 +1,70 @@
+"""A slave as a whole: made in the main thread, served by its control thread."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from taskmaster import defaults
+from taskmaster.core.agent import Agent, Patience
+from taskmaster.core.stats import SlaveStats
+from taskmaster.errors import EXIT_ERROR, TaskmasterError
+from taskmaster.net import Dialer, Waker
+from taskmaster.slave.control import Control
+from taskmaster.slave.pool import Pool
+
+log = logging.getLogger(__name__)
+
+_clock = time.monotonic
+
+
+class Slave:
+    """Calls `handler` for the jobs of the master at `address`, in `threads` threads."""
+
+    def __init__(self, handler: Callable[[Any], Any], name: str, address: str, *,
+                 threads: int = defaults.CONCURRENCY, patience: Patience = Patience(),
+                 job_timeout: float | None = None, show: Callable[[SlaveStats], None] = lambda stats: None) -> None:
+        info = {"host": socket.gethostname(), "pid": os.getpid(), "threads": threads, "handler": name,
+                "python": platform.python_version()}
+        waker = Waker()
+        self._agent = Agent(secrets.token_hex(16), threads, info, patience, _clock())
+        self._pool = Pool(handler, threads, _clock, waker.ring)
+        self._control = Control(self._agent, Dialer(address), self._pool, waker, _clock, job_timeout=job_timeout,
+                                show=show)
+        self._crashed = False
+
+    @property
+    def error(self) -> TaskmasterError | None:
+        """Why it ended, where that is no good end."""
+        return self._control.error
+
+    @property
+    def stuck(self) -> bool:
+        """Whether a handler is still running: then the process has to be ended without waiting for it."""
+        return bool(self._pool.running())
+
+    def drain(self) -> None:
+        """Finish what is running, give back the rest, and leave; also from a signal handler."""
+        self._control.drain()
+
+    def run(self) -> int:
+        """Serve until the end; returns the exit code. Signal handlers run meanwhile."""
+        thread = threading.Thread(target=self._serve, name="control", daemon=True)
+        thread.start()
+        thread.join()
+        self._pool.close()
+        return EXIT_ERROR if self._crashed else self._control.exit_code
+
+    def _serve(self) -> None:
+        try:
+            self._control.run()
+        except BaseException:
+            self._crashed = True
+            log.exception("The control thread failed; this slave ends, and its jobs go to others")
