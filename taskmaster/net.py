@@ -10,8 +10,8 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import ceil
 from pathlib import Path
-from typing import Any
 
 import zmq
 from zmq.utils.monitor import parse_monitor_message
@@ -103,6 +103,9 @@ class Listener:
         self._peers: dict[int, bytes] = {}  # the connection's descriptor, the peer's id
         self._known: set[bytes] = set()
         self._bind(address)
+        self._poller = zmq.Poller()
+        self._poller.register(self._socket, zmq.POLLIN)
+        self._poller.register(self._monitor, zmq.POLLIN)
         self.address: str = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
         self.local = is_local(self.address)
 
@@ -121,9 +124,12 @@ class Listener:
                 raise UsageError(f"{address} is in use: another master, perhaps. Stop it, or give another --address.")
             raise UsageError(f"Cannot listen at {address}: {error.strerror or error}. Give another --address.")
 
-    def register(self, poller: zmq.Poller) -> None:
-        poller.register(self._socket, zmq.POLLIN)
-        poller.register(self._monitor, zmq.POLLIN)
+    def register(self, waker: Waker) -> None:
+        self._poller.register(waker.fileno(), zmq.POLLIN)
+
+    def wait(self, seconds: float) -> None:
+        """Until a message, a dropped connection or a ring, at most so long."""
+        self._poller.poll(_milliseconds(seconds))
 
     def receive(self) -> tuple[Route, Frames] | None:
         """The next message, None when there is none now."""
@@ -147,10 +153,10 @@ class Listener:
 
     def dropped(self) -> list[bytes]:
         """Peers whose connection dropped since the last call. To be called often: events unread block the socket."""
-        gone = []
+        gone: list[bytes] = []
         while True:
             try:
-                event: dict[str, Any] = parse_monitor_message(self._monitor.recv_multipart(zmq.NOBLOCK))
+                event = parse_monitor_message(self._monitor.recv_multipart(zmq.NOBLOCK))
             except zmq.Again:
                 return gone
             peer = self._peers.pop(event["value"], None)
@@ -167,6 +173,11 @@ class Listener:
     def _learn(self, peer: bytes, frame: zmq.Frame) -> None:
         self._known.add(peer)
         self._peers[int(frame.get(zmq.SRCFD))] = peer
+
+
+def _milliseconds(seconds: float) -> int:
+    """For a poll: rounded up, or the last part of a millisecond would be spent in a busy loop."""
+    return ceil(max(0.0, min(seconds, 60.0)) * 1000)
 
 
 class Dialer:
@@ -201,7 +212,7 @@ class Dialer:
 
     def wait(self, seconds: float) -> None:
         """Until a reply or a ring, at most so long."""
-        self._poller.poll(max(0, min(seconds, 60.0)) * 1000)
+        self._poller.poll(_milliseconds(seconds))
 
     def send(self, frames: Frames) -> None:
         """What cannot be sent now is lost, as on the way; it will be sent again."""

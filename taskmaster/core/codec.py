@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 SCALARS = frozenset({int, float, str, bytes, bool, type(None)})
+BATCH_BYTES = 4 << 20  # a larger slice becomes several batches, so that a lease, which is cut by a batch's mean, fits a frame
 PROTOCOL = 5  # the newest that Python 3.10 to 3.13 all read and write
 
 
@@ -157,31 +158,28 @@ CODECS = ("pickle", "json")
 
 def _encode_whole(payloads: list[Any], codec: str, limit: int) -> Batch | None:
     if codec == "json":
-        return _within(Batch("json", len(payloads), _dump_json(payloads)), limit)
-    if SCALARS.issuperset(map(type, payloads)):
-        return _within(Batch("pickle", len(payloads), _dump_pickle(payloads)), limit)
-    parts = [_dump_pickle(payload) for payload in payloads]
-    if max(map(len, parts)) > limit:
-        return None
-    return Batch("pickles", len(parts), None, parts, size=sum(map(len, parts)))
-
-
-def _within(batch: Batch, limit: int) -> Batch | None:
-    return batch if batch.size <= limit else None
+        batch = Batch("json", len(payloads), _dump_json(payloads))
+    elif SCALARS.issuperset(map(type, payloads)):
+        batch = Batch("pickle", len(payloads), _dump_pickle(payloads))
+    else:
+        batch = _joined([_dump_pickle(payload) for payload in payloads], codec)
+    return batch if batch.size <= min(limit, BATCH_BYTES) else None
 
 
 def _encode_singly(payloads: list[Any], codec: str, limit: int) -> Iterator[GoodJobs | BadJob]:
-    """Job by job; the good ones between two bad ones go into one batch again."""
+    """Job by job; good neighbours go into one batch again, up to BATCH_BYTES."""
     stretch: list[bytes] = []
+    size = 0
     for index, payload in enumerate(payloads):
         result = _encode_one(index, payload, codec, limit)
-        if isinstance(result, bytes):
-            stretch.append(result)
-            continue
-        if stretch:
+        if stretch and (isinstance(result, BadJob) or size + len(result) > BATCH_BYTES):
             yield GoodJobs(index - len(stretch), _joined(stretch, codec))
-            stretch = []
-        yield result
+            stretch, size = [], 0
+        if isinstance(result, BadJob):
+            yield result
+        else:
+            stretch.append(result)
+            size += len(result)
     if stretch:
         yield GoodJobs(len(payloads) - len(stretch), _joined(stretch, codec))
 

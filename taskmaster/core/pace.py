@@ -93,7 +93,7 @@ def lease_size(want: int, ready: int, size: int, slaves: int) -> int:
 
 def retry_delay(attempt: int, offset: int) -> float:
     """Seconds to wait after failed attempt number `attempt`: doubling, spread by up to a quarter by the offset."""
-    delay = min(defaults.RETRY_SECONDS * 2 ** min(attempt - 1, 20), defaults.RETRY_SECONDS_MOST)
+    delay = min(defaults.RETRY_SECONDS * float(1 << min(attempt - 1, 20)), defaults.RETRY_SECONDS_MOST)
     return delay * (1 + 0.25 * (offset * 7919 % 101) / 100)
 
 
@@ -114,7 +114,7 @@ class Throttle:
         if self._at is not None:
             self._level = min(self._most(), self._level + (now - self._at) * self.rate)
         self._at = now
-        return int(self._level)
+        return int(self._level + 1e-9)  # a sum of steps may fall short of a whole job by its rounding
 
     def spent(self, jobs: int) -> None:
         if self.rate is not None:

@@ -102,6 +102,11 @@ class Window:
         """The chunk that holds the watermark where it is."""
         return self._chunks.lowest()
 
+    @property
+    def next_is_plain(self) -> bool:
+        """Whether the job at the watermark has no cursor of its own."""
+        return bool(self._mark.cursor_of(self.watermark) == self.watermark + 1)
+
     def first_unfinished(self) -> Any:
         """The payload at the watermark; LookupError where there is none, or whatever decoding it raises."""
         chunk = self.oldest()

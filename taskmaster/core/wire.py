@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from taskmaster import defaults
 from taskmaster.core.codec import FORMS
@@ -139,7 +139,10 @@ class _Bad(Exception):
     """Leaves the parsing at the first thing that is wrong; never leaves this module."""
 
 
-def _total(parse: Callable[[dict[str, Any], bytes], Any], frames: Sequence[bytes], most: int) -> Any:
+_Message = TypeVar("_Message")
+
+
+def _total(parse: Callable[[dict[str, Any], bytes], _Message], frames: Sequence[bytes], most: int) -> _Message | WireError:
     try:
         return parse(_header(frames, most), frames[1])
     except _Bad as bad:
@@ -152,7 +155,7 @@ def _header(frames: Sequence[bytes], most: int) -> dict[str, Any]:
     _need(len(frames) == defaults.FRAMES, f"{len(frames)} frames, not {defaults.FRAMES}")
     _need(len(frames[0]) <= defaults.HEADER_BYTES, f"a header of {len(frames[0]):,} bytes")
     _need(len(frames[1]) <= most, f"a blob of {len(frames[1]):,} bytes")
-    header = _load(frames[0])
+    header: dict[str, Any] = _load(frames[0])
     _need(isinstance(header, dict), "the header is no object")
     version = header.get("v")
     _need(version == VERSION, f"protocol version {version!r}, this side speaks {VERSION}")

@@ -91,3 +91,12 @@ def test_what_the_source_does_to_an_object_afterwards_changes_nothing() -> None:
 def test_what_is_no_batch_is_a_value_error(form: str, blob: bytes) -> None:
     with pytest.raises(ValueError, match="form"):
         decode(form, blob)
+
+
+@pytest.mark.parametrize("codec", ["pickle", "json"])
+def test_a_few_large_jobs_among_tiny_ones_do_not_share_a_batch(codec: str) -> None:
+    payloads = ["x"] * 50 + ["y" * 3_000_000] * 4 + ["x"] * 50
+    pieces = encode(payloads, codec, 16 << 20)
+    batches = [piece.batch for piece in pieces if isinstance(piece, GoodJobs)]
+    assert max(batch.size for batch in batches) < 5 << 20, "or a lease cut by the mean overflows its frame"
+    assert [payload for batch in batches for payload in decode(batch.form, batch.blob())[0]] == payloads

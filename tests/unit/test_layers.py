@@ -39,7 +39,7 @@ ROOMS: Mapping[str, set[str]] = {
 PURE = {
     "__future__", "base64", "bisect", "collections", "collections.abc", "copyreg", "dataclasses", "enum",
     "functools", "hashlib", "heapq", "io", "itertools", "json", "math", "operator", "pickle", "struct",
-    "typing", "zlib",
+    "types", "typing", "zlib",
 }
 IMPURE_NAMES = {"open", "print", "input", "__import__", "exec", "eval"}
 LOGGING_SETUP = {"basicConfig", "dictConfig", "fileConfig"}

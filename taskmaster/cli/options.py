@@ -1,0 +1,189 @@
+"""The options that commands share, and what every command does around its work."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any, TypeVar
+
+import click
+
+from taskmaster import defaults, targets
+from taskmaster.core.budget import parse_budget
+from taskmaster.core.codec import CODECS
+from taskmaster.errors import EXIT_ERROR, EXIT_USAGE, TaskmasterError, UserCodeError
+from taskmaster.master.keeper import Identity
+from taskmaster.master.master import Options, Outcome, Workload, write_summary
+from taskmaster.master.progress import Progress
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+Decorator = Callable[[Any], Any]
+
+SETTINGS = {"auto_envvar_prefix": "TASKMASTER", "help_option_names": ["-h", "--help"], "max_content_width": 100}
+LEVELS = ("debug", "info", "warning", "error")
+
+
+def _all(*decorators: Decorator) -> Decorator:
+    def decorate(command: Any) -> Any:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+    return decorate
+
+
+def _option(*names: str, **settings: Any) -> Decorator:
+    settings.setdefault("show_default", settings.get("default") is not None)
+    return click.option(*names, show_envvar=False, **settings)
+
+
+address_option = _option("--address", default=defaults.ADDRESS, metavar="ADDRESS",
+                         help="Where the master listens: tcp://HOST:PORT, or ipc://PATH on one box.")
+
+common_options = _all(
+    _option("--log-level", type=click.Choice(LEVELS), default="info", help="How much to say on standard error."),
+    _option("--no-progress", is_flag=True, help="Show no progress."),
+)
+
+master_options = _all(
+    _option("--size", type=click.IntRange(1), default=defaults.WINDOW_JOBS, metavar="JOBS",
+            help="Most jobs between the first unfinished one and the newest pulled: bounds memory and replays."),
+    _option("--state", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+            help="Folder of checkpoint and failures file  [default: .taskmaster/TARGET-HASH in the working folder]"),
+    _option("--reset", is_flag=True, help="Start over; the old state is moved aside."),
+    _option("--force-resume", is_flag=True, help="Go on by count though the source now gives another job there."),
+    _option("--attempts", type=click.IntRange(1), default=defaults.ATTEMPTS, metavar="N",
+            help="Times a job is tried before it goes to the failures file."),
+    _option("--max-failures", default=defaults.MAX_FAILURES, metavar="N|P%|none",
+            help=f"Stop when more jobs failed: a number, or a share of at least {defaults.MAX_FAILURES_SAMPLE} "
+                 "finished jobs."),
+    _option("--limit", type=click.IntRange(1), metavar="N", help="Pull at most this many jobs in this run."),
+    _option("--rate", type=click.FloatRange(0, min_open=True), metavar="N", help="Hand out at most N jobs a second."),
+    _option("--total", type=click.IntRange(0), metavar="N", help="How many jobs there are in all, for the ETA."),
+    _option("--codec", type=click.Choice(CODECS), default="pickle",
+            help="How jobs travel; json for handlers that are not Python (it turns tuples into lists)."),
+    _option("--summary", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+            help="Write the summary of the run there, as one JSON object."),
+)
+
+slave_options = _all(
+    _option("--concurrency", type=click.IntRange(1, 10_000), default=defaults.CONCURRENCY, metavar="N",
+            help="Threads in each slave that call the handler."),
+    _option("--job-timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS",
+            help="Fail an attempt that takes longer, and replace its slave."),
+    _option("--timeout", type=click.IntRange(100), default=defaults.REPLY_TIMEOUT_MS, metavar="MS",
+            help="Silence of the master, in milliseconds, after which a slave asks again."),
+    _option("--retries", type=click.IntRange(1), default=defaults.RETRIES, metavar="N",
+            help="Times that a slave asks before it gives up: it waits N x MS in all."),
+)
+
+
+def slave_arguments(concurrency: int, job_timeout: float | None, timeout: int, retries: int, log_level: str) -> list[str]:
+    """The same options for a slave's command line."""
+    given = {"--concurrency": concurrency, "--job-timeout": job_timeout, "--timeout": timeout, "--retries": retries,
+             "--log-level": log_level}
+    return [text for name, value in given.items() if value is not None for text in (name, str(value))]
+
+
+def master_settings(given: dict[str, Any]) -> Options:
+    """The options of a master or a box as one value. Raises UsageError."""
+    names = ("size", "attempts", "limit", "rate", "total", "codec", "reset", "force_resume")
+    return Options(budget=parse_budget(given["max_failures"]), **{name: given[name] for name in names})
+
+
+def workload(source: targets.Target, handler: targets.Target, pairs: Sequence[str], state: Path | None) -> Workload:
+    """What to run, with the user's module imported and its arguments converted. Raises TargetError, UsageError."""
+    get_jobs = targets.load(source)
+    arguments = targets.arguments(get_jobs, pairs)
+    texts = dict(pair.split("=", 1) for pair in pairs)
+    folder = state or Path(defaults.STATE_FOLDER) / targets.state_name(source, texts)
+    return Workload(get_jobs, arguments, Identity(str(source), texts, str(handler)), folder)
+
+
+def configure_logging(level: str, progress: Progress) -> None:
+    """Log lines go through the progress, so that they do not tear it."""
+    handler = logging.StreamHandler(_Lines(progress))
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s" if level != "debug" else
+                                           "%(asctime)s %(process)d %(name)s %(levelname)s: %(message)s"))
+    root = logging.getLogger("taskmaster")
+    root.handlers[:] = [handler]
+    root.propagate = False
+    root.setLevel(level.upper())
+
+
+class _Lines:
+    """A stream for logging that writes whole lines to a progress."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def write(self, text: str) -> None:
+        if text.strip("\n"):
+            self._progress.write(text.rstrip("\n"))
+
+    def flush(self) -> None:
+        """Each line is written at once."""
+
+
+def on_signals(interrupt: Callable[[], None]) -> None:
+    """SIGINT and SIGTERM only call `interrupt`: it sets a flag, the loop does the rest."""
+    def handle(signum: int, frame: FrameType | None) -> None:
+        interrupt()
+    signal.signal(signal.SIGINT, handle)
+    signal.signal(signal.SIGTERM, handle)
+
+
+def conclude(outcome: Outcome, summary: Path | None) -> int:
+    """Say how a run ended, and return its exit code."""
+    resume = None if outcome.stats.finished else shlex.join([Path(sys.argv[0]).name, *_without_reset(sys.argv[1:])])
+    if outcome.error is not None:
+        report(outcome.error)
+    click.echo(outcome.text(resume), err=True)
+    if summary is not None:
+        write_summary(summary, outcome, resume)
+    return outcome.exit_code
+
+
+def _without_reset(arguments: Sequence[str]) -> list[str]:
+    return [argument for argument in arguments if argument != "--reset"]
+
+
+def report(error: BaseException) -> None:
+    """One clear line for what we know, the user's traceback for what the user's code raised."""
+    if isinstance(error, UserCodeError):
+        click.echo(targets.traceback_of(error), err=True)
+    elif not isinstance(error, TaskmasterError):
+        click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+        click.echo("Error: get_jobs raised; what it gave before is settled and kept. Mend it and run the same "
+                   "command again to go on.", err=True)
+        return
+    click.echo(f"Error: {error}", err=True)
+
+
+def main_of(command: click.Command, ends: Callable[[], bool] = lambda: False) -> None:
+    """Run a command to its exit code. `ends` says at the end whether a thread is stuck in the user's code."""
+    try:
+        code = command.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        code = EXIT_ERROR
+    except click.ClickException as error:
+        error.show()
+        code = EXIT_USAGE
+    except TaskmasterError as error:
+        report(error)
+        code = error.exit_code
+    _leave(int(code or 0), ends())
+
+
+def _leave(code: int, stuck: bool) -> None:
+    if not stuck:
+        sys.exit(code)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

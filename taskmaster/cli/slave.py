@@ -1,0 +1,56 @@
+"""tm-slave: calls the user's handler for the jobs of a master."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from taskmaster import defaults, net, targets
+from taskmaster.cli import options
+from taskmaster.core.agent import Patience
+from taskmaster.master.progress import make_progress
+from taskmaster.slave import orphan
+from taskmaster.slave.slave import Slave
+
+_slaves: list[Slave] = []
+
+
+@click.command(context_settings=options.SETTINGS)
+@click.argument("target")
+@options.address_option
+@options.slave_options
+@options.common_options
+def command(target: str, address: str, concurrency: int, job_timeout: float | None, timeout: int, retries: int,
+            log_level: str, no_progress: bool) -> int:
+    """Call handle_job for each job of the master at ADDRESS.
+
+    TARGET is module, module:function, file.py or file.py:function.
+    """
+    orphan.guard()
+    progress = make_progress(not no_progress, sys.stderr)
+    options.configure_logging(log_level, progress)
+    net.check_address(address)
+    wanted = targets.parse_target(target, defaults.HANDLE_JOB)
+    handler = targets.load(wanted)
+    targets.check_arity(handler)
+    orphan.say_ready()
+    slave = Slave(handler, str(wanted), address, threads=concurrency, patience=Patience(timeout / 1000, retries),
+                  job_timeout=job_timeout, show=progress.draw)
+    _slaves.append(slave)
+    options.on_signals(slave.drain)
+    try:
+        code = slave.run()
+    finally:
+        progress.close()
+    if slave.error is not None:
+        raise slave.error
+    return code
+
+
+def main() -> None:
+    options.main_of(command, ends=lambda: any(slave.stuck for slave in _slaves))
+
+
+if __name__ == "__main__":
+    main()

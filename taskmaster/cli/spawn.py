@@ -1,0 +1,84 @@
+"""tm-spawn: keeps a number of slaves alive on this box."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+import time
+
+import click
+
+from taskmaster import net
+from taskmaster.cli import options
+from taskmaster.errors import EXIT_DONE, TaskmasterError
+from taskmaster.fleet import Fleet
+from taskmaster.local import SLAVE_COMMAND
+from taskmaster.master.progress import NullProgress
+
+log = logging.getLogger(__name__)
+
+WATCH_SECONDS = 0.1
+
+
+@click.command(context_settings=options.SETTINGS)
+@click.argument("target")
+@click.argument("procs", type=click.IntRange(1))
+@options.address_option
+@options.slave_options
+@options.common_options
+def command(target: str, procs: int, address: str, concurrency: int, job_timeout: float | None, timeout: int,
+            retries: int, log_level: str, no_progress: bool) -> int:
+    """Keep PROCS slaves alive that call handle_job for the jobs of the master at ADDRESS.
+
+    TARGET is module, module:function, file.py or file.py:function. Ends when the master has no more jobs.
+    """
+    options.configure_logging(log_level, NullProgress(sys.stderr))
+    net.check_address(address)
+    arguments = options.slave_arguments(concurrency, job_timeout, timeout, retries, log_level)
+    interrupted = threading.Event()
+    interrupts: list[float] = []
+
+    def interrupt() -> None:
+        interrupts.append(time.monotonic())
+        interrupted.set()
+
+    options.on_signals(interrupt)
+    with Fleet([*SLAVE_COMMAND, target, "--address", address, "--no-progress", *arguments], procs, scout=True) as fleet:
+        fleet.start()
+        log.info("Keeping %d slaves at work for the master at %s", procs, net.dial_address(address))
+        return _keep(fleet, interrupts)
+
+
+def _keep(fleet: Fleet, interrupts: list[float]) -> int:
+    told = 0
+    while (verdict := fleet.verdict()) is None or fleet.alive:
+        fleet.watch(time.monotonic())
+        if len(interrupts) > told:
+            told += 1
+            if told > 1:
+                fleet.stop(0.0)
+                break
+            log.info("Letting the slaves finish what they are running; once more ends them now")
+            fleet.signal(signal.SIGTERM)
+        time.sleep(WATCH_SECONDS)
+    if verdict:
+        raise _Ended(verdict)
+    return EXIT_DONE
+
+
+class _Ended(TaskmasterError):
+    """The slaves have ended for a reason that they have told themselves."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__("The slaves have ended; what each met is above.")
+        self.exit_code = code
+
+
+def main() -> None:
+    options.main_of(command)
+
+
+if __name__ == "__main__":
+    main()

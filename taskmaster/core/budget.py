@@ -1,0 +1,53 @@
+"""How many failures a run bears before it stops (`--max-failures`)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from taskmaster import defaults
+from taskmaster.errors import UsageError
+
+
+@dataclass
+class Budget:
+    """At most `most` failures, or `share` of the finished jobs once there are enough to judge by; None is no limit."""
+
+    most: int | None = None
+    share: float | None = None
+    errors: Counter[str] = field(default_factory=Counter)
+
+    KINDS_KEPT = 1000  # different errors that are counted apart: an error with the job's name in it is new each time
+
+    def saw(self, error: str, message: str) -> None:
+        """One more failure; texts that differ only in their numbers are counted as one."""
+        line = message.strip().splitlines()[0] if message.strip() else ""
+        text = f"{error}: {line[:100]}" if line else error
+        self.errors[text if text in self.errors or len(self.errors) < self.KINDS_KEPT else error] += 1
+
+    def spent(self, failed: int, finished: int) -> bool:
+        """Whether it is time to stop."""
+        if self.most is not None:
+            return failed > self.most
+        enough = finished >= defaults.MAX_FAILURES_SAMPLE
+        return self.share is not None and enough and failed > self.share * finished
+
+    def commonest(self) -> list[str]:
+        """The errors that were met most, with their counts."""
+        return [f"{count:,} x {text}" for text, count in self.errors.most_common(3)]
+
+
+def parse_budget(text: str) -> Budget:
+    """"10%", "500" or "none". Raises UsageError."""
+    if text.lower() == "none":
+        return Budget()
+    number = text.removesuffix("%")
+    try:
+        value = float(number)
+    except ValueError:
+        value = -1.0
+    if text.endswith("%") and 0 <= value <= 100:
+        return Budget(share=value / 100)
+    if value >= 0 and number == text and value.is_integer():
+        return Budget(most=int(value))
+    raise UsageError(f"--max-failures takes a number of jobs, a share such as 10%, or none; not {text!r}.")
