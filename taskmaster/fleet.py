@@ -269,4 +269,4 @@ def _log_death(slot: _Slot, pid: int, status: str, now: float) -> None:
     elif slot.policy.given_up:
         _log.warning("Slave %d (pid %d): %s; giving it up after crash on crash", slot.number, pid, status)
     else:
-        _log.info("Slave %d (pid %d): %s", slot.number, pid, status)
+        _log.debug("Slave %d (pid %d): %s", slot.number, pid, status)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 
 from taskmaster import defaults
 from taskmaster.errors import UsageError
+
+
+_DIGITS = re.compile(r"\d+")
 
 
 @dataclass
@@ -22,7 +26,7 @@ class Budget:
     def saw(self, error: str, message: str) -> None:
         """One more failure; texts that differ only in their numbers are counted as one."""
         line = message.strip().splitlines()[0] if message.strip() else ""
-        text = f"{error}: {line[:100]}" if line else error
+        text = f"{error}: {_DIGITS.sub('N', line[:100])}" if line else error
         self.errors[text if text in self.errors or len(self.errors) < self.KINDS_KEPT else error] += 1
 
     def spent(self, failed: int, finished: int) -> bool:

@@ -6,7 +6,6 @@ writes and logs what it returns.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from taskmaster.core.chunks import Chunk
 from taskmaster.core.codec import BadJob, Batch
 from taskmaster.core.pace import Throttle, lease_size
 from taskmaster.core.runs import Runs
+from taskmaster.core.roster import Roster
 from taskmaster.core.session import Route, Session
 from taskmaster.core.window import Buried, Window
 from taskmaster.core.wire import Lease, Poll, Reply
@@ -66,8 +66,6 @@ class Counts:
 class Dispatcher:
     """Hands the window's jobs to slaves and takes their word for what became of them."""
 
-    GONE_KEPT = 1000  # slaves that were given up and are known by name if they come back
-
     def __init__(self, window: Window, run: str, epoch: int, rate: float | None = None) -> None:
         self.window = window
         self.run = run
@@ -77,19 +75,15 @@ class Dispatcher:
         self.exhausted = False  # the source has no more
         self.holding = False  # hand out nothing new: the run is ending, or its state cannot be saved
         self._stop_reason: str | None = None
-        self._sessions: OrderedDict[str, Session] = OrderedDict()  # the one that was silent longest first
-        self._by_peer: dict[bytes, Session] = {}
-        self._parked: OrderedDict[str, Session] = OrderedDict()
+        self._slaves = Roster()
         self._throttle = Throttle(rate)
-        self._lost: dict[str, float] = {}  # slaves whose connection dropped, and when they are given up
-        self._gone: OrderedDict[str, Session] = OrderedDict()  # those given up last: they may be alive after all
         self._isolated = ""  # the slave kept free for suspects
 
     # -- what it says of itself
 
     @property
     def slaves(self) -> int:
-        return len(self._sessions)
+        return len(self._slaves)
 
     @property
     def settled(self) -> bool:
@@ -99,11 +93,10 @@ class Dispatcher:
     @property
     def leased(self) -> int:
         """Jobs in slaves' hands."""
-        return sum(self.window.leased(sid) for sid in self._sessions)
+        return sum(self.window.leased(sid) for sid in self._slaves)
 
     def name_of(self, sid: str) -> str:
-        session = self._sessions.get(sid)
-        return session.name if session is not None else sid[:8]
+        return self._slaves.name_of(sid)
 
     # -- from slaves
 
@@ -114,31 +107,12 @@ class Dispatcher:
             self.counts.refused += 1
             reason = poll.reason if isinstance(poll, wire.WireError) else "it came by no route"
             return [Say("debug", "a message was dropped: %s", (reason,))]
-        session = self._session(poll, route, now)
+        session = self._slaves.hear(poll, route, now)
         if poll.n < session.n:
             return []  # overtaken by a newer one: nobody waits for this answer
         if poll.n == session.n:
             return self._again(session, route)
         return self._fresh(session, poll, route, now)
-
-    def _session(self, poll: Poll, route: Route, now: float) -> Session:
-        session = self._sessions.get(poll.sid)
-        if session is None:
-            session = self._sessions[poll.sid] = self._newcomer(poll)
-        session.seen = now
-        self._lost.pop(poll.sid, None)
-        self._sessions.move_to_end(poll.sid)
-        session.peers.add(route[0])
-        self._by_peer[route[0]] = session
-        return session
-
-    def _newcomer(self, poll: Poll) -> Session:
-        """It may be one that was given up: others have its jobs by now, so it need not start those that wait."""
-        session = Session(poll.sid, drops=list(poll.held))
-        before = self._gone.pop(poll.sid, None)
-        if before is not None:
-            session.info, session.n = before.info, before.n - 1  # the newest request itself is answered anew
-        return session
 
     def _again(self, session: Session, route: Route) -> list[Effect]:
         """The newest request once more: the same answer, or still none."""
@@ -148,7 +122,7 @@ class Dispatcher:
     def _fresh(self, session: Session, poll: Poll, route: Route, now: float) -> list[Effect]:
         session.n, session.route, session.answer = poll.n, route, None
         told, session.told = session.told, Runs(poll.done)
-        self._unpark(session)
+        self._slaves.unpark(session)
         if poll.info:
             session.info = poll.info
         if (poll.run, poll.epoch) != (self.run, self.epoch):
@@ -173,8 +147,7 @@ class Dispatcher:
             again = sum(length for _, length in told.inside(first, count))
             self.counts.duplicates += result.repeated - again
             for holder, run in result.drops:
-                if holder in self._sessions:
-                    self._sessions[holder].drops.append(run)
+                self._slaves.tell_to_drop(holder, run)
         buried, retried = self.window.fail(session.sid, poll.failed, now)
         self.counts.retried += retried
         self.counts.returned += self.window.renew(session.sid, poll.n, Runs(poll.held))
@@ -189,7 +162,7 @@ class Dispatcher:
         if leases:
             return [self._reply(session, "jobs", leases)]
         if poll.wait_ms:
-            self._park(session, poll, now)
+            self._slaves.park(session, poll, now + min(poll.wait_ms / 1000, defaults.PARK_SECONDS))
             return []
         return [self._reply(session, "wait", wait_ms=20 if poll.want else 0)]
 
@@ -200,7 +173,7 @@ class Dispatcher:
     def _farewell(self, session: Session) -> list[Effect]:
         effects: list[Effect] = [self._reply(session, "stop", reason=self._stop_reason or "goodbye")]
         self.window.give_back(session.sid)
-        self._forget(session)
+        self._slaves.forget(session)
         return [*effects, Say("info", "slave %s left", (session.name,))]
 
     # -- handing out
@@ -219,14 +192,14 @@ class Dispatcher:
     def _isolates(self, session: Session) -> bool:
         """Whether this is the slave that is kept free of other work, to run suspects one batch at a time."""
         free = not self.window.holds_suspect(self._isolated)
-        if self._isolated not in self._sessions or (free and self.window.leased(session.sid) == 0):
+        if self._isolated not in self._slaves or (free and self.window.leased(session.sid) == 0):
             self._isolated = session.sid
         return self._isolated == session.sid
 
     def _how_many(self, want: int, now: float) -> int:
         if self.window.ready == 0:
             return 0
-        size = lease_size(want, self.window.ready, self.window.size, len(self._sessions))
+        size = lease_size(want, self.window.ready, self.window.size, len(self._slaves))
         allowed = self._throttle.allowed(now)
         return size if allowed is None else min(size, allowed)
 
@@ -243,29 +216,20 @@ class Dispatcher:
         session.answer = wire.encode_reply(reply)
         return Send(session.route, session.answer)
 
-    def _park(self, session: Session, poll: Poll, now: float) -> None:
-        session.parked = poll
-        session.parked_until = now + min(poll.wait_ms / 1000, defaults.PARK_SECONDS)
-        self._parked[session.sid] = session
-
-    def _unpark(self, session: Session) -> None:
-        session.parked = None
-        self._parked.pop(session.sid, None)
-
     def _feed(self, now: float) -> list[Effect]:
         """Answer parked requests, the oldest first, as long as there is something to hand out."""
         effects: list[Effect] = []
-        for session in list(self._parked.values()) if self._has_work(now) else ():
-            leases = self._lease(session, session.parked, now) if session.parked is not None else []
+        for session, poll in self._slaves.parked() if self._has_work(now) else ():
+            leases = self._lease(session, poll, now)
             if leases:
-                self._unpark(session)
+                self._slaves.unpark(session)
                 effects.append(self._reply(session, "jobs", leases))
             if not self._has_work(now):
                 break
         return effects
 
     def _has_work(self, now: float) -> bool:
-        if self.holding or not self._parked:
+        if self.holding or not self._slaves.any_parked:
             return False
         return self.window.suspects or (self.window.ready > 0 and self._throttle.allowed(now) != 0)
 
@@ -285,21 +249,17 @@ class Dispatcher:
         effects = self._bury_the_silent(now)
         self.window.wake(now)
         effects += self._feed(now)
-        for session in [one for one in self._parked.values() if one.parked_until <= now]:
-            self._unpark(session)
+        for session in self._slaves.waited_enough(now):
+            self._slaves.unpark(session)
             effects.append(self._reply(session, "wait"))
         return effects
 
     def next_due(self, now: float) -> float:
         """When `tick` should be called at the latest."""
-        times = [now + 1.0]
-        if self._parked:
-            times.append(next(iter(self._parked.values())).parked_until)
-            if self.window.ready and self._throttle.allowed(now) == 0:
-                times += [due for due in [self._throttle.due(now)] if due is not None]
-        times += self._lost.values()
-        times += [due for due in [self.window.next_due()] if due is not None]
-        return min(times)
+        times = [now + 1.0, self._slaves.next_due(), self.window.next_due()]
+        if self._slaves.any_parked and self.window.ready and self._throttle.allowed(now) == 0:
+            times.append(self._throttle.due(now))
+        return min(due for due in times if due is not None)
 
     def hold(self, holding: bool) -> None:
         """Hand out nothing new, or go on."""
@@ -311,8 +271,8 @@ class Dispatcher:
         self._stop_reason = reason
         self.holding = True
         effects: list[Effect] = []
-        for session, poll in [(one, one.parked) for one in self._parked.values() if one.parked is not None]:
-            self._unpark(session)
+        for session, poll in self._slaves.parked():
+            self._slaves.unpark(session)
             effects += self._dismiss(session, poll, reason)
         return effects
 
@@ -320,52 +280,29 @@ class Dispatcher:
 
     def disconnected(self, peer: bytes, now: float, grace: float) -> None:
         """A connection dropped: a hint, for the slave may come back by another within `grace` seconds."""
-        session = self._by_peer.pop(peer, None)
-        if session is None:
-            return
-        session.peers.discard(peer)
-        if not session.peers:
-            self._lost[session.sid] = now + grace
+        self._slaves.disconnected(peer, now + grace)
 
     def died(self, host: str, pid: int, how: str, now: float) -> list[Effect]:
         """The fleet's word that a process is gone."""
-        who = (host, str(pid))
-        gone = [one for one in self._sessions.values() if (one.info.get("host"), one.info.get("pid")) == who]
+        gone = self._slaves.processes(host, pid)
         return [effect for session in gone for effect in self._give_up(session, how, now)]
 
     def _bury_the_silent(self, now: float) -> list[Effect]:
-        effects: list[Effect] = []
-        for sid in [sid for sid, until in self._lost.items() if until <= now]:
-            effects += self._give_up(self._sessions[sid], "its connection dropped", now)
-        while self._sessions:
-            session = next(iter(self._sessions.values()))
-            if session.seen + defaults.LEASE_LIFE_SECONDS > now:
-                break
-            effects += self._give_up(session, f"silent for {defaults.LEASE_LIFE_SECONDS:.0f} s", now)
-        return effects
+        silent = [(session, "its connection dropped") for session in self._slaves.lost(now)]
+        life = defaults.LEASE_LIFE_SECONDS
+        silent += [(session, f"silent for {life:.0f} s") for session in self._slaves.silent_since(now - life)]
+        return [effect for session, how in silent for effect in self._give_up(session, how, now)]
 
     def _give_up(self, session: Session, how: str, now: float) -> list[Effect]:
         held = self.window.leased(session.sid)
         buried = self.window.forfeit(session.sid, how)
-        self._forget(session)
-        self._remember(session)
+        self._slaves.forget(session)
+        self._slaves.remember(session)
         if not held:
             return [Say("info", "slave %s left (%s)", (session.name, how))]
         self.counts.deaths += 1
         said = Say("warning", "slave %s is gone (%s); the %d jobs it held go to others", (session.name, how, held))
         return [said, *self._bury(buried), *self._feed(now)]
-
-    def _forget(self, session: Session) -> None:
-        self._unpark(session)
-        self._lost.pop(session.sid, None)
-        self._sessions.pop(session.sid, None)
-        for peer in session.peers:
-            self._by_peer.pop(peer, None)
-
-    def _remember(self, session: Session) -> None:
-        self._gone[session.sid] = session
-        if len(self._gone) > self.GONE_KEPT:
-            self._gone.popitem(last=False)
 
     def _bury(self, buried: Sequence[Buried]) -> list[Effect]:
         self.counts.failed += len(buried)

@@ -261,8 +261,8 @@ class Server:
     def _state(self) -> str:
         if self._keeper.trouble is not None:
             return f"state not writable: {self._keeper.trouble}"
-        if self.ending is not None and not self.ending.finished:
-            return "draining"
+        if self.ending is not None:
+            return "finished" if self.ending.finished else "stopped" if self._stop_by is not None else "draining"
         return RUNNING if self._dispatcher.slaves else "waiting for slaves"
 
     def _show(self, now: float) -> None:

@@ -31,14 +31,15 @@ ROOMS: Mapping[str, set[str]] = {
     "slave": MIDDLE,
     "children": MIDDLE,
     "fleet": MIDDLE | {"children"},
-    "cli": MIDDLE | {"master", "slave", "children", "fleet", "__init__"},
-    "__init__": MIDDLE | {"master", "slave", "children", "fleet", "cli"},
+    "local": MIDDLE | {"master", "fleet"},
+    "cli": MIDDLE | {"master", "slave", "children", "fleet", "local"},
+    "__init__": {"job", "local"},
 }
 
 # No socket, file, thread, clock, chance or log: with these alone a whole cluster is simulated from one seed.
 PURE = {
     "__future__", "base64", "bisect", "collections", "collections.abc", "copyreg", "dataclasses", "enum",
-    "functools", "hashlib", "heapq", "io", "itertools", "json", "math", "operator", "pickle", "struct",
+    "functools", "hashlib", "heapq", "io", "itertools", "json", "math", "operator", "pickle", "re", "struct",
     "types", "typing", "zlib",
 }
 IMPURE_NAMES = {"open", "print", "input", "__import__", "exec", "eval"}

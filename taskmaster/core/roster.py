@@ -1,0 +1,135 @@
+"""The slaves a master knows: by session id, by connection, by how long they have been silent.
+
+It knows who is there and who waits, not what anybody holds.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+
+from taskmaster.core.runs import Run
+from taskmaster.core.session import Route, Session
+from taskmaster.core.wire import Poll
+
+
+class Roster:
+    """Sessions, in the order in which they were last heard; `in`, `len` and iteration go by session id."""
+
+    GONE_KEPT = 1000  # slaves that were given up and are known by name if they come back
+
+    def __init__(self) -> None:
+        self._sessions: OrderedDict[str, Session] = OrderedDict()
+        self._by_peer: dict[bytes, Session] = {}
+        self._parked: OrderedDict[str, Session] = OrderedDict()  # about in the order in which they have waited enough
+        self._lost: dict[str, float] = {}  # slaves whose last connection dropped, and when they are given up
+        self._gone: OrderedDict[str, Session] = OrderedDict()  # those given up last: they may be alive after all
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._sessions)
+
+    def __contains__(self, sid: str) -> bool:
+        return sid in self._sessions
+
+    def name_of(self, sid: str) -> str:
+        """Where a person finds it, also when it has been given up."""
+        session = self._sessions.get(sid) or self._gone.get(sid)
+        return session.name if session is not None else sid[:8]
+
+    def hear(self, poll: Poll, route: Route, now: float) -> Session:
+        """A slave spoke: its session, a new one if it is new."""
+        session = self._sessions.get(poll.sid)
+        if session is None:
+            session = self._sessions[poll.sid] = self._newcomer(poll)
+        session.seen = now
+        self._lost.pop(poll.sid, None)
+        self._sessions.move_to_end(poll.sid)
+        session.peers.add(route[0])
+        self._by_peer[route[0]] = session
+        return session
+
+    def forget(self, session: Session) -> None:
+        """It has left."""
+        self.unpark(session)
+        self._lost.pop(session.sid, None)
+        self._sessions.pop(session.sid, None)
+        for peer in session.peers:
+            self._by_peer.pop(peer, None)
+
+    def remember(self, session: Session) -> None:
+        """It was given up, and may yet come back."""
+        self._gone[session.sid] = session
+        if len(self._gone) > self.GONE_KEPT:
+            self._gone.popitem(last=False)
+
+    def tell_to_drop(self, sid: str, run: Run) -> None:
+        """With its next answer, if it is still there."""
+        if sid in self._sessions:
+            self._sessions[sid].drops.append(run)
+
+    # -- who waits for work
+
+    @property
+    def any_parked(self) -> bool:
+        return bool(self._parked)
+
+    def park(self, session: Session, poll: Poll, until: float) -> None:
+        session.parked, session.parked_until = poll, until
+        self._parked[session.sid] = session
+
+    def unpark(self, session: Session) -> None:
+        session.parked = None
+        self._parked.pop(session.sid, None)
+
+    def parked(self) -> list[tuple[Session, Poll]]:
+        """Those that wait, the first to come first."""
+        return [(session, session.parked) for session in self._parked.values() if session.parked is not None]
+
+    def waited_enough(self, now: float) -> list[Session]:
+        return [session for session in self._parked.values() if session.parked_until <= now]
+
+    # -- who is gone
+
+    def disconnected(self, peer: bytes, until: float) -> None:
+        """A connection dropped; if it was the slave's last, it is lost at `until`, unless it is heard again."""
+        session = self._by_peer.pop(peer, None)
+        if session is None:
+            return
+        session.peers.discard(peer)
+        if not session.peers:
+            self._lost[session.sid] = until
+
+    def lost(self, now: float) -> list[Session]:
+        return [self._sessions[sid] for sid, until in self._lost.items() if until <= now]
+
+    def silent_since(self, then: float) -> list[Session]:
+        silent = []
+        for session in self._sessions.values():
+            if session.seen > then:
+                break
+            if session.sid not in self._lost:
+                silent.append(session)
+        return silent
+
+    def processes(self, host: str, pid: int) -> list[Session]:
+        """Slaves that said they are this process."""
+        who = (host, str(pid))
+        return [one for one in self._sessions.values() if (one.info.get("host"), one.info.get("pid")) == who]
+
+    def next_due(self) -> float | None:
+        """When somebody has waited enough, or is lost."""
+        times = list(self._lost.values())
+        if self._parked:
+            times.append(next(iter(self._parked.values())).parked_until)
+        return min(times, default=None)
+
+    def _newcomer(self, poll: Poll) -> Session:
+        """It may be one that was given up: others have its jobs by now, so it need not start those that wait."""
+        session = Session(poll.sid, drops=list(poll.held))
+        before = self._gone.pop(poll.sid, None)
+        if before is not None:
+            session.info, session.n = before.info, before.n - 1  # the newest request itself is answered anew
+        return session
