@@ -2,23 +2,25 @@
 
 from typing import Final
 
-ADDRESS: Final = "tcp://127.0.0.1:3050"  # the ancestor's port, on loopback: the exchange has no key yet, so it is not offered to a network unasked
+# The ancestor's port, on loopback: the exchange has no key yet, so it is not offered to a network unasked.
+ADDRESS: Final = "tcp://127.0.0.1:3050"
 GET_JOBS: Final = "get_jobs"  # the ancestor's name
 HANDLE_JOB: Final = "handle_job"  # the ancestor's name
 STATE_FOLDER: Final = ".taskmaster"  # in the working folder, so that two checkouts do not share a run by accident
 
 # The window: how far the head may run ahead of the watermark, and so what one straggler or one crash may cost.
-WINDOW_JOBS: Final = 100_000  # ten times the ancestor's: a no-op streams twice as fast as at 10,000, and its payloads are encoded, not objects
+# Ten times the ancestor's: a no-op streams twice as fast as at 10,000, and what is kept is bytes, not objects.
+WINDOW_JOBS: Final = 100_000
 WINDOW_BYTES: Final = 256 << 20  # 256 MiB of encoded payloads: what a small machine can spare when each job is large
 JOB_BYTES: Final = 16 << 20  # one job's encoded payload; a larger one belongs in a file whose name is the job
 
 # Leases.
 LEASE_SECONDS: Final = 0.05  # of a slave's work: long against a 0.2 ms round trip, short against a person or a tail
 LEASE_BYTES: Final = 1 << 20  # of payloads: four times fewer bytes cost a third of the 5 kB job throughput
-LEASE_LIFE_SECONDS: Final = 60.0  # without renewal: a C call that holds the interpreter lock stops renewals as long as it runs
+LEASE_LIFE_SECONDS: Final = 60.0  # without renewal: C code that holds the interpreter lock stops renewals meanwhile
 HEARTBEAT_SECONDS: Final = 5.0  # a slave with nothing to say renews its leases this often: 12 chances in a lease's life
 PARK_SECONDS: Final = 1.0  # how long a master holds an idle slave's request before it answers "wait"
-REGRACE_SECONDS_LOCAL: Final = 0.25  # from a dropped local connection to "the slave is dead": time to build a new socket
+REGRACE_SECONDS_LOCAL: Final = 0.25  # from a dropped connection to "the slave is dead": time for a new socket
 REGRACE_SECONDS_REMOTE: Final = 2.0  # the same across a network, where connections drop by themselves
 
 # Attempts.
@@ -33,7 +35,7 @@ CONCURRENCY: Final = 10  # threads: the ancestor's users wait on a network or a 
 SLICE_SECONDS: Final = 0.002  # of work that a thread takes from the backlog at once: 40 times what taking it costs
 REPORT_SECONDS: Final = 0.05  # settled jobs wait at most this long to be reported while the slave is busy
 REPORT_SECONDS_IDLE: Final = 0.002  # and this long when a thread is idle, for the window may be waiting for them
-REPLY_TIMEOUT_MS: Final = 2000  # silence after which a request is sent again: a living master answers within PARK_SECONDS
+REPLY_TIMEOUT_MS: Final = 2000  # silence after which a request is sent again: masters answer within PARK_SECONDS
 RETRIES: Final = 60  # times, so two minutes of silence: a master's restart of a minute is survived twice over
 REBUILD_AFTER: Final = 3  # silent requests before the socket is built anew: a malformed reply deafens a REQ for good
 
@@ -44,8 +46,8 @@ BLOB_BYTES: Final = 64 << 20  # a master's frame: four of the largest jobs
 FRAMES: Final = 2
 
 # State on disk.
-CHECKPOINT_SECONDS: Final = 1.0  # between checkpoints while jobs settle: promise 2's "last second's work"; costs 1 ms of fsync
-UNSAVED_SECONDS: Final = 5.0  # when checkpoints fail for this long nothing new is handed out, so that a crash still repeats little
+CHECKPOINT_SECONDS: Final = 1.0  # while jobs settle: a crash repeats the last second's work; costs 1 ms of fsync
+UNSAVED_SECONDS: Final = 5.0  # without a checkpoint nothing new is handed out, so that a crash still repeats little
 PROGRESS_SECONDS: Final = 10.0  # between plain progress lines where there is no terminal
 STRAGGLER_SECONDS: Final = 10.0  # a job that holds the watermark for longer is named in the status line
 STOP_SECONDS: Final = 2.0  # that a master waits, at the end, for slaves to hear that they may stop

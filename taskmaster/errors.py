@@ -34,7 +34,7 @@ class TargetError(UsageError):
 
 
 class UserCodeError(TargetError):
-    """The user's module raised while it was imported; `__cause__` is what it raised, and is shown with its traceback."""
+    """The user's module raised while it was imported; `__cause__` is what it raised, shown with its traceback."""
 
 
 class SourceError(TaskmasterError):

@@ -280,4 +280,3 @@ def _refuse_stolen(address: str) -> None:
         except OSError:
             return
     raise UsageError(f"{address} is in use: another master, perhaps. Stop it, or give another --address.")
-

@@ -38,53 +38,54 @@ def _all(*decorators: Decorator) -> Decorator:
     return decorate
 
 
-def _option(*names: str, **settings: Any) -> Decorator:
+def option(*names: str, **settings: Any) -> Decorator:
     settings.setdefault("show_default", settings.get("default") is not None)
     return click.option(*names, show_envvar=False, **settings)
 
 
-address_option = _option("--address", default=defaults.ADDRESS, metavar="ADDRESS",
-                         help="Where the master listens: tcp://HOST:PORT, or ipc://PATH on one box.")
+address_option = option("--address", default=defaults.ADDRESS, metavar="ADDRESS",
+                        help="Where the master listens: tcp://HOST:PORT, or ipc://PATH on one box.")
 
 common_options = _all(
-    _option("--log-level", type=click.Choice(LEVELS), default="info", help="How much to say on standard error."),
-    _option("--no-progress", is_flag=True, help="Show no progress."),
+    option("--log-level", type=click.Choice(LEVELS), default="info", help="How much to say on standard error."),
+    option("--no-progress", is_flag=True, help="Show no progress."),
 )
 
 master_options = _all(
-    _option("--size", type=click.IntRange(1), default=defaults.WINDOW_JOBS, metavar="JOBS",
-            help="Most jobs between the first unfinished one and the newest pulled: bounds memory and replays."),
-    _option("--state", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
-            help="Folder of checkpoint and failures file  [default: .taskmaster/TARGET-HASH in the working folder]"),
-    _option("--reset", is_flag=True, help="Start over; the old state is moved aside."),
-    _option("--force-resume", is_flag=True, help="Go on by count though the source now gives another job there."),
-    _option("--attempts", type=click.IntRange(1), default=defaults.ATTEMPTS, metavar="N",
-            help="Times a job is tried before it goes to the failures file."),
-    _option("--max-failures", default=defaults.MAX_FAILURES, metavar="N|P%|none",
-            help=f"Stop when more jobs failed: a number, or a share of at least {defaults.MAX_FAILURES_SAMPLE} "
-                 "finished jobs."),
-    _option("--limit", type=click.IntRange(1), metavar="N", help="Pull at most this many jobs in this run."),
-    _option("--rate", type=click.FloatRange(0, min_open=True), metavar="N", help="Hand out at most N jobs a second."),
-    _option("--total", type=click.IntRange(0), metavar="N", help="How many jobs there are in all, for the ETA."),
-    _option("--codec", type=click.Choice(CODECS), default="pickle",
-            help="How jobs travel; json for handlers that are not Python (it turns tuples into lists)."),
-    _option("--summary", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-            help="Write the summary of the run there, as one JSON object."),
+    option("--size", type=click.IntRange(1), default=defaults.WINDOW_JOBS, metavar="JOBS",
+           help="Most jobs between the first unfinished one and the newest pulled: bounds memory and replays."),
+    option("--state", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+           help="Folder of checkpoint and failures file  [default: .taskmaster/TARGET-HASH in the working folder]"),
+    option("--reset", is_flag=True, help="Start over; the old state is moved aside."),
+    option("--force-resume", is_flag=True, help="Go on by count though the source now gives another job there."),
+    option("--attempts", type=click.IntRange(1), default=defaults.ATTEMPTS, metavar="N",
+           help="Times a job is tried before it goes to the failures file."),
+    option("--max-failures", default=defaults.MAX_FAILURES, metavar="N|P%|none",
+           help=f"Stop when more jobs failed: a number, or a share of at least {defaults.MAX_FAILURES_SAMPLE} "
+                "finished jobs."),
+    option("--limit", type=click.IntRange(1), metavar="N", help="Pull at most this many jobs in this run."),
+    option("--rate", type=click.FloatRange(0, min_open=True), metavar="N", help="Hand out at most N jobs a second."),
+    option("--total", type=click.IntRange(0), metavar="N", help="How many jobs there are in all, for the ETA."),
+    option("--codec", type=click.Choice(CODECS), default="pickle",
+           help="How jobs travel; json for handlers that are not Python (it turns tuples into lists)."),
+    option("--summary", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+           help="Write the summary of the run there, as one JSON object."),
 )
 
 slave_options = _all(
-    _option("--concurrency", type=click.IntRange(1, 10_000), default=defaults.CONCURRENCY, metavar="N",
-            help="Threads in each slave that call the handler."),
-    _option("--job-timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS",
-            help="Fail an attempt that takes longer, and replace its slave."),
-    _option("--timeout", type=click.IntRange(100), default=defaults.REPLY_TIMEOUT_MS, metavar="MS",
-            help="Silence of the master, in milliseconds, after which a slave asks again."),
-    _option("--retries", type=click.IntRange(1), default=defaults.RETRIES, metavar="N",
-            help="Times that a slave asks before it gives up: it waits N x MS in all."),
+    option("--concurrency", type=click.IntRange(1, 10_000), default=defaults.CONCURRENCY, metavar="N",
+           help="Threads in each slave that call the handler."),
+    option("--job-timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS",
+           help="Fail an attempt that takes longer, and replace its slave."),
+    option("--timeout", type=click.IntRange(100), default=defaults.REPLY_TIMEOUT_MS, metavar="MS",
+           help="Silence of the master, in milliseconds, after which a slave asks again."),
+    option("--retries", type=click.IntRange(1), default=defaults.RETRIES, metavar="N",
+           help="Times that a slave asks before it gives up: it waits N x MS in all."),
 )
 
 
-def slave_arguments(concurrency: int, job_timeout: float | None, timeout: int, retries: int, log_level: str) -> list[str]:
+def slave_arguments(concurrency: int, job_timeout: float | None, timeout: int, retries: int,
+                    log_level: str) -> list[str]:
     """The same options for a slave's command line."""
     given = {"--concurrency": concurrency, "--job-timeout": job_timeout, "--timeout": timeout, "--retries": retries,
              "--log-level": log_level}

@@ -18,8 +18,9 @@ from taskmaster.master.progress import make_progress
 @click.argument("target", metavar="FILE")
 @click.argument("procs", type=click.IntRange(1))
 @click.argument("arguments", nargs=-1, metavar="[KEY=VALUE]...")
-@options._option("--get-jobs-callback", default=defaults.GET_JOBS, metavar="NAME", help="The iterator's name in FILE.")
-@options._option("--handle-job-callback", default=defaults.HANDLE_JOB, metavar="NAME", help="The handler's name in FILE.")
+@options.option("--get-jobs-callback", default=defaults.GET_JOBS, metavar="NAME", help="The iterator's name in FILE.")
+@options.option("--handle-job-callback", default=defaults.HANDLE_JOB, metavar="NAME",
+                help="The handler's name in FILE.")
 @options.master_options
 @options.slave_options
 @options.common_options

@@ -219,7 +219,8 @@ class Agent:
         last = self.state != "run" and not self.held and not self._news
         state = "bye" if last else self.state
         want = max(0, self.appetite.target() - len(self.held)) if state == "run" else 0
-        poll = Poll(self._run, self._master_epoch, self.sid, self._n, want, self.WAIT_MS if self._parkable else 0, state,
+        wait = self.WAIT_MS if self._parkable else 0
+        poll = Poll(self._run, self._master_epoch, self.sid, self._n, want, wait, state,
                     tuple(self._unreported())[:self.MOST_RUNS], tuple(self._told_done), tuple(self._told_failed),
                     {} if self._introduced else self._info)
         self._asked = wire.encode_poll(poll)

@@ -56,8 +56,9 @@ class Chunk:
     def part(self, run: Run, state: State) -> Chunk:
         """A chunk of some of this one's jobs, with its history."""
         first, count = run
+        holder = self.holder if state is State.LEASED else ""
         return Chunk(first, self.batch.part(first - self.first, count), self.attempt, self.strikes, self.deaths_alone,
-                     self.alone, state, self.holder if state is State.LEASED else "", self.granted, self.since, self.due)
+                     self.alone, state, holder, self.granted, self.since, self.due)
 
 
 class Chunks:

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 SCALARS = frozenset({int, float, str, bytes, bool, type(None)})
-BATCH_BYTES = 4 << 20  # a larger slice becomes several batches, so that a lease, which is cut by a batch's mean, fits a frame
+# A larger slice becomes several batches, so that a lease, which is cut by a batch's mean, fits its frame.
+BATCH_BYTES = 4 << 20
 PROTOCOL = 5  # the newest that Python 3.10 to 3.13 all read and write
 
 

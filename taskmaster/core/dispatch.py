@@ -209,7 +209,8 @@ class Dispatcher:
             self.leased_to = max(self.leased_to, chunk.end)
         return chunks
 
-    def _reply(self, session: Session, kind: str, chunks: Sequence[Chunk] = (), wait_ms: int = 0, reason: str = "") -> Send:
+    def _reply(self, session: Session, kind: str, chunks: Sequence[Chunk] = (), wait_ms: int = 0,
+               reason: str = "") -> Send:
         leases = tuple(Lease(one.first, one.count, one.attempt, one.batch.form, one.batch.blob()) for one in chunks)
         drops, session.drops = tuple(session.drops), []
         reply = Reply(self.run, self.epoch, session.sid, session.n, kind, leases, drops, wait_ms, reason=reason)

@@ -142,7 +142,8 @@ class _Bad(Exception):
 _Message = TypeVar("_Message")
 
 
-def _total(parse: Callable[[dict[str, Any], bytes], _Message], frames: Sequence[bytes], most: int) -> _Message | WireError:
+def _total(parse: Callable[[dict[str, Any], bytes], _Message], frames: Sequence[bytes],
+           most: int) -> _Message | WireError:
     try:
         return parse(_header(frames, most), frames[1])
     except _Bad as bad:

@@ -14,8 +14,9 @@ from taskmaster import defaults
 from taskmaster.core.portable import digest, pack
 from taskmaster.core.window import Buried, Window
 from taskmaster.job import NO_CURSOR
-from taskmaster.master.checkpoint import Checkpoint, StateFolder
+from taskmaster.master.checkpoint import Checkpoint
 from taskmaster.master.failures import Failure, FailuresFile, show
+from taskmaster.master.folder import StateFolder
 from taskmaster.master.writer import StateWriter
 
 

@@ -1,4 +1,4 @@
-"""The master's loop: receives, decides by the dispatcher, sends; feeds the window; keeps the state; knows when to end."""
+"""The master's loop: receives, lets the dispatcher decide, sends; feeds the window, keeps the state, ends the run."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class Source:
         self.length: int | None = None  # of what `get_jobs` returned, where it has one
 
     def open(self) -> Iterator[Any]:
-        """An iterator at the first job to do. Raises SourceError for what is no iterator, and what the user's code raises."""
+        """An iterator at the first job to do. Raises SourceError for what is none, and what the user's code raises."""
         jobs = self._call()
         try:
             iterator = iter(jobs)
@@ -67,8 +67,7 @@ def _a(value: Any) -> str:
 
 
 def _changed(start: Start, payload: Any) -> str:
-    shown = repr(payload)
     return (f"The source has changed: job {start.offset} was another when the last run stopped, now it is "
-            f"{shown if len(shown) <= 80 else shown[:77] + '...'}. Going on by counting would miss jobs or repeat them. Let get_jobs yield "
+            f"{payload!r:.80}. Going on by counting would miss jobs or repeat them. Let get_jobs yield "
             "Job(payload, cursor=...) with a cursor that names the place, such as a row's id, and give --reset to "
             "start over; or give --force-resume to go on at this count all the same.")

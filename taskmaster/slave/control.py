@@ -20,7 +20,7 @@ from taskmaster.core.wire import FailedAttempt, Lease
 from taskmaster.errors import EXIT_DONE, EXIT_INTERRUPTED, MasterGone, TaskmasterError
 from taskmaster.net import Dialer, Waker
 from taskmaster.slave.pool import Pool
-from taskmaster.slave.slice import Slice, failure_of
+from taskmaster.slave.slice import TRACEBACK_CHARACTERS, Slice, failure_of
 
 log = logging.getLogger(__name__)
 
@@ -214,36 +214,34 @@ class Control:
 
     def _time_out(self, work: Slice, now: float) -> None:
         """A thread cannot be ended: the attempt is failed, and this process finishes the rest and is replaced."""
-        if self._agent.state != "run" and work.seen_at == float("inf"):
-            return
         offset, stack = work.current, self._pool.stack_of(work)
         log.warning("Job %d has run for %.1f s, longer than --job-timeout; this slave finishes what else it runs and "
                     "ends, to be replaced", offset, now - work.seen_at)
         message = f"still running after {self._job_timeout:g} s"
-        self._fail(work.epoch, FailedAttempt(offset, work.attempt, "timeout", "JobTimeout", message, stack[-8000:]), now)
+        failure = FailedAttempt(offset, work.attempt, "timeout", "JobTimeout", message, stack[-TRACEBACK_CHARACTERS:])
+        self._fail(work.epoch, failure, now)
         self._take_back(work)
-        work.seen_at = float("inf")
+        work.seen_at = float("inf")  # so that it is told of once
         self.exit_code = EXIT_INTERRUPTED
         self._agent.drain()
         self._empty(now)
 
     # -- the backlog
 
-    def _sift(self, now: float, unwanted: Runs | None = None) -> None:
+    def _sift(self, now: float, unwanted: Runs = Runs()) -> None:
         """Cut anew what waits, by how long jobs take now; what is more than a lease's worth goes back to the master."""
         room = self._agent.appetite.target() - sum(work.count for work in self._pool.running())
         for work in self._withdrawn():
-            end = work.first + work.count
-            payloads = work.take_back()
-            for first, count in unwanted.outside(work.first, end - work.first) if unwanted else [(work.first, len(payloads))]:
+            first, payloads = work.first, work.take_back()
+            for run in unwanted.inside(first, len(payloads)):
+                self._agent.returned(work.epoch, *run, now)
+            for at, count in unwanted.outside(first, len(payloads)):
                 kept = max(0, min(count, room))
                 room -= kept
                 if kept:
-                    self._put(work.epoch, first, work.attempt, payloads[first - work.first:first - work.first + kept])
+                    self._put(work.epoch, at, work.attempt, payloads[at - first:at - first + kept])
                 if kept < count:
-                    self._agent.returned(work.epoch, first + kept, count - kept, now)
-            for first, count in unwanted.inside(work.first, end - work.first) if unwanted else []:
-                self._agent.returned(work.epoch, first, count, now)
+                    self._agent.returned(work.epoch, at + kept, count - kept, now)
 
     def _empty(self, now: float) -> None:
         """Give back all that waits, and what waits behind running jobs."""

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from taskmaster.master import writer as module
-from taskmaster.master.checkpoint import Checkpoint, StateFolder
+from taskmaster.master.checkpoint import Checkpoint
+from taskmaster.master.folder import StateFolder
 from taskmaster.master.failures import Failure, FailuresFile
 from taskmaster.master.writer import StateWriter
 

@@ -60,7 +60,8 @@ def test_a_job_that_does_not_encode_is_named_and_its_neighbours_go(codec: str, b
     assert isinstance(last, GoodJobs) and (last.index, last.batch.count) == (3, 1)
 
 
-@pytest.mark.parametrize("codec, large", [("pickle", b"x" * 20_000), ("pickle", [b"x" * 20_000]), ("json", "x" * 20_000)])
+@pytest.mark.parametrize("codec, large", [
+    ("pickle", b"x" * 20_000), ("pickle", [b"x" * 20_000]), ("json", "x" * 20_000)])
 def test_a_job_over_the_limit_is_named(codec: str, large: Any) -> None:
     first, failure = encode([1, large], codec, LIMIT)
     assert isinstance(failure, BadJob) and failure.kind == "too large" and "20,0" in failure.message
