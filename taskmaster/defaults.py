@@ -12,11 +12,13 @@ STATE_FOLDER: Final = ".taskmaster"  # in the working folder, so that two checko
 # Ten times the ancestor's: a no-op streams twice as fast as at 10,000, and what is kept is bytes, not objects.
 WINDOW_JOBS: Final = 100_000
 WINDOW_BYTES: Final = 256 << 20  # 256 MiB of encoded payloads: what a small machine can spare when each job is large
+READY_BYTES: Final = 8 << 20  # of payloads ahead of the slaves: 256 MiB pulled ahead halved the rate of 5 kB jobs
 JOB_BYTES: Final = 16 << 20  # one job's encoded payload; a larger one belongs in a file whose name is the job
 
 # Leases.
 LEASE_SECONDS: Final = 0.05  # of a slave's work: long against a 0.2 ms round trip, short against a person or a tail
 LEASE_BYTES: Final = 1 << 20  # of payloads: four times fewer bytes cost a third of the 5 kB job throughput
+HELD_BYTES: Final = 4 << 20  # of payloads that a slave holds: four leases keep it busy, more would only be cold
 LEASE_LIFE_SECONDS: Final = 60.0  # without renewal: C code that holds the interpreter lock stops renewals meanwhile
 HEARTBEAT_SECONDS: Final = 5.0  # a slave with nothing to say renews its leases this often: 12 chances in a lease's life
 PARK_SECONDS: Final = 1.0  # how long a master holds an idle slave's request before it answers "wait"

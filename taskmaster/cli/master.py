@@ -32,6 +32,7 @@ def command(target: str, arguments: tuple[str, ...], address: str, state: Path |
     """
     progress = make_progress(not no_progress, sys.stderr)
     options.configure_logging(log_level, progress)
+    options.check_summary(summary)
     source = targets.parse_target(target, defaults.GET_JOBS)
     work = options.workload(source, source, arguments, state)
     one = Master(work, options.master_settings(master), progress)

@@ -10,7 +10,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import Any, TypeVar
 
 import click
@@ -18,7 +18,7 @@ import click
 from taskmaster import defaults, targets
 from taskmaster.core.budget import parse_budget
 from taskmaster.core.codec import CODECS
-from taskmaster.errors import EXIT_ERROR, EXIT_USAGE, TaskmasterError, UserCodeError
+from taskmaster.errors import EXIT_ERROR, EXIT_USAGE, StateUnwritable, TaskmasterError, UsageError, UserCodeError
 from taskmaster.master.keeper import Identity
 from taskmaster.master.master import Options, Outcome, Workload, write_summary
 from taskmaster.master.progress import Progress
@@ -107,6 +107,12 @@ def workload(source: targets.Target, handler: targets.Target, pairs: Sequence[st
     return Workload(get_jobs, arguments, Identity(str(source), texts, str(handler)), folder)
 
 
+def check_summary(summary: Path | None) -> None:
+    """Raise UsageError where no summary can be written: told after hours of work it would be told too late."""
+    if summary is not None and not (summary.parent.is_dir() and os.access(summary.parent, os.W_OK)):
+        raise UsageError(f"--summary {summary} cannot be written: {summary.parent} is no folder that you may write to.")
+
+
 def configure_logging(level: str, progress: Progress) -> None:
     """Log lines go through the progress, so that they do not tear it."""
     handler = logging.StreamHandler(_Lines(progress))
@@ -146,8 +152,12 @@ def conclude(outcome: Outcome, summary: Path | None) -> int:
     if outcome.error is not None:
         report(outcome.error)
     click.echo(outcome.text(resume), err=True)
-    if summary is not None:
-        write_summary(summary, outcome, resume)
+    try:
+        if summary is not None:
+            write_summary(summary, outcome, resume)
+    except StateUnwritable as error:
+        report(error)
+        return outcome.exit_code or error.exit_code
     return outcome.exit_code
 
 
@@ -160,11 +170,19 @@ def report(error: BaseException) -> None:
     if isinstance(error, UserCodeError):
         click.echo(targets.traceback_of(error), err=True)
     elif not isinstance(error, TaskmasterError):
-        click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+        click.echo("".join(traceback.format_exception(type(error), error, _below_us(error))), err=True, nl=False)
         click.echo("Error: get_jobs raised; what it gave before is settled and kept. Mend it and run the same "
                    "command again to go on.", err=True)
         return
     click.echo(f"Error: {error}", err=True)
+
+
+def _below_us(error: BaseException) -> TracebackType | None:
+    """The traceback from the user's first frame on; all of it where there is none, for then it is ours to mend."""
+    trace = error.__traceback__
+    while trace is not None and str(trace.tb_frame.f_globals.get("__name__")).startswith("taskmaster."):
+        trace = trace.tb_next
+    return trace or error.__traceback__
 
 
 def main_of(command: click.Command, ends: Callable[[], bool] = lambda: False) -> None:

@@ -33,6 +33,7 @@ def command(target: str, procs: int, arguments: tuple[str, ...], get_jobs_callba
     """
     progress = make_progress(not no_progress, sys.stderr)
     options.configure_logging(log_level, progress)
+    options.check_summary(summary)
     handler = targets.parse_target(target, handle_job_callback)
     work = options.workload(targets.parse_target(target, get_jobs_callback), handler, arguments, state)
     targets.check_arity(targets.load(handler))

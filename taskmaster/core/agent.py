@@ -298,7 +298,8 @@ class Agent:
     def _take(self, reply: Reply) -> Take:
         for lease in reply.leases:
             self.held.add(lease.first, lease.count)
-        self.appetite.fed(len(self.held))
+        jobs = sum(lease.count for lease in reply.leases)
+        self.appetite.fed(len(self.held), jobs, sum(len(lease.blob) for lease in reply.leases))
         return Take(reply.leases)
 
     def _stop(self, reply: Reply) -> list[Effect]:

@@ -67,6 +67,7 @@ class Chunks:
     def __init__(self) -> None:
         self.bytes = 0  # of all their payloads, encoded
         self.ready = 0  # jobs that may be leased, suspects not counted
+        self.ready_bytes = 0  # of their payloads
         self._firsts: list[int] = []
         self._chunks: dict[int, Chunk] = {}
         self._leases: dict[str, dict[int, Chunk]] = {}
@@ -93,7 +94,7 @@ class Chunks:
         if chunk.state is State.LEASED:
             self._unlease(chunk)
         elif chunk.state is State.READY and not chunk.alone:
-            self.ready -= chunk.count
+            self._count_ready(chunk, -1)
 
     def replace(self, chunk: Chunk, runs: Iterable[Run]) -> None:
         """Put chunks of these runs of it in its place, each where and as it was."""
@@ -129,7 +130,7 @@ class Chunks:
     def grant(self, chunk: Chunk, holder: str, granted: int, now: float) -> Chunk:
         """A ready chunk becomes a leased one."""
         if not chunk.alone:
-            self.ready -= chunk.count
+            self._count_ready(chunk, -1)
         chunk.state, chunk.holder, chunk.granted, chunk.since = State.LEASED, holder, granted, now
         self._leases.setdefault(holder, {})[chunk.first] = chunk
         return chunk
@@ -151,7 +152,11 @@ class Chunks:
     def _queue(self, chunk: Chunk) -> None:
         heappush(self._suspects if chunk.alone else self._ready, (chunk.first, next(self._order), chunk))
         if not chunk.alone:
-            self.ready += chunk.count
+            self._count_ready(chunk, 1)
+
+    def _count_ready(self, chunk: Chunk, sign: int) -> None:
+        self.ready += sign * chunk.count
+        self.ready_bytes += sign * chunk.batch.size
 
     def _unlease(self, chunk: Chunk) -> None:
         leases = self._leases[chunk.holder]

@@ -48,26 +48,29 @@ class JobSeconds:
 class Appetite:
     """How many jobs a slave should hold: one for each thread and LEASE_SECONDS of work behind them.
 
-    What it never held before it approaches by doubling, for the first jobs may be quicker than the rest.
+    What it never held before it approaches by doubling, for the first jobs may be quicker than the rest. Beyond
+    one for each thread it never holds more than HELD_BYTES of payloads.
     """
 
-    __slots__ = ("_ceiling", "_job_seconds", "threads")
+    __slots__ = ("_ceiling", "_job_bytes", "_job_seconds", "threads")
 
     def __init__(self, threads: int, job_seconds: JobSeconds) -> None:
         self.threads = threads
         self._job_seconds = job_seconds
         self._ceiling = threads
+        self._job_bytes = 1.0  # of late
 
     def target(self) -> int:
         """Jobs to hold, running ones counted; at least the number of threads."""
         guess = self._job_seconds.guess
         if guess is None:
             return self.threads
-        behind = int(self.threads * defaults.LEASE_SECONDS / guess)
+        behind = int(min(self.threads * defaults.LEASE_SECONDS / guess, defaults.HELD_BYTES / self._job_bytes))
         return min(self.threads + behind, self._ceiling)
 
-    def fed(self, held: int) -> None:
-        """A lease came and now `held` jobs are held: next time it may be twice as many."""
+    def fed(self, held: int, jobs: int, size: int) -> None:
+        """`jobs` jobs of `size` bytes came, and now `held` are held: next time it may be twice as many."""
+        self._job_bytes = max(1.0, size / max(1, jobs))
         self._ceiling = min(max(self._ceiling, 2 * held), 1 << 24)
 
     def slice_size(self, queued: int) -> int:
@@ -164,7 +167,8 @@ class PullSize:
     __slots__ = ("_jobs", "_pulls", "single")
 
     PULL_SECONDS = 0.002
-    MOST = 16_384
+    MOST = 4096  # a lease of quick jobs is a few whole slices: to cut one costs as much as to encode it
+    MOST_BYTES = defaults.LEASE_BYTES // 4
 
     def __init__(self) -> None:
         self._jobs = 1
@@ -183,5 +187,5 @@ class PullSize:
             self._jobs = max(1, int(jobs * self.PULL_SECONDS / seconds))
         elif seconds < self.PULL_SECONDS and jobs >= self._jobs:
             self._jobs = min(2 * self._jobs, self.MOST)
-        if size > defaults.LEASE_BYTES:
-            self._jobs = min(self._jobs, max(1, jobs * defaults.LEASE_BYTES // size))
+        if size > self.MOST_BYTES // 2:
+            self._jobs = min(self._jobs, max(1, jobs * self.MOST_BYTES // size))

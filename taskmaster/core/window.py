@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
+from taskmaster import defaults
 from taskmaster.core.chunks import Chunk, Chunks, State
 from taskmaster.core.codec import BadJob, Batch
 from taskmaster.core.pace import retry_delay
@@ -74,8 +75,13 @@ class Window:
 
     @property
     def room(self) -> int:
-        """How many more jobs may be pulled: the span stays within `size`, the payloads within their bytes."""
-        return 0 if self._chunks.bytes >= self._most_bytes else self.watermark + self.size - self.head
+        """How many more jobs may be pulled: the span stays within `size`, the payloads within their bytes.
+
+        Of payloads that nobody asked for yet, READY_BYTES are enough: more would only be cold when they are sent.
+        """
+        if self._chunks.bytes >= self._most_bytes or self._chunks.ready_bytes >= defaults.READY_BYTES:
+            return 0
+        return self.watermark + self.size - self.head
 
     @property
     def in_flight(self) -> int:
@@ -135,12 +141,17 @@ class Window:
     # -- to and from slaves
 
     def lease(self, holder: str, granted: int, want: int, most_bytes: int, now: float) -> list[Chunk]:
-        """Up to `want` ready jobs, lowest offsets first, within `most_bytes` unless one job alone is larger."""
+        """Up to `want` ready jobs, lowest offsets first, within `most_bytes` unless one job alone is larger.
+
+        To cut a chunk costs decoding and encoding it: it is not done to top up what is more than half already.
+        """
         leased: list[Chunk] = []
+        half_jobs, half_bytes = want / 2, most_bytes / 2
         while want > 0 and (chunk := self._chunks.next_ready()) is not None:
             fits = chunk.count * most_bytes // max(1, chunk.batch.size)
             count = min(want, max(fits, 0 if leased else 1))
-            if count <= 0:
+            enough = want <= half_jobs or most_bytes <= half_bytes
+            if count <= 0 or (count < chunk.count and enough):
                 break
             chunk = self._cut(chunk, count)
             leased.append(self._chunks.grant(chunk, holder, granted, now))

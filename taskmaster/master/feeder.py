@@ -22,7 +22,8 @@ from taskmaster.job import NO_CURSOR, Job
 from taskmaster.master.source import Source
 
 OVERDUE_SECONDS = 0.005
-_MUTABLE = (dict, list, set, bytearray)
+QUEUED = 4  # slices that wait to be admitted: only then is it known what they weigh
+_UNCHANGING = (int, float, complex, str, bytes, tuple, frozenset, type(None))
 
 
 @dataclass(frozen=True)
@@ -88,9 +89,7 @@ class Feeder:
         self._thread.start()
 
     def allow(self, offset: int) -> None:
-        """Pull jobs below `offset`."""
-        if offset <= self._allowed:
-            return
+        """Pull jobs below `offset`, and no further than QUEUED slices ahead of `take`: what was allowed before is void."""
         with self._room:
             self._allowed = offset
             self._room.notify()
@@ -125,7 +124,7 @@ class Feeder:
 
     def _await_room(self) -> int:
         with self._room:
-            self._room.wait_for(lambda: self._allowed > self._pulled)
+            self._room.wait_for(lambda: self._allowed > self._pulled and self._fed.qsize() < QUEUED)
         most = self._allowed if self._end is None else min(self._allowed, self._end)
         return min(self._size.jobs, max(0, most - self._pulled))
 
@@ -148,7 +147,7 @@ class Feeder:
         """The same list or dict twice is one that the source changes in between: pull, and encode, one at a time."""
         job = self._slice[-1] if self._slice else None
         payload = job.payload if type(job) is Job else job
-        if payload is self._last and isinstance(payload, _MUTABLE) or self._size.single:
+        if payload is self._last and not isinstance(payload, _UNCHANGING) or self._size.single:
             self._size.single = True
         self._last = payload
 

@@ -91,7 +91,7 @@ class Keeper:
 
     def handed_out(self, offset: int) -> None:
         """Every job below was handed out; noted before the jobs leave, so that a resume can count its replays."""
-        self._folder.handed_out.note(offset)
+        self._folder.handed_out.note(offset - 1)
 
     def bury(self, jobs: Sequence[Buried], name_of: Callable[[str], str]) -> None:
         """Write these failures, before any checkpoint that is offered later."""
@@ -146,7 +146,7 @@ def _digest_of_next(window: Window) -> str | None:
         return digest(window.first_unfinished())
     except LookupError:
         return None
-    except Exception:  # decoding runs the user's code; the slave that does it for real will tell of it
+    except BaseException:  # decoding runs the user's code, which may even exit; the slave that does it will tell of it
         return None
 
 
@@ -156,7 +156,7 @@ def _shown(job: Buried) -> tuple[dict[str, Any] | None, str]:
         return None, "<a job that could not be encoded>"
     try:
         payload = job.batch.payload(0)
-    except Exception as error:  # the user's own decoding
+    except BaseException as error:  # the user's own decoding: a SystemExit of it must not end the master
         return _packed(job.batch.encoded(0)), f"<{type(error).__name__} while decoding>"
     return _packed(payload), show(payload)
 

@@ -94,6 +94,7 @@ class Master:
         self._keeper = Keeper(workload.state, workload.identity, self._waker.ring)
         self._listener: Listener | None = None
         self._server: Server | None = None
+        self._early_interrupts = 0
         self._first = targets.first_offset(workload.get_jobs)
         self._found: Checkpoint | None = None
 
@@ -114,13 +115,17 @@ class Master:
         assert self._listener is not None
         self._keeper.start()
         self._server = server = self._serve(self._listener, crew)
+        for _ in range(self._early_interrupts):
+            server.interrupt()
         ending = server.run()
         self._progress.close(server.stats())
         return self._conclude(server, ending)
 
     def interrupt(self) -> None:
         """Once: drain and stop. Twice: stop now. May be called from a signal handler."""
-        if self._server is not None:
+        if self._server is None:
+            self._early_interrupts += 1  # while slaves start, say: `run` hears of it
+        else:
             self._server.interrupt()
 
     def close(self) -> None:

@@ -180,7 +180,7 @@ class Server:
         for dead in self._crew.watch(now):
             self._perform(self._dispatcher.died(self._host, dead.pid, dead.status, now))
         verdict = self._crew.verdict()
-        if verdict is not None and self.ending is None and self._source_end is None:
+        if verdict is not None and self.ending is None and not (self._source_end and self._dispatcher.settled):
             code = verdict or EXIT_ERROR
             error = TaskmasterError("All slaves have ended; what they said is above. The run can be resumed.")
             self._end(Ending(code, "all slaves have ended", error))
@@ -196,6 +196,7 @@ class Server:
     def _decide(self, now: float) -> None:
         counts = self._dispatcher.counts
         if self._interrupts and self.ending is None:
+            log.info("Letting the slaves finish what they are running; once more stops now")
             self._end(Ending(EXIT_INTERRUPTED, "the master was interrupted"))
         if self.ending is None and self._budget.spent(counts.failed, counts.failed + counts.handled):
             self._end(Ending(EXIT_TOO_MANY_FAILURES, "too many jobs failed"))

@@ -63,7 +63,8 @@ class Source:
 
 
 def _a(value: Any) -> str:
-    return "nothing (None)" if value is None else f"a {type(value).__name__}"
+    name = type(value).__name__
+    return "nothing (None)" if value is None else f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
 def _changed(start: Start, payload: Any) -> str:

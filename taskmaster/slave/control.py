@@ -43,6 +43,7 @@ class Control:
         self._job_timeout = job_timeout
         self._show = show
         self._draining = False
+        self._halted = False
         self._over = False
         self._in_pool = 0  # jobs that wait or run there
         self._look_at = 0.0
@@ -106,7 +107,9 @@ class Control:
                                 self._dialer.address)
                     self._empty(now)
                 case brain.Halt(reason):
-                    log.info("Finishing what is running: %s", reason)
+                    if not self._halted:  # the master says it at each heartbeat
+                        log.info("Finishing what is running: %s", reason)
+                    self._halted = True
                     self._empty(now)
                 case brain.Leave():
                     self._over = True

@@ -8,12 +8,12 @@ from taskmaster import defaults
 from taskmaster.core.pace import Appetite, JobSeconds, Meter, PullSize, Throttle, lease_size, retry_delay
 
 
-def appetite(threads: int, seconds: float | None, held_before: int = 0) -> Appetite:
+def appetite(threads: int, seconds: float | None, held_before: int = 0, size: int = 1) -> Appetite:
     guess = JobSeconds()
     if seconds is not None:
         guess.saw(1, seconds)
     hungry = Appetite(threads, guess)
-    hungry.fed(held_before)
+    hungry.fed(held_before, 1, size)
     return hungry
 
 
@@ -28,6 +28,11 @@ def appetite(threads: int, seconds: float | None, held_before: int = 0) -> Appet
 ])
 def test_a_slave_holds_one_job_a_thread_and_fifty_milliseconds_behind(threads, seconds, held_before, target) -> None:
     assert appetite(threads, seconds, held_before).target() == target
+
+
+def test_a_slave_holds_few_large_jobs_though_they_are_quick() -> None:
+    assert appetite(10, 1e-6, 1 << 20, size=5000).target() == 10 + defaults.HELD_BYTES // 5000
+    assert appetite(10, 1e-6, 1 << 20, size=100 << 20).target() == 10
 
 
 @pytest.mark.parametrize("seconds, queued, size", [

@@ -89,8 +89,25 @@ def test_leases_take_the_lowest_offsets_first_and_cut_what_is_too_long() -> None
 def test_a_lease_joins_batches_and_carries_their_payloads() -> None:
     made = window(2)
     made.admit(batch([20, 30, 40]))
-    chunks = made.lease("a", 1, 4, MUCH, 0.0)
-    assert [[one.batch.payload(index) for index in range(one.count)] for one in chunks] == [[0, 1], [20, 30]]
+    chunks = made.lease("a", 1, 5, MUCH, 0.0)
+    assert [[one.batch.payload(index) for index in range(one.count)] for one in chunks] == [[0, 1], [20, 30, 40]]
+
+
+@pytest.mark.parametrize("want, first, counts", [(4, 2, [2]), (5, 2, [2, 3]), (6, 2, [2, 4]), (3, 1, [1, 2])])
+def test_a_batch_is_cut_only_for_a_lease_that_would_be_less_than_half_without_it(
+        want: int, first: int, counts: list[int]) -> None:
+    made = window(first)
+    made.admit(batch(range(10)))
+    assert [one.count for one in made.lease("a", 1, want, MUCH, 0.0)] == counts
+
+
+def test_little_is_pulled_ahead_of_the_slaves_when_payloads_are_large() -> None:
+    made = Window(0, 1000, 1 << 30, 3)
+    while made.room:
+        made.admit(batch(["x" * 1_000_000]))
+    assert 7 <= made.ready <= 9
+    made.lease("a", 1, 4, 1 << 30, 0.0)
+    assert made.room > 0, "leased payloads do not count"
 
 
 @pytest.mark.parametrize("most_bytes, count", [(1, 1), (250, 2), (MUCH, 10)])
