@@ -89,7 +89,7 @@ class Feeder:
         self._thread.start()
 
     def allow(self, offset: int) -> None:
-        """Pull jobs below `offset`, and no further than QUEUED slices ahead of `take`: what was allowed before is void."""
+        """Pull jobs below `offset`, whatever was allowed before, and at most QUEUED slices ahead of `take`."""
         with self._room:
             self._allowed = offset
             self._room.notify()

@@ -16,6 +16,7 @@ from taskmaster.core.codec import BadJob
 from taskmaster.core.dispatch import Bury, Dispatcher, Effect, Say, Send
 from taskmaster.core.pace import Meter
 from taskmaster.core.stats import RUNNING, Stats, span_text
+from taskmaster.core.window import Buried
 from taskmaster.errors import (EXIT_DONE, EXIT_DONE_WITH_FAILURES, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_SOURCE_FAILED,
                                EXIT_TOO_MANY_FAILURES, TaskmasterError)
 from taskmaster.job import NO_CURSOR
@@ -27,6 +28,7 @@ from taskmaster.net import Listener, Waker
 log = logging.getLogger(__name__)
 
 SHOW_SECONDS = 0.2
+FAILURES_TOLD = 5  # each by a line: enough to see what is wrong
 MESSAGES_AT_ONCE = 500  # before the source, the clock and the state have their turn
 
 
@@ -85,7 +87,7 @@ class Server:
         self._began = clock()
         self._source_end: Ending | None = None
         self._interrupts = 0
-        self._crew_told = False
+        self._told = 0  # failures that were logged
         self._stop_by: float | None = None
         self._show_at = 0.0
         self._meter = Meter()
@@ -168,11 +170,19 @@ class Server:
                 case Send(route, frames):
                     self._listener.send(route, frames)
                 case Bury(jobs):
-                    for job in jobs:
-                        self._budget.saw(job.error, job.message)
-                    self._keeper.bury(jobs, self._dispatcher.name_of)
+                    self._bury(jobs)
                 case Say(level, text, values):
                     log.log(logging.getLevelName(level.upper()), text, *values)
+
+    def _bury(self, jobs: Sequence[Buried]) -> None:
+        self._keeper.bury(jobs, self._dispatcher.name_of)
+        for job in jobs:
+            self._budget.saw(job.error, job.message)
+            self._told += 1
+            if self._told <= FAILURES_TOLD:
+                more = "" if self._told < FAILURES_TOLD else "; further ones are told of there alone"
+                log.warning("Job %d is given up after %d attempts (%s: %.200s), and kept in the failures file%s",
+                            job.offset, job.attempts, job.error, job.message, more)
 
     def _watch_crew(self, now: float) -> None:
         if self._crew is None:
