@@ -172,7 +172,10 @@ class Listener:
 
     def _learn(self, peer: bytes, frame: zmq.Frame) -> None:
         self._known.add(peer)
-        self._peers[int(frame.get(zmq.SRCFD))] = peer
+        try:
+            self._peers[int(frame.get(zmq.SRCFD))] = peer
+        except zmq.ZMQError:  # random bytes can pass for a peer of ZeroMQ's first protocol, whose frames tell no descriptor
+            pass
 
 
 def _milliseconds(seconds: float) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import shlex
@@ -138,10 +139,13 @@ class _Lines:
         """Each line is written at once."""
 
 
-def on_signals(interrupt: Callable[[], None]) -> None:
-    """SIGINT and SIGTERM only call `interrupt`: it sets a flag, the loop does the rest."""
+def on_signals(interrupt: Callable[[], None], again: Callable[[], None] | None = None) -> None:
+    """SIGINT and SIGTERM only call `interrupt`, which sets a flag, the loop does the rest; a second one, `again`."""
+    calls = itertools.chain([interrupt], itertools.repeat(again or interrupt))
+
     def handle(signum: int, frame: FrameType | None) -> None:
-        interrupt()
+        next(calls)()
+
     signal.signal(signal.SIGINT, handle)
     signal.signal(signal.SIGTERM, handle)
 

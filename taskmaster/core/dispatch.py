@@ -7,13 +7,14 @@ writes and logs what it returns.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from taskmaster import defaults
 from taskmaster.core import wire
 from taskmaster.core.chunks import Chunk
 from taskmaster.core.codec import BadJob, Batch
+from taskmaster.core.effects import Bury, Counts, Effect, Say, Send
 from taskmaster.core.pace import Throttle, lease_size
 from taskmaster.core.runs import Runs
 from taskmaster.core.roster import Roster
@@ -21,46 +22,6 @@ from taskmaster.core.session import Route, Session
 from taskmaster.core.window import Buried, Window
 from taskmaster.core.wire import Lease, Poll, Reply
 from taskmaster.job import NO_CURSOR
-
-
-@dataclass(frozen=True)
-class Send:
-    """Send these frames along this route."""
-
-    route: Route
-    frames: wire.Frames
-
-
-@dataclass(frozen=True)
-class Bury:
-    """Write these failures down before any checkpoint whose watermark is above them."""
-
-    jobs: tuple[Buried, ...]
-
-
-@dataclass(frozen=True)
-class Say:
-    """Log this: a level's name, a text with %-marks and its values."""
-
-    level: str
-    text: str
-    values: tuple[Any, ...] = ()
-
-
-Effect = Send | Bury | Say
-
-
-@dataclass
-class Counts:
-    """What happened in this run."""
-
-    handled: int = 0
-    failed: int = 0
-    retried: int = 0
-    duplicates: int = 0
-    returned: int = 0  # given back unstarted, or lost with a reply
-    deaths: int = 0
-    refused: int = 0  # messages that were none
 
 
 class Dispatcher:
@@ -74,6 +35,7 @@ class Dispatcher:
         self.leased_to = window.head  # the offset below which everything was handed out at least once
         self.exhausted = False  # the source has no more
         self.holding = False  # hand out nothing new: the run is ending, or its state cannot be saved
+        self._below = inf  # hand out only jobs below this offset: where a drain ends
         self._stop_reason: str | None = None
         self._slaves = Roster()
         self._throttle = Throttle(rate)
@@ -89,6 +51,11 @@ class Dispatcher:
     def settled(self) -> bool:
         """Nothing is in flight."""
         return self.window.in_flight == 0
+
+    @property
+    def drained(self) -> bool:
+        """All that was handed out when `drain` was called is settled, or there is nobody to settle it."""
+        return self.window.watermark >= self._below or not self._slaves
 
     @property
     def leased(self) -> int:
@@ -181,13 +148,16 @@ class Dispatcher:
     def _lease(self, session: Session, poll: Poll, now: float) -> list[Chunk]:
         if self.holding or poll.want == 0 or poll.state != "run" or self.window.holds_suspect(session.sid):
             return []
+        if not self.window.ready_below(self._below):
+            return []
         if self.window.suspects and self._isolates(session):
             idle = self.window.leased(session.sid) == 0
             return self._granted(self.window.lease_suspect(session.sid, poll.n, now)) if idle else []
         want = self._how_many(poll.want, now)
         if want == 0:
             return []
-        return self._granted(self.window.lease(session.sid, poll.n, want, defaults.LEASE_BYTES, now))
+        leased = self.window.lease(session.sid, poll.n, want, defaults.LEASE_BYTES, now, self._below)
+        return self._granted(leased)
 
     def _isolates(self, session: Session) -> bool:
         """Whether this is the slave that is kept free of other work, to run suspects one batch at a time."""
@@ -232,7 +202,9 @@ class Dispatcher:
     def _has_work(self, now: float) -> bool:
         if self.holding or not self._slaves.any_parked:
             return False
-        return self.window.suspects or (self.window.ready > 0 and self._throttle.allowed(now) != 0)
+        if not self.window.ready_below(self._below):
+            return False
+        return self.window.suspects or self._throttle.allowed(now) != 0
 
     # -- from the source, the clock and the rest of the master
 
@@ -248,7 +220,7 @@ class Dispatcher:
     def tick(self, now: float) -> list[Effect]:
         """Time has passed: retries come due, parked requests end, silent slaves are given up."""
         effects = self._bury_the_silent(now)
-        self.window.wake(now)
+        self.window.wake(now if self._below == inf else inf)
         effects += self._feed(now)
         for session in self._slaves.waited_enough(now):
             self._slaves.unpark(session)
@@ -261,6 +233,12 @@ class Dispatcher:
         if self._slaves.any_parked and self.window.ready and self._throttle.allowed(now) == 0:
             times.append(self._throttle.due(now))
         return min(due for due in times if due is not None)
+
+    def drain(self) -> None:
+        """Hand out nothing for the first time: only what was handed out before is still brought to its end, retries
+        at once, so that nothing above the watermark is settled that a resumed run would repeat."""
+        self._below = self.leased_to
+        self.holding = False
 
     def hold(self, holding: bool) -> None:
         """Hand out nothing new, or go on."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, inf
 from typing import Any
 
 from taskmaster import defaults
@@ -97,6 +97,11 @@ class Window:
         """Whether a suspect waits for a slave of its own."""
         return self._chunks.next_suspect() is not None
 
+    def ready_below(self, offset: float) -> bool:
+        """Whether a job below `offset` may be leased at once."""
+        found = [chunk for chunk in (self._chunks.next_ready(), self._chunks.next_suspect()) if chunk is not None]
+        return any(chunk.first < offset for chunk in found)
+
     def leased(self, holder: str) -> int:
         """How many unsettled jobs `holder` has on lease."""
         return sum(len(chunk.left) for chunk in self._chunks.held_by(holder))
@@ -140,14 +145,15 @@ class Window:
 
     # -- to and from slaves
 
-    def lease(self, holder: str, granted: int, want: int, most_bytes: int, now: float) -> list[Chunk]:
+    def lease(self, holder: str, granted: int, want: int, most_bytes: int, now: float,
+              below: float = inf) -> list[Chunk]:
         """Up to `want` ready jobs, lowest offsets first, within `most_bytes` unless one job alone is larger.
 
         To cut a chunk costs decoding and encoding it: it is not done to top up what is more than half already.
         """
         leased: list[Chunk] = []
         half_jobs, half_bytes = want / 2, most_bytes / 2
-        while want > 0 and (chunk := self._chunks.next_ready()) is not None:
+        while want > 0 and (chunk := self._chunks.next_ready()) is not None and chunk.first < below:
             fits = chunk.count * most_bytes // max(1, chunk.batch.size)
             count = min(want, max(fits, 0 if leased else 1))
             enough = want <= half_jobs or most_bytes <= half_bytes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -89,7 +89,7 @@ class Master:
     def __init__(self, workload: Workload, options: Options, progress: Progress | None = None) -> None:
         self._workload = workload
         self._options = options
-        self._progress = progress or NullProgress(open(os.devnull, "w"))
+        self._progress = progress or NullProgress(sys.stderr)
         self._waker = Waker()
         self._keeper = Keeper(workload.state, workload.identity, self._waker.ring)
         self._listener: Listener | None = None

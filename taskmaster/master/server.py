@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-import signal
 import socket
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from taskmaster import defaults
 from taskmaster.core.budget import Budget
 from taskmaster.core.chunks import State
 from taskmaster.core.codec import BadJob
-from taskmaster.core.dispatch import Bury, Dispatcher, Effect, Say, Send
+from taskmaster.core.dispatch import Dispatcher
+from taskmaster.core.effects import Bury, Effect, Say, Send
 from taskmaster.core.pace import Meter
 from taskmaster.core.stats import RUNNING, Stats, span_text
 from taskmaster.core.window import Buried
@@ -48,8 +48,6 @@ class Crew(Protocol):
     def watch(self, now: float) -> Sequence[Dead]: ...
 
     def verdict(self) -> int | None: ...
-
-    def signal(self, signum: int) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,8 @@ class Server:
         self._source_end: Ending | None = None
         self._interrupts = 0
         self._told = 0  # failures that were logged
-        self._stop_by: float | None = None
+        self._stopping = False  # the slaves are told to stop
+        self._stop_by: float | None = None  # with everything at hand settled, how long they get to hear of it
         self._show_at = 0.0
         self._meter = Meter()
 
@@ -204,28 +203,32 @@ class Server:
     # -- the end
 
     def _decide(self, now: float) -> None:
-        counts = self._dispatcher.counts
-        if self._interrupts and self.ending is None:
-            log.info("Letting the slaves finish what they are running; once more stops now")
-            self._end(Ending(EXIT_INTERRUPTED, "the master was interrupted"))
-        if self.ending is None and self._budget.spent(counts.failed, counts.failed + counts.handled):
-            self._end(Ending(EXIT_TOO_MANY_FAILURES, "too many jobs failed"))
-        if self.ending is None and self._source_end is not None and self._dispatcher.settled:
-            failed = counts.failed and self._source_end.code == EXIT_DONE
-            code = EXIT_DONE_WITH_FAILURES if failed else self._source_end.code
-            end = self._source_end
-            self._end(Ending(code, end.reason, end.error, end.finished))
-        if self.ending is not None and self._stop_by is None and self._dispatcher.leased == 0:
+        if self.ending is None:
+            self._look_for_an_end()
+        if self.ending is not None and not self._stopping and self._dispatcher.drained:
+            self._end(self.ending)
+        if self.ending is not None and self._stopping and self._stop_by is None and self._dispatcher.leased == 0:
             self._keeper.offer(self._window, self.counters, now, self.ending.finished)
             self._stop_by = now + defaults.STOP_SECONDS
         self.aborted = self._interrupts > 1
 
+    def _look_for_an_end(self) -> None:
+        counts, source = self._dispatcher.counts, self._source_end
+        if self._interrupts:
+            log.info("Letting the slaves finish what they are running; once more stops now")
+            self.ending = Ending(EXIT_INTERRUPTED, "the master was interrupted")
+            self._dispatcher.drain()
+        elif self._budget.spent(counts.failed, counts.failed + counts.handled):
+            self._end(Ending(EXIT_TOO_MANY_FAILURES, "too many jobs failed"))
+        elif source is not None and self._dispatcher.settled:
+            failed = counts.failed and source.code == EXIT_DONE
+            code = EXIT_DONE_WITH_FAILURES if failed else source.code
+            self._end(replace(source, code=code))
+
     def _end(self, ending: Ending) -> None:
-        if self.ending is None:
-            self.ending = ending
-            self._perform(self._dispatcher.stop(ending.reason))
-            if self._crew is not None and not ending.finished:
-                self._crew.signal(signal.SIGTERM)
+        self.ending = ending
+        self._stopping = True
+        self._perform(self._dispatcher.stop(ending.reason))
 
     def _over(self, now: float) -> bool:
         if self.aborted:

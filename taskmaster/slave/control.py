@@ -107,10 +107,11 @@ class Control:
                                 self._dialer.address)
                     self._empty(now)
                 case brain.Halt(reason):
-                    if not self._halted:  # the master says it at each heartbeat
-                        log.info("Finishing what is running: %s", reason)
+                    # What waits is run, too: it is 50 ms of work, and given back it would leave holes below jobs
+                    # that are settled, which the next run then repeats. The master says it at each heartbeat.
+                    if not self._halted:
+                        log.info("Finishing what is at hand: %s", reason)
                     self._halted = True
-                    self._empty(now)
                 case brain.Leave():
                     self._over = True
                 case brain.GiveUp(seconds):

@@ -12,7 +12,8 @@ from taskmaster.core import wire
 from taskmaster.core.agent import (Agent, Drop, Effect, Forget, GiveUp, Halt, Leave, Load, Patience, Rebuild,
                                    Request, Take)
 from taskmaster.core.codec import GoodJobs, encode
-from taskmaster.core.dispatch import Dispatcher, Send
+from taskmaster.core.dispatch import Dispatcher
+from taskmaster.core.effects import Send
 from taskmaster.core.runs import Run
 from taskmaster.core.window import Window
 from taskmaster.core.wire import FailedAttempt, Frames, Lease, Poll, Reply

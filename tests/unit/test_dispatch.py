@@ -10,7 +10,8 @@ import pytest
 from taskmaster import defaults
 from taskmaster.core import wire
 from taskmaster.core.codec import BadJob, GoodJobs, encode
-from taskmaster.core.dispatch import Bury, Dispatcher, Effect, Say, Send
+from taskmaster.core.dispatch import Dispatcher
+from taskmaster.core.effects import Bury, Effect, Say, Send
 from taskmaster.core.runs import Run
 from taskmaster.core.window import Window
 from taskmaster.core.wire import FailedAttempt, Poll, Reply
@@ -467,3 +468,56 @@ def test_a_job_that_kills_every_slave_is_buried_and_the_run_goes_on() -> None:
     assert talk.master.settled and deaths <= 6
     counts = talk.master.counts
     assert (counts.handled, counts.failed, counts.deaths) == (11, 1, deaths)
+
+
+# -- draining
+
+
+def test_a_drain_hands_out_nothing_for_the_first_time() -> None:
+    talk = Talk(jobs=40)
+    assert talk.ask("a", want=4) == [(0, 4)]
+    talk.master.drain()
+    assert not talk.ask("b", want=4) and not talk.master.drained
+    talk.say("a", done=((0, 4),))
+    assert talk.master.drained and talk.master.window.watermark == 4
+
+
+def test_a_drain_fills_the_holes_below_what_was_settled() -> None:
+    talk = Talk(jobs=40)
+    assert (talk.ask("a", want=4), talk.ask("b", want=4)) == ([(0, 4)], [(4, 4)])
+    talk.say("b", done=((4, 4),))
+    talk.master.drain()
+    talk.say("a", done=((0, 1),), held=((1, 1),))  # gives back 2 and 3, which it has not started
+    assert talk.ask("b", want=4) == [(2, 2)], "or a resumed run would repeat 4 to 7"
+    talk.say("b", done=((2, 2),))
+    talk.say("a", done=((1, 1),))
+    assert talk.master.drained and talk.master.window.watermark == 8
+
+
+def test_a_drain_does_not_wait_for_a_retry_to_come_due() -> None:
+    talk = Talk(jobs=40)
+    talk.ask("a", want=2)
+    talk.say("a", failed=(failure(0),), done=((1, 1),))
+    talk.master.drain()
+    talk.park("a")
+    [reply] = sent(talk.pass_by(0.001))
+    assert runs(reply) == [(0, 1)] and reply.leases[0].attempt == 2
+
+
+def test_a_drain_without_slaves_is_over() -> None:
+    talk = Talk(jobs=40)
+    talk.ask("a", want=4)
+    talk.master.died("?", 0, "killed", talk.now)
+    talk.master.drain()
+    assert not talk.master.drained
+    talk.pass_by(SILENT)
+    assert talk.master.drained
+
+
+def test_a_drain_goes_on_though_the_state_could_not_be_saved_before() -> None:
+    talk = Talk(jobs=40)
+    talk.ask("a", want=2)
+    talk.master.hold(True)
+    talk.master.drain()
+    talk.say("a", held=((0, 1),))
+    assert talk.ask("b", want=2) == [(1, 1)]
