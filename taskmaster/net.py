@@ -174,8 +174,8 @@ class Listener:
         self._known.add(peer)
         try:
             self._peers[int(frame.get(zmq.SRCFD))] = peer
-        except zmq.ZMQError:  # random bytes can pass for a peer of ZeroMQ's first protocol, whose frames tell no descriptor
-            pass
+        except zmq.ZMQError:
+            pass  # a peer of ZeroMQ's first protocol, as random bytes can seem to be: its frames tell no descriptor
 
 
 def _milliseconds(seconds: float) -> int:

@@ -111,6 +111,7 @@ class Agent:
         self._info = info
         self._introduced = False  # the master that answers now has heard `info`
         self._patience = patience
+        self._untold = Runs()  # what is held and what no request has told of yet: left out, that would be given back
         self._done = Runs()  # settled, not yet in a request
         self._failed: deque[FailedAttempt] = deque()
         self._told_done = Runs()  # in the request under way, or an overtaken one: not known to have arrived
@@ -143,6 +144,7 @@ class Agent:
     def returned(self, epoch: int, first: int, count: int, now: float) -> None:
         """These were taken out of the backlog unstarted: the master has them back when it hears they are not held."""
         if epoch == self.epoch and self.held.remove(first, count):
+            self._untold.remove(first, count)
             self._note_news(now)
 
     def drain(self) -> None:
@@ -191,9 +193,14 @@ class Agent:
 
     def _wants(self, load: Load) -> bool:
         """Whether to ask for work: when a thread is idle, or half of the work behind the threads is gone."""
-        target = self.appetite.target()
+        target = self._target
         behind = target - self.appetite.threads
         return len(self.held) < target and (load.idle > load.queued or 2 * load.queued <= behind)
+
+    @property
+    def _target(self) -> int:
+        """How many jobs to hold; none while failures queue up to be told, or their retries would never be reached."""
+        return 0 if len(self._failed) >= self.MOST_FAILURES else self.appetite.target()
 
     def _news_due(self, load: Load) -> float:
         if self._oldest_news is None:
@@ -218,10 +225,10 @@ class Agent:
         self._collect()
         last = self.state != "run" and not self.held and not self._news
         state = "bye" if last else self.state
-        want = max(0, self.appetite.target() - len(self.held)) if state == "run" else 0
+        want = max(0, self._target - len(self.held)) if state == "run" else 0
         wait = self.WAIT_MS if self._parkable else 0
         poll = Poll(self._run, self._master_epoch, self.sid, self._n, want, wait, state,
-                    tuple(self._unreported())[:self.MOST_RUNS], tuple(self._told_done), tuple(self._told_failed),
+                    tuple(self._untold)[:self.MOST_RUNS], tuple(self._told_done), tuple(self._told_failed),
                     {} if self._introduced else self._info)
         self._asked = wire.encode_poll(poll)
         return self._asked
@@ -229,22 +236,17 @@ class Agent:
     def _collect(self) -> None:
         """What is not known to have arrived goes into the next request, as far as it fits."""
         while self._done and self._told_done.count_of_runs < self.MOST_RUNS:
-            self._told_done.add(*self._done.pop_first())
+            run = self._done.pop_first()
+            self._told_done.add(*run)
+            self._untold.remove(*run)
         text = sum(map(_length, self._told_failed))
         while self._failed and len(self._told_failed) < self.MOST_FAILURES and text < self.MOST_TEXT:
-            self._told_failed.append(self._failed.popleft())
-            text += _length(self._told_failed[-1])
+            failure = self._failed.popleft()
+            self._told_failed.append(failure)
+            self._untold.remove(failure.offset, 1)
+            text += _length(failure)
         if not self._failed and not self._done:
             self._oldest_news = None
-
-    def _unreported(self) -> Runs:
-        """What is held, and what did not fit this report: left out, that would count as given back."""
-        if not self._done and not self._failed:
-            return self.held
-        unreported = Runs([*self.held, *self._done])
-        for failure in self._failed:
-            unreported.add(failure.offset, 1)
-        return unreported
 
     @property
     def _news(self) -> bool:
@@ -275,7 +277,7 @@ class Agent:
         self._run, self._master_epoch = reply.run, reply.epoch
         self.epoch += 1
         self._introduced = False
-        self.held, self._done, self._told_done = Runs(), Runs(), Runs()
+        self.held, self._untold, self._done, self._told_done = Runs(), Runs(), Runs(), Runs()
         self._failed.clear()
         self._told_failed = []
         self._oldest_news = None
@@ -298,6 +300,7 @@ class Agent:
     def _take(self, reply: Reply) -> Take:
         for lease in reply.leases:
             self.held.add(lease.first, lease.count)
+            self._untold.add(lease.first, lease.count)
         jobs = sum(lease.count for lease in reply.leases)
         self.appetite.fed(len(self.held), jobs, sum(len(lease.blob) for lease in reply.leases))
         return Take(reply.leases)

@@ -134,6 +134,7 @@ class Master:
         if self._listener is not None:
             self._listener.close()
         self._keeper.close(0.0)
+        self._waker.close()
 
     def _serve(self, listener: Listener, crew: Crew | None) -> Server:
         options, start = self._options, self._where()

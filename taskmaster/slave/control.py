@@ -42,7 +42,7 @@ class Control:
         self._clock = clock
         self._job_timeout = job_timeout
         self._show = show
-        self._draining = False
+        self._drains = 0  # how often it was asked to
         self._halted = False
         self._over = False
         self._in_pool = 0  # jobs that wait or run there
@@ -54,8 +54,8 @@ class Control:
         self._started = clock()
 
     def drain(self) -> None:
-        """Finish what is running, give back the rest, and leave."""
-        self._draining = True
+        """Once: finish what is running, give back the rest, and leave. Twice: leave now."""
+        self._drains += 1
         self._waker.ring()
 
     def run(self) -> None:
@@ -160,9 +160,12 @@ class Control:
     # -- what the pool has done
 
     def _collect(self, now: float) -> None:
-        if self._draining and self._agent.state == "run":
+        if self._drains and self._agent.state == "run":
             self._agent.drain()
             self._empty(now)
+        if self._drains > 1 or (self._drains and self._agent.epoch == 0):  # epoch 0: no master has answered yet
+            self._over = True
+            self.exit_code = EXIT_INTERRUPTED if self._in_pool else self.exit_code
         for work in self._pool.ended():
             self._in_pool -= work.count
             if work.count:

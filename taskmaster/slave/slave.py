@@ -33,7 +33,7 @@ class Slave:
                  job_timeout: float | None = None, show: Callable[[SlaveStats], None] = lambda stats: None) -> None:
         info = {"host": socket.gethostname(), "pid": os.getpid(), "threads": threads, "handler": name,
                 "python": platform.python_version()}
-        waker = Waker()
+        self._waker = waker = Waker()
         self._agent = Agent(secrets.token_hex(16), threads, info, patience, _clock())
         self._pool = Pool(handler, threads, _clock, waker.ring)
         self._control = Control(self._agent, Dialer(address), self._pool, waker, _clock, job_timeout=job_timeout,
@@ -51,7 +51,7 @@ class Slave:
         return bool(self._pool.running())
 
     def drain(self) -> None:
-        """Finish what is running, give back the rest, and leave; also from a signal handler."""
+        """Once: finish what is running, give back the rest, and leave. Twice: leave now. Also from a signal handler."""
         self._control.drain()
 
     def run(self) -> int:
@@ -60,6 +60,7 @@ class Slave:
         thread.start()
         thread.join()
         self._pool.close()
+        self._waker.close()
         return EXIT_ERROR if self._crashed else self._control.exit_code
 
     def _serve(self) -> None:

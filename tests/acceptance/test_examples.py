@@ -1,0 +1,159 @@
+"""The shipped examples through the real tm-run; what they did is checked from outside, with other means."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helpers import ROOT, Place, wait_until
+
+EXAMPLES = ROOT / "examples"
+ROWS = 20_000
+
+
+def by_hand(place: Place, example: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    """The example as a script of its own, which is how it verifies."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run([sys.executable, str(EXAMPLES / example), *arguments], cwd=place.folder, env=environment,
+                          stdin=subprocess.DEVNULL, capture_output=True, timeout=30)
+
+
+def test_quickstart_writes_each_square(place: Place) -> None:
+    told = place.run("run", EXAMPLES / "quickstart.py", 2, "count=20000")
+
+    assert told.code == 0, told.err
+    lines = (place.folder / "squares.txt").read_text().splitlines()
+    assert sorted(lines) == sorted(f"{number} {number * number}" for number in range(20_000))
+
+
+def test_quickstart_stopped_by_ctrl_c_goes_on_and_leaves_out_nothing(place: Place) -> None:
+    command = (EXAMPLES / "quickstart.py", 2, "count=30000", "--rate", 10_000)
+    first = place.start("run", *command)
+    assert wait_until((place.folder / "squares.txt").exists)
+    first.signal(signal.SIGINT)
+    stopped = first.end()
+    resumed = place.run("run", *command[:3], "--summary", "summary.json")
+
+    assert (stopped.code, resumed.code) == (75, 0), stopped.err + resumed.err
+    assert 0 < place.summary()["run_settled"] < 30_000
+    # In good order nothing is replayed, so each line is there once.
+    lines = (place.folder / "squares.txt").read_text().splitlines()
+    assert sorted(lines) == sorted(f"{number} {number * number}" for number in range(30_000))
+
+
+def migrated(path: Path) -> int:
+    db = sqlite3.connect(path, timeout=10)
+    try:
+        [(count,)] = db.execute("SELECT count(*) FROM clients")
+        return int(count)
+    except sqlite3.OperationalError:
+        return 0
+    finally:
+        db.close()
+
+
+def test_migration_killed_three_times_migrates_each_row_right(place: Place) -> None:
+    """The whole process group is killed with -9, each time when more rows have got to the new table."""
+    database = place.folder / "customers.sqlite"
+    # The rate spreads the 400 jobs over some seconds: it is killed midway on a fast machine, too.
+    command = (EXAMPLES / "migrate_sqlite.py", 2, f"rows={ROWS}", "batch=50", "--rate", 150)
+    kills = 0
+    for share in (0.1, 0.3, 0.5):
+        running = place.start("run", *command)
+        assert wait_until(lambda: database.exists() and migrated(database) >= share * ROWS)
+        running.kill_group()
+        kills += migrated(database) < ROWS
+    last = place.run("run", *command, "--summary", "summary.json")
+
+    assert kills == 3, "each kill was midway"
+    assert last.code == 0, last.err
+    assert migrated(database) == ROWS
+    assert place.summary()["settled"] == ROWS / 50
+    assert 0 < place.summary()["run_settled"] < ROWS / 50, "the last run went on, and did not begin again"
+    told = by_hand(place, "migrate_sqlite.py", "--verify")
+    assert told.returncode == 0, told.stdout
+    assert told.stdout.decode().endswith(f"{ROWS} customers, {ROWS} migrated, {ROWS} of them right\n")
+
+
+def test_migration_is_not_verified_when_a_row_is_wrong(place: Place) -> None:
+    assert place.run("run", EXAMPLES / "migrate_sqlite.py", 1, "rows=1000").code == 0
+    db = sqlite3.connect(place.folder / "customers.sqlite")
+    with db:
+        db.execute("UPDATE clients SET balance_cents = balance_cents + 1 WHERE id = (SELECT min(id) FROM clients)")
+    db.close()
+
+    told = by_hand(place, "migrate_sqlite.py", "--verify")
+
+    assert told.returncode == 1
+    assert b"1000 migrated, 999 of them right" in told.stdout
+
+
+@pytest.fixture
+def tree(place: Place) -> dict[str, str]:
+    """A folder of files; returns path and SHA-256 of each."""
+    contents = {
+        "a": b"", "b.txt": b"hello\n", "sub/a": b"\0" * 3_000_000, "sub/deeper/\u00e9t\u00e9": b"x", "sub.txt": b"y",
+        **{f"many/{number:03}": str(number).encode() * number for number in range(200)},
+    }
+    for name, content in contents.items():
+        path = place.folder / "tree" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return {str(place.folder / "tree" / name): hashlib.sha256(content).hexdigest()
+            for name, content in contents.items()}
+
+
+def sums_of(place: Place) -> dict[str, str]:
+    told = by_hand(place, "checksum_tree.py", "--sums", "checksums.txt")
+    assert told.returncode == 0, told.stderr
+    pairs = [line.split("  ", 1) for line in os.fsdecode(told.stdout).splitlines()]
+    assert [name for _, name in pairs] == sorted(name for _, name in pairs)
+    return {name: digest for digest, name in pairs}
+
+
+def test_checksums_are_those_of_hashlib(place: Place, tree: dict[str, str]) -> None:
+    told = place.run("run", EXAMPLES / "checksum_tree.py", 2, "root=tree")
+
+    assert told.code == 0, told.err
+    assert sums_of(place) == tree
+
+
+def test_checksums_go_on_behind_the_last_file(place: Place, tree: dict[str, str]) -> None:
+    command = (EXAMPLES / "checksum_tree.py", 2, "root=tree", "--summary", "summary.json")
+    assert place.run("run", *command, "--limit", 50).code == 0
+    begun = place.summary()["run_settled"]
+    told = place.run("run", *command)
+
+    assert told.code == 0, told.err
+    assert (begun, place.summary()["run_settled"]) == (50, len(tree) - 50)
+    assert sums_of(place) == tree
+
+
+def test_a_file_that_vanished_is_a_failure_and_the_others_are_summed(place: Place, tree: dict[str, str]) -> None:
+    """It is there for the source, and away for the handler: nothing else is sure to be unreadable for root, too."""
+    gone = place.folder / "tree" / "b.txt"
+    wrapper = f"""\
+import os, sys
+sys.path.insert(0, {str(EXAMPLES)!r})
+from checksum_tree import get_jobs as jobs_of_example, handle_job
+
+def get_jobs(last="", root="tree"):
+    for job in jobs_of_example(last, root):
+        if job.payload[0] == {str(gone)!r}:
+            os.unlink(job.payload[0])
+        yield job
+"""
+    (place.folder / "vanishing.py").write_text(wrapper)
+    told = place.run("run", "vanishing.py", 2)
+
+    assert told.code == 3, told.err
+    [failure] = place.failures()
+    assert (failure["error"], failure["attempts"]) == ("FileNotFoundError", 3)
+    assert failure["cursor"] == {"json": "b.txt"}
+    assert sums_of(place) == {path: digest for path, digest in tree.items() if path != str(gone)}

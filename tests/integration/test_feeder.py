@@ -1,0 +1,188 @@
+"""The feeder's thread: what the source gives arrives whole, in order, at once when slow, and never too much."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from taskmaster.core.codec import BadJob
+from taskmaster.errors import SourceError, StateMismatch
+from taskmaster.job import NO_CURSOR, Job
+from taskmaster.master.feeder import Exhausted, Fed, Feeder, Pulled, Raised
+from taskmaster.master.source import Source, Start
+
+
+class Tap:
+    """A feeder over `get_jobs` and all that came from it."""
+
+    def __init__(self, get_jobs: Callable[..., Any], allow: int = 10_000_000, start: Start = Start(0),
+                 limit: int | None = None, codec: str = "pickle") -> None:
+        self.allowed = allow
+        self._rung = threading.Semaphore(0)
+        source = Source(get_jobs, {}, start)
+        self.feeder = Feeder(source, start.offset, limit, codec, time.monotonic, self._rung.release)
+        self.jobs: list[Any] = []
+        self.cursors: list[Any] = []
+        self.end: Exhausted | Raised | None = None
+        self.feeder.start()
+
+    def until(self, jobs: int | None = None, seconds: float = 10.0) -> bool:
+        """Take until so many jobs came, or the end; returns whether they did."""
+        give_up = time.monotonic() + seconds
+        while self.end is None and (jobs is None or len(self.jobs) < jobs) and time.monotonic() < give_up:
+            self._rung.acquire(timeout=0.002)
+            self.feeder.overdue(time.monotonic())
+            while (fed := self.feeder.take()) is not None:
+                self._note(fed)
+            self.feeder.allow(self.allowed)
+        return self.end is not None if jobs is None else len(self.jobs) >= jobs
+
+    def _note(self, fed: Fed) -> None:
+        if not isinstance(fed, Pulled):
+            self.end = fed
+            return
+        before = len(self.jobs)
+        for piece in fed.pieces:
+            if isinstance(piece, BadJob):
+                self.jobs.append(piece.kind)
+            else:
+                self.jobs += [piece.batch.payload(index) for index in range(piece.batch.count)]
+        assert len(self.jobs) - before == fed.count
+        self.cursors += fed.cursors or [NO_CURSOR] * fed.count
+
+
+def test_all_that_the_source_gives_comes_in_order_and_then_its_end() -> None:
+    fed = Tap(lambda: range(100_000))
+    assert fed.until()
+    assert fed.jobs == list(range(100_000))
+    assert fed.end == Exhausted(limited=False)
+    assert fed.feeder.length == 100_000
+
+
+def test_nothing_is_pulled_beyond_what_is_allowed() -> None:
+    pulled: list[int] = []
+
+    def get_jobs() -> Iterator[int]:
+        for number in range(1000):
+            pulled.append(number)
+            yield number
+
+    fed = Tap(get_jobs, allow=300)
+    assert fed.until(300)
+    assert not fed.until(301, seconds=0.05)
+    assert len(pulled) == 300
+    fed.allowed = 1000
+    assert fed.until(1000)
+
+
+@pytest.mark.parametrize("limit, jobs, end", [(7, 7, True), (20, 20, True), (21, 20, False)])
+def test_a_limit_ends_the_source_early(limit: int, jobs: int, end: bool) -> None:
+    fed = Tap(lambda: range(20), limit=limit)
+    assert fed.until()
+    assert (len(fed.jobs), fed.end) == (jobs, Exhausted(limited=end))
+
+
+@pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt])
+def test_what_came_before_an_error_comes_before_it(error: type[BaseException]) -> None:
+    def get_jobs() -> Iterator[int]:
+        yield from range(100)
+        raise error("midway")
+
+    fed = Tap(get_jobs)
+    assert fed.until()
+    assert fed.jobs == list(range(100))
+    assert isinstance(fed.end, Raised) and isinstance(fed.end.error, error)
+
+
+@pytest.mark.parametrize("returned", [None, 5])
+def test_what_is_no_iterator_is_refused_with_an_example(returned: Any) -> None:
+    fed = Tap(lambda: returned)
+    assert fed.until()
+    assert isinstance(fed.end, Raised) and isinstance(fed.end.error, SourceError)
+    assert "yield" in str(fed.end.error)
+
+
+def test_a_slow_source_does_not_keep_a_job_until_the_next() -> None:
+    go = threading.Semaphore(0)
+
+    def get_jobs() -> Iterator[int]:
+        yield from range(5000)  # quick, so that many are asked for together
+        for number in range(5000, 5005):
+            yield number
+            go.acquire()
+
+    fed = Tap(get_jobs)
+    for upto in range(5001, 5006):
+        assert fed.until(upto), "the last job waits for one that the source has not got yet"
+        go.release()
+    assert fed.until()
+    assert fed.jobs == list(range(5005))
+
+
+class Row:
+    def __init__(self) -> None:
+        self.number = 0
+
+
+def change(thing: Any, number: int) -> Any:
+    if isinstance(thing, dict):
+        thing["number"] = number
+    elif isinstance(thing, list):
+        thing[:] = [number]
+    else:
+        thing.number = number
+    return thing
+
+
+@pytest.mark.parametrize("kind, read", [
+    (dict, lambda job: job["number"]), (list, lambda job: job[0]), (Row, lambda job: job.number)])
+@pytest.mark.parametrize("wrap", [lambda job: job, lambda job: Job(job, cursor=1)], ids=["plain", "Job"])
+def test_one_object_changed_from_job_to_job_is_encoded_as_it_was(kind: Any, read: Any, wrap: Any) -> None:
+    thing = kind()
+    fed = Tap(lambda: (wrap(change(thing, number)) for number in range(500)))
+    assert fed.until()
+    assert [read(job) for job in fed.jobs] == list(range(500))
+
+
+def test_cursors_travel_with_their_jobs() -> None:
+    fed = Tap(lambda: iter([Job("a", cursor=10), "b", Job("c", cursor=(1, "x"))]))
+    assert fed.until()
+    assert (fed.jobs, fed.cursors) == (["a", "b", "c"], [10, NO_CURSOR, (1, "x")])
+
+
+def test_a_cursor_that_no_file_can_keep_is_refused() -> None:
+    fed = Tap(lambda: iter([Job(1, cursor=lambda: 1)]))
+    assert fed.until()
+    assert isinstance(fed.end, Raised) and isinstance(fed.end.error, SourceError)
+
+
+@pytest.mark.parametrize("bad, codec, kind", [
+    (lambda: 1, "pickle", "unpicklable"), ({1, 2}, "json", "unpicklable"), (b"x" * (17 << 20), "pickle", "too large")],
+    ids=["lambda", "set as json", "17 MiB"])
+def test_a_bad_job_stands_in_its_place(bad: Any, codec: str, kind: str) -> None:
+    fed = Tap(lambda: [1, 2, bad, 4], codec=codec)
+    assert fed.until()
+    assert fed.jobs == [1, 2, kind, 4]
+
+
+def test_a_resumed_source_is_asked_to_go_on_after_the_cursor() -> None:
+    fed = Tap(lambda last=0: range(last, 10), start=Start(6, cursor=6))
+    assert fed.until()
+    assert fed.jobs == [6, 7, 8, 9]
+
+
+def test_a_source_that_takes_no_last_is_resumed_by_skipping() -> None:
+    fed = Tap(lambda: range(10), start=Start(6, skip=6))
+    assert fed.until()
+    assert fed.jobs == [6, 7, 8, 9]
+
+
+def test_a_source_that_gives_another_first_job_is_refused() -> None:
+    fed = Tap(lambda last=0: range(last, 10), start=Start(6, cursor=6, digest="0" * 32))
+    assert fed.until()
+    assert fed.jobs == [] and isinstance(fed.end, Raised) and isinstance(fed.end.error, StateMismatch)
+    assert "--force-resume" in str(fed.end.error)

@@ -1,0 +1,168 @@
+"""Sockets: frames arrive, answers find their way, dropped peers are noticed, and no address is taken twice."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from taskmaster.errors import UsageError
+from taskmaster.net import Dialer, Listener, Waker, check_address, dial_address, is_local, private_address
+
+SECONDS = 10.0
+
+
+@pytest.fixture
+def opened() -> Iterator[Callable[[Any], Any]]:
+    """What is given to it is closed at the end."""
+    made: list[Any] = []
+
+    def note(one: Any) -> Any:
+        made.append(one)
+        return one
+
+    yield note
+    for one in reversed(made):
+        one.close()
+
+
+def awaited(look: Callable[[], Any], wait: Callable[[float], None]) -> Any:
+    """What `look` gives, once it gives something."""
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        found = look()
+        if found:
+            return found
+        wait(0.05)
+    raise AssertionError("nothing came")
+
+
+@pytest.mark.parametrize("address", [
+    "tcp://127.0.0.1:0", "tcp://0.0.0.0:3050", "tcp://[::1]:65535", "tcp://box.example:1", "ipc:///tmp/x", "ipc://x"])
+def test_an_address_is_taken(address: str) -> None:
+    assert check_address(address) == address
+
+
+@pytest.mark.parametrize("address", [
+    "", "tcp://", "tcp://h", "tcp://h:", "tcp://h:port", "tcp://h:65536", "h:1", "ipc://", "inproc://x", "tcp://::1:5",
+    "tcp://a b:5", "tcp://h:5/", "ipc:///" + "x" * 200])
+def test_what_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(UsageError):
+        check_address(address)
+
+
+@pytest.mark.parametrize("listens, dials", [
+    ("tcp://0.0.0.0:5", "tcp://127.0.0.1:5"), ("tcp://*:5", "tcp://127.0.0.1:5"),
+    ("tcp://10.0.0.1:5", "tcp://10.0.0.1:5"), ("ipc://a", "ipc://a")])
+def test_slaves_dial_this_machine_for_every_interface(listens: str, dials: str) -> None:
+    assert dial_address(listens) == dials
+
+
+@pytest.mark.parametrize("address, local", [
+    ("tcp://127.0.0.5:1", True), ("tcp://localhost:1", True), ("ipc://a", True), ("tcp://[::1]:1", True),
+    ("tcp://0.0.0.0:1", False), ("tcp://10.0.0.1:1", False)])
+def test_what_only_this_machine_can_reach(address: str, local: bool) -> None:
+    assert is_local(address) is local
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "ipc"])
+def test_a_request_and_its_answer(scheme: str, tmp_path: Path, opened: Callable[[Any], Any]) -> None:
+    listener = opened(Listener("tcp://127.0.0.1:0" if scheme == "tcp" else f"ipc://{tmp_path}/s"))
+    dialer = opened(Dialer(listener.address))
+    dialer.send([b"head", b"blob"])
+    route, frames = awaited(listener.receive, listener.wait)
+    assert frames == [b"head", b"blob"]
+    listener.send(route, [b"answer", b""])
+    assert awaited(dialer.receive, dialer.wait) == [b"answer", b""]
+
+
+def test_the_answer_to_an_overtaken_request_is_not_taken_for_that_of_the_newer(opened: Callable[[Any], Any]) -> None:
+    listener = opened(Listener("tcp://127.0.0.1:0"))
+    dialer = opened(Dialer(listener.address))
+    dialer.send([b"one"])
+    older, _ = awaited(listener.receive, listener.wait)
+    dialer.send([b"two"])
+    newer, _ = awaited(listener.receive, listener.wait)
+    listener.send(older, [b"to one"])
+    listener.send(newer, [b"to two"])
+    assert awaited(dialer.receive, dialer.wait) == [b"to two"]
+
+
+def test_a_dropped_peer_is_told_by_its_id(opened: Callable[[Any], Any]) -> None:
+    listener = opened(Listener("tcp://127.0.0.1:0"))
+    dialer = Dialer(listener.address)
+    dialer.send([b"hello"])
+    route, _ = awaited(listener.receive, listener.wait)
+    dialer.close()
+    assert awaited(listener.dropped, listener.wait) == [route[0]]
+
+
+def test_a_rebuilt_dialer_is_another_peer(opened: Callable[[Any], Any]) -> None:
+    listener = opened(Listener("tcp://127.0.0.1:0"))
+    dialer = opened(Dialer(listener.address))
+    dialer.send([b"a"])
+    first, _ = awaited(listener.receive, listener.wait)
+    dialer.rebuild()
+    dialer.send([b"b"])
+    second, frames = awaited(listener.receive, listener.wait)
+    assert frames == [b"b"] and second[0] != first[0]
+
+
+@pytest.mark.parametrize("said", [
+    b"", b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 500, bytes(range(256)) * 4,
+    b"\x01\x00\x03\x00hi",  # the first protocol of ZeroMQ, which libzmq still speaks: no name, then a message
+])
+def test_garbage_on_the_port_harms_nobody(said: bytes, opened: Callable[[Any], Any]) -> None:
+    listener = opened(Listener("tcp://127.0.0.1:0"))
+    host, port = listener.address.removeprefix("tcp://").split(":")
+    with socket.create_connection((host, int(port))) as stranger:
+        stranger.sendall(said)
+        dialer = opened(Dialer(listener.address))
+        dialer.send([b"still there?"])
+        heard = []
+        while [b"still there?"] not in heard:
+            heard.append(awaited(listener.receive, listener.wait)[1])
+
+
+def test_to_a_peer_that_is_gone_nothing_is_sent_and_nothing_raised(opened: Callable[[Any], Any]) -> None:
+    listener = opened(Listener("tcp://127.0.0.1:0"))
+    listener.send((b"nobody", b""), [b"answer"])
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "ipc"])
+def test_an_address_in_use_is_refused(scheme: str, tmp_path: Path, opened: Callable[[Any], Any]) -> None:
+    first = opened(Listener("tcp://127.0.0.1:0" if scheme == "tcp" else f"ipc://{tmp_path}/s"))
+    with pytest.raises(UsageError, match="in use"):
+        Listener(first.address)
+
+
+def test_the_socket_file_of_a_killed_master_is_no_hindrance(tmp_path: Path, opened: Callable[[Any], Any]) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(tmp_path / "s"))
+    opened(Listener(f"ipc://{tmp_path}/s"))
+
+
+def test_a_private_address_is_in_a_folder_of_its_own_that_goes_with_it() -> None:
+    with private_address() as address:
+        folder = Path(address.removeprefix("ipc://")).parent
+        assert folder.stat().st_mode & 0o077 == 0
+    assert not folder.exists()
+
+
+def test_a_ring_from_another_thread_ends_a_wait(opened: Callable[[Any], Any]) -> None:
+    listener, waker = opened(Listener("tcp://127.0.0.1:0")), opened(Waker())
+    listener.register(waker)
+    threading.Timer(0.05, waker.ring).start()
+    began = time.monotonic()
+    listener.wait(SECONDS)
+    assert time.monotonic() - began < SECONDS / 2
+    waker.hush()
+    waker.ring()
+    waker.ring()
+    listener.wait(SECONDS)
+    assert time.monotonic() - began < SECONDS / 2
