@@ -221,11 +221,12 @@ class Agent:
         self._sent_at = now
         if self._asked is None or (self._parkable and not self._silent):
             self._heard_at = now  # silence counts from the question; a master that holds one is not silent
-        self._parkable = self.state == "run" and load.idle > load.queued
         self._collect()
         last = self.state != "run" and not self.held and not self._news
         state = "bye" if last else self.state
         want = max(0, self._target - len(self.held)) if state == "run" else 0
+        # Not with failures left to tell: they wait for the answer to this request.
+        self._parkable = want > 0 and load.idle > load.queued and not self._news
         wait = self.WAIT_MS if self._parkable else 0
         poll = Poll(self._run, self._master_epoch, self.sid, self._n, want, wait, state,
                     tuple(self._untold)[:self.MOST_RUNS], tuple(self._told_done), tuple(self._told_failed),

@@ -136,7 +136,7 @@ def test_it_does_not_ask_again_at_once_when_there_was_nothing() -> None:
 @pytest.mark.parametrize("load, held_back", [(IDLE, True), (BUSY, False), (Load(4, 4), False)])
 def test_only_an_idle_slave_lets_its_request_be_held(load: Load, held_back: bool) -> None:
     talk = Talk()
-    talk.holding((0, 4))
+    talk.holding((0, 2))
     assert (talk.asks(load, seconds=9).wait_ms > 0) == held_back
 
 
@@ -169,7 +169,7 @@ def test_it_reports_at_once_when_idle_and_gathers_when_busy() -> None:
 
 def test_a_held_request_is_overtaken_by_news() -> None:
     talk = Talk()
-    talk.holding((0, 4))
+    talk.holding((0, 2))
     parked = talk.asks(Load(0, 1), seconds=5.0)
     assert parked.wait_ms and talk.tick(Load(0, 1), seconds=0.5) == []
     talk.settle(0)
@@ -479,3 +479,26 @@ def test_a_master_that_has_said_stop_need_not_be_waited_for_long() -> None:
     while not effects or isinstance(effects[-1], (Request, Rebuild)):
         effects += talk.tick(seconds=0.5)
     assert effects[-1] == Leave() and talk.now < 100 + 9 + 1 + Agent.HALTED_SECONDS
+
+
+def test_a_request_that_cannot_tell_every_failure_is_not_held() -> None:
+    """Held, it would be overtaken every 2 ms by one that tells the same 64 again: a handler that always raises stalled."""
+    talk = Talk()
+    most = Agent.MOST_FAILURES
+    talk.holding((0, most + 1))
+    for offset in range(most + 1):
+        talk.fail(offset)
+    assert talk.asks(IDLE, seconds=SOON).wait_ms == 0
+
+
+def test_no_jobs_are_asked_for_while_failures_queue_up() -> None:
+    talk = Talk()
+    most = Agent.MOST_FAILURES
+    talk.holding((0, 3 * most))
+    for offset in range(3 * most):
+        talk.fail(offset)
+    assert talk.asks(IDLE, seconds=SOON).want == 0
+    talk.answer()
+    talk.asks(IDLE, seconds=SOON)
+    talk.answer()
+    assert talk.asks(IDLE, seconds=SOON).want > 0
