@@ -54,7 +54,7 @@ class Forget:
 
 @dataclass(frozen=True)
 class Halt:
-    """Start nothing more and give the backlog back: end when what is running has ended. `reason` is the master's."""
+    """Ask for nothing more: end when what is at hand has been run and told. `reason` is the master's."""
 
     reason: str
 

@@ -10,7 +10,7 @@ from taskmaster import defaults
 from taskmaster.errors import UsageError
 
 
-_DIGITS = re.compile(r"\d+")
+_DIGITS = re.compile(r"\d[\d,]*")
 
 
 @dataclass

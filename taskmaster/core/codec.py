@@ -97,14 +97,14 @@ def encode(payloads: list[Any], codec: str, limit: int) -> list[GoodJobs | BadJo
     """Encode a slice as few batches as its bad jobs allow; `limit` is one job's largest size in bytes."""
     try:
         whole = _encode_whole(payloads, codec, limit)
-    except Exception:  # encoding runs the user's code (__reduce__), which may raise anything: find out for which job
+    except BaseException:  # encoding runs the user's code (__reduce__), which may raise anything: find out for which job
         whole = None
     if whole is not None:
         return [GoodJobs(0, whole)]
     return list(_encode_singly(payloads, codec, limit))
 
 
-def decode(form: str, blob: bytes) -> tuple[list[Any], dict[int, Exception]]:
+def decode(form: str, blob: bytes) -> tuple[list[Any], dict[int, BaseException]]:
     """Payloads in order, and what was raised for each index that does not decode (its payload is None).
 
     Raises ValueError when the container itself is not what `form` says.
@@ -118,17 +118,17 @@ def decode(form: str, blob: bytes) -> tuple[list[Any], dict[int, Exception]]:
     return (parts, {}) if form != "pickles" else _loads_each(parts)
 
 
-def _loads_each(parts: list[bytes]) -> tuple[list[Any], dict[int, Exception]]:
+def _loads_each(parts: list[bytes]) -> tuple[list[Any], dict[int, BaseException]]:
     try:
         return list(map(pickle.loads, parts)), {}
-    except Exception:  # some job's own code raised: go one by one, so that only that job is blamed
+    except BaseException:  # some job's own code raised: go one by one, so that only that job is blamed
         pass
     payloads: list[Any] = []
-    bad: dict[int, Exception] = {}
+    bad: dict[int, BaseException] = {}
     for index, part in enumerate(parts):
         try:
             payloads.append(pickle.loads(part))
-        except Exception as error:
+        except BaseException as error:
             payloads.append(None)
             bad[index] = error
     return payloads, bad
@@ -188,7 +188,7 @@ def _encode_singly(payloads: list[Any], codec: str, limit: int) -> Iterator[Good
 def _encode_one(index: int, payload: Any, codec: str, limit: int) -> bytes | BadJob:
     try:
         data = _dump_json(payload) if codec == "json" else _dump_pickle(payload)
-    except Exception as error:
+    except BaseException as error:
         return BadJob(index, "unpicklable", type(error).__name__, f"cannot be encoded as {codec}: {error}")
     if len(data) > limit:
         return BadJob(index, "too large", "JobTooLarge", f"{len(data):,} bytes encoded, the most is {limit:,}: "

@@ -137,7 +137,7 @@ class Control:
         self._look_at = min(self._look_at, now + WATCH_SECONDS)
 
     @staticmethod
-    def _decoded(lease: Lease) -> tuple[list[Any], dict[int, Exception]]:
+    def _decoded(lease: Lease) -> tuple[list[Any], dict[int, BaseException]]:
         try:
             payloads, bad = codec.decode(lease.form, lease.blob)
             if len(payloads) == lease.count:

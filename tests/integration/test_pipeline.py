@@ -177,7 +177,6 @@ def spring() -> None:
     raise SystemExit(50)
 
 
-@pytest.mark.xfail(strict=True, reason="codec.decode lets a SystemExit of a job's own decoding through")
 def test_a_job_that_exits_as_it_is_decoded_spoils_nobody(cluster: Cluster) -> None:
     thread = cluster.serve(cluster.master(lambda: [*range(10), Trap(), *range(11, 20)], attempts=1))
     cluster.slave()

@@ -36,3 +36,9 @@ def test_errors_are_counted_in_bounded_memory() -> None:
     for job in range(5000):
         budget.saw("ValueError", "x" * (job % 100) + chr(200 + job))
     assert len(budget.errors) <= Budget.KINDS_KEPT + 1 and sum(budget.errors.values()) == 5000
+
+
+def test_a_number_with_thousands_is_one_number() -> None:
+    budget = Budget()
+    budget.saw("JobTooLarge", "17,000,000 bytes, the most is 16,777,216")
+    assert budget.commonest() == ["1 x JobTooLarge: N bytes, the most is N"]
