@@ -97,7 +97,7 @@ def encode(payloads: list[Any], codec: str, limit: int) -> list[GoodJobs | BadJo
     """Encode a slice as few batches as its bad jobs allow; `limit` is one job's largest size in bytes."""
     try:
         whole = _encode_whole(payloads, codec, limit)
-    except BaseException:  # encoding runs the user's code (__reduce__), which may raise anything: find out for which job
+    except BaseException:  # encoding runs the user's code, which may raise anything: see for which job
         whole = None
     if whole is not None:
         return [GoodJobs(0, whole)]

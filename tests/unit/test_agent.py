@@ -482,7 +482,7 @@ def test_a_master_that_has_said_stop_need_not_be_waited_for_long() -> None:
 
 
 def test_a_request_that_cannot_tell_every_failure_is_not_held() -> None:
-    """Held, it would be overtaken every 2 ms by one that tells the same 64 again: a handler that always raises stalled."""
+    """Held, it would be overtaken every 2 ms by one that tells the same 64: a handler that always raises stalled."""
     talk = Talk()
     most = Agent.MOST_FAILURES
     talk.holding((0, most + 1))
