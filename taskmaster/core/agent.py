@@ -14,64 +14,10 @@ from typing import Any
 
 from taskmaster import defaults
 from taskmaster.core import wire
+from taskmaster.core.orders import Drop, Effect, Forget, GiveUp, Halt, Leave, Rebuild, Request, Take
 from taskmaster.core.pace import Appetite, JobSeconds
-from taskmaster.core.runs import Run, Runs
-from taskmaster.core.wire import FailedAttempt, Lease, Poll, Reply
-
-
-@dataclass(frozen=True)
-class Request:
-    """Send these frames to the master."""
-
-    frames: wire.Frames
-
-
-@dataclass(frozen=True)
-class Rebuild:
-    """Close the socket, open a new one, then send these frames."""
-
-    frames: wire.Frames
-
-
-@dataclass(frozen=True)
-class Take:
-    """Put these leases into the backlog."""
-
-    leases: tuple[Lease, ...]
-
-
-@dataclass(frozen=True)
-class Drop:
-    """Others have settled these: do not start them, if they still wait in the backlog."""
-
-    runs: tuple[Run, ...]
-
-
-@dataclass(frozen=True)
-class Forget:
-    """The jobs in hand are of another run or of an earlier master: empty the backlog, let what is running run out."""
-
-
-@dataclass(frozen=True)
-class Halt:
-    """Ask for nothing more: end when what is at hand has been run and told. `reason` is the master's."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class Leave:
-    """All is said and the master has heard it: exit."""
-
-
-@dataclass(frozen=True)
-class GiveUp:
-    """The master was silent for longer than this slave's patience."""
-
-    seconds: float
-
-
-Effect = Request | Rebuild | Take | Drop | Forget | Halt | Leave | GiveUp
+from taskmaster.core.runs import Runs
+from taskmaster.core.wire import FailedAttempt, Poll, Reply
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from taskmaster import defaults
-from taskmaster.core import agent as brain
-from taskmaster.core import codec
+from taskmaster.core import codec, orders
 from taskmaster.core.agent import Agent, Load
 from taskmaster.core.pace import Meter
 from taskmaster.core.runs import Runs
@@ -89,32 +88,32 @@ class Control:
 
     # -- what the agent wants
 
-    def _perform(self, effects: Iterable[brain.Effect], now: float) -> None:
+    def _perform(self, effects: Iterable[orders.Effect], now: float) -> None:
         for effect in effects:
             match effect:
-                case brain.Request(frames):
+                case orders.Request(frames):
                     self._dialer.send(frames)
-                case brain.Rebuild(frames):
+                case orders.Rebuild(frames):
                     log.warning("No answer from %s; trying again with a new connection", self._dialer.address)
                     self._dialer.rebuild()
                     self._dialer.send(frames)
-                case brain.Take(leases):
+                case orders.Take(leases):
                     self._take(leases, now)
-                case brain.Drop(runs):
+                case orders.Drop(runs):
                     self._sift(now, Runs(runs))
-                case brain.Forget():
+                case orders.Forget():
                     log.warning("Another master answers at %s; jobs in hand are dropped, it has them too",
                                 self._dialer.address)
                     self._empty(now)
-                case brain.Halt(reason):
+                case orders.Halt(reason):
                     # What waits is run, too: it is 50 ms of work, and given back it would leave holes below jobs
                     # that are settled, which the next run then repeats. The master says it at each heartbeat.
                     if not self._halted:
                         log.info("Finishing what is at hand: %s", reason)
                     self._halted = True
-                case brain.Leave():
+                case orders.Leave():
                     self._over = True
-                case brain.GiveUp(seconds):
+                case orders.GiveUp(seconds):
                     self._give_up(seconds)
 
     def _give_up(self, seconds: float) -> None:

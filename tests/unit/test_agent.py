@@ -9,8 +9,8 @@ import pytest
 
 from taskmaster import defaults
 from taskmaster.core import wire
-from taskmaster.core.agent import (Agent, Drop, Effect, Forget, GiveUp, Halt, Leave, Load, Patience, Rebuild,
-                                   Request, Take)
+from taskmaster.core.agent import Agent, Load, Patience
+from taskmaster.core.orders import Drop, Effect, Forget, GiveUp, Halt, Leave, Rebuild, Request, Take
 from taskmaster.core.codec import GoodJobs, encode
 from taskmaster.core.dispatch import Dispatcher
 from taskmaster.core.effects import Send

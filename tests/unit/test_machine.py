@@ -18,7 +18,8 @@ from hypothesis.stateful import (RuleBasedStateMachine, initialize, invariant, p
                                  run_state_machine_as_test)
 
 from taskmaster.core import dispatch, wire
-from taskmaster.core.agent import Agent, Effect, Load
+from taskmaster.core.agent import Agent, Load
+from taskmaster.core.orders import Effect
 from taskmaster.core.chunks import Chunk, State
 from taskmaster.core.dispatch import Dispatcher
 from taskmaster.core.runs import Runs

@@ -1,0 +1,63 @@
+"""What the agent asks of the control loop around it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from taskmaster.core.runs import Run
+from taskmaster.core.wire import Frames, Lease
+
+
+@dataclass(frozen=True)
+class Request:
+    """Send these frames to the master."""
+
+    frames: Frames
+
+
+@dataclass(frozen=True)
+class Rebuild:
+    """Close the socket, open a new one, then send these frames."""
+
+    frames: Frames
+
+
+@dataclass(frozen=True)
+class Take:
+    """Put these leases into the backlog."""
+
+    leases: tuple[Lease, ...]
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Others have settled these: do not start them, if they still wait in the backlog."""
+
+    runs: tuple[Run, ...]
+
+
+@dataclass(frozen=True)
+class Forget:
+    """The jobs in hand are of another run or of an earlier master: empty the backlog, let what is running run out."""
+
+
+@dataclass(frozen=True)
+class Halt:
+    """Ask for nothing more: end when what is at hand has been run and told. `reason` is the master's."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Leave:
+    """All is said and the master has heard it: exit."""
+
+
+@dataclass(frozen=True)
+class GiveUp:
+    """The master was silent for longer than this slave's patience."""
+
+    seconds: float
+
+
+Effect = Request | Rebuild | Take | Drop | Forget | Halt | Leave | GiveUp
