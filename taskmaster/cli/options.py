@@ -152,7 +152,7 @@ def on_signals(interrupt: Callable[[], None], again: Callable[[], None] | None =
 
 def conclude(outcome: Outcome, summary: Path | None) -> int:
     """Say how a run ended, and return its exit code."""
-    resume = None if outcome.stats.finished else shlex.join([Path(sys.argv[0]).name, *_without_reset(sys.argv[1:])])
+    resume = None if outcome.stats.finished else _same_command()
     if outcome.error is not None:
         report(outcome.error)
     click.echo(outcome.text(resume), err=True)
@@ -165,8 +165,12 @@ def conclude(outcome: Outcome, summary: Path | None) -> int:
     return outcome.exit_code
 
 
-def _without_reset(arguments: Sequence[str]) -> list[str]:
-    return [argument for argument in arguments if argument != "--reset"]
+def _same_command() -> str:
+    """What goes on where this command stopped."""
+    program = Path(sys.argv[0])
+    # Started by `python -m`, the program is the module's file, which nobody can start by its name.
+    name = f"tm-{program.stem}" if program.suffix == ".py" else program.name
+    return shlex.join([name, *(argument for argument in sys.argv[1:] if argument != "--reset")])
 
 
 def report(error: BaseException) -> None:

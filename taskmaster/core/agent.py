@@ -42,7 +42,7 @@ class Agent:
     MOST_FAILURES = 64  # in one report,
     MOST_TEXT = 100_000  # with at most this many characters of theirs, so that any alphabet fits the frame
     MOST_RUNS = 4000  # in a list: a header's worth; a job left out of `held` is merely run by another, too
-    HALTED_SECONDS = 10.0  # patience with a master that has said stop: it may have gone by now
+    LEAVING_SECONDS = 10.0  # patience of a slave that is told to end: the master may have gone by now
     WAIT_MS = int(defaults.PARK_SECONDS * 1000)
 
     def __init__(self, sid: str, threads: int, info: dict[str, Any], patience: Patience, now: float) -> None:
@@ -68,7 +68,6 @@ class Agent:
         self._sent_at = now
         self._heard_at = now
         self._silent = 0
-        self._halted = False  # the master has said stop
         self._ask_after = now  # the master had no work: do not ask for some before
         self._heartbeat = defaults.HEARTBEAT_SECONDS
         self._oldest_news: float | None = None
@@ -108,7 +107,7 @@ class Agent:
     def tick(self, load: Load, now: float) -> list[Effect]:
         """What to send now, if anything."""
         if self._asked is not None and now - self._heard_at >= self._patience_seconds:
-            return [Leave()] if self._halted else [GiveUp(now - self._heard_at)]
+            return [GiveUp(now - self._heard_at)] if self.state == "run" else [Leave()]
         if self._due(load) <= now:
             return [Request(self._ask(load, now))]
         if self._asked is not None and now - self._sent_at >= self._patience.timeout:
@@ -123,7 +122,7 @@ class Agent:
     @property
     def _patience_seconds(self) -> float:
         patience = self._patience.timeout * self._patience.retries
-        return min(patience, self.HALTED_SECONDS) if self._halted else patience
+        return patience if self.state == "run" else min(patience, self.LEAVING_SECONDS)
 
     def _due(self, load: Load) -> float:
         """When a new request should go out; far away while one is under way that may not be overtaken."""
@@ -256,7 +255,6 @@ class Agent:
         if self.quiet:
             return [Leave()]
         self.drain()
-        self._halted = True
         return [Halt(reply.reason)]
 
 

@@ -7,6 +7,7 @@ writes and logs what it returns.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import inf
 from typing import Any
 
@@ -285,4 +286,5 @@ class Dispatcher:
 
     def _bury(self, buried: Sequence[Buried]) -> list[Effect]:
         self.counts.failed += len(buried)
-        return [Bury(tuple(buried))] if buried else []
+        named = [replace(job, holder=self.name_of(job.holder)) for job in buried]  # while it is known by name
+        return [Bury(tuple(named))] if named else []

@@ -196,7 +196,8 @@ def summary_json(
 def _headline(stats: Stats) -> str:
     if stats.finished and not stats.run_settled:
         return _nothing_new(stats)
-    pace = f" in {span_text(stats.elapsed)}, {rate_text(stats.mean_rate)}."
+    rate = stats.handled / stats.elapsed if stats.elapsed > 0.0 else 0.0
+    pace = f" in {span_text(stats.elapsed)}, {rate_text(rate)}."
     return ("Done: " if stats.finished else "Stopped: ") + plural(stats.handled, "job") + " handled" + pace
 
 

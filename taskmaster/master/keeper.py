@@ -93,10 +93,10 @@ class Keeper:
         """Every job below was handed out; noted before the jobs leave, so that a resume can count its replays."""
         self._folder.handed_out.note(offset - 1)
 
-    def bury(self, jobs: Sequence[Buried], name_of: Callable[[str], str]) -> None:
+    def bury(self, jobs: Sequence[Buried]) -> None:
         """Write these failures, before any checkpoint that is offered later."""
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-        self._writer.bury([self._record(job, name_of(job.holder) if job.holder else "", now) for job in jobs])
+        self._writer.bury([self._record(job, now) for job in jobs])
 
     def offer(self, window: Window, counters: Mapping[str, int], now: float, finished: bool = False) -> None:
         """Save how far the window got."""
@@ -129,10 +129,10 @@ class Keeper:
         self._folder.close()
         return durable
 
-    def _record(self, job: Buried, slave: str, now: str) -> Failure:
+    def _record(self, job: Buried, now: str) -> Failure:
         payload, shown = _shown(job)
         return Failure(job.offset, _packed(job.cursor), job.attempts, job.kind, job.error, job.message, job.traceback,
-                       self._identity.handler, slave, now, payload, shown)
+                       self._identity.handler, job.holder, now, payload, shown)
 
 
 def _digest_of_next(window: Window) -> str | None:

@@ -174,7 +174,7 @@ class Server:
                     log.log(logging.getLevelName(level.upper()), text, *values)
 
     def _bury(self, jobs: Sequence[Buried]) -> None:
-        self._keeper.bury(jobs, self._dispatcher.name_of)
+        self._keeper.bury(jobs)
         for job in jobs:
             self._budget.saw(job.error, job.message)
             self._told += 1

@@ -478,7 +478,7 @@ def test_a_master_that_has_said_stop_need_not_be_waited_for_long() -> None:
     effects: list[Effect] = []
     while not effects or isinstance(effects[-1], (Request, Rebuild)):
         effects += talk.tick(seconds=0.5)
-    assert effects[-1] == Leave() and talk.now < 100 + 9 + 1 + Agent.HALTED_SECONDS
+    assert effects[-1] == Leave() and talk.now < 100 + 9 + 1 + Agent.LEAVING_SECONDS
 
 
 def test_a_request_that_cannot_tell_every_failure_is_not_held() -> None:
@@ -502,3 +502,15 @@ def test_no_jobs_are_asked_for_while_failures_queue_up() -> None:
     talk.asks(IDLE, seconds=SOON)
     talk.answer()
     assert talk.asks(IDLE, seconds=SOON).want > 0
+
+
+def test_a_slave_that_is_told_to_end_does_not_wait_long_for_a_master_that_is_gone() -> None:
+    talk = Talk(patience=Patience(2.0, 60))
+    talk.holding((0, 4))
+    talk.asks(IDLE, seconds=9)
+    talk.agent.drain()
+    effects: list[object] = []
+    started = talk.now
+    while Leave() not in effects:
+        effects = list(talk.tick(IDLE, seconds=1.0))
+    assert talk.now - started < Agent.LEAVING_SECONDS + 10

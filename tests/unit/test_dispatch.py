@@ -521,3 +521,11 @@ def test_a_drain_goes_on_though_the_state_could_not_be_saved_before() -> None:
     talk.master.drain()
     talk.say("a", held=((0, 1),))
     assert talk.ask("b", want=2) == [(1, 1)]
+
+
+def test_a_failure_names_its_slave_though_that_says_goodbye_with_it() -> None:
+    talk = Talk(jobs=2, attempts=1)
+    talk.say("a", run="", epoch=0, info={"host": "box", "pid": 7})
+    talk.ask("a", want=2)
+    effects = talk.say("a", failed=(failure(0),), state="bye")
+    assert [job.holder for effect in effects if isinstance(effect, Bury) for job in effect.jobs] == ["box:7"]
