@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Final
 
-from taskmaster.core.ties import PARENT_FD, PARENT_PID, READY_FD
+from taskmaster.core.ties import PARENT_FD, PARENT_PID, WORD_FD
 
 # The last lines of a dead slave; a process of the user's that holds its pipe open must not hold us.
 _LAST_WORDS_SECONDS: Final = 0.5
@@ -31,11 +31,12 @@ class Child:
     """A running slave process, or one that ended and was not looked at yet."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], relay: threading.Thread | None, ready_fd: int | None
+        self, process: subprocess.Popen[bytes], relay: threading.Thread | None, word_fd: int
     ) -> None:
         self._process = process
         self._relay = relay
-        self._ready_fd = ready_fd
+        self._word_fd: int | None = word_fd
+        self._words = b""
         self.pid = process.pid
 
     def poll(self) -> int | None:
@@ -54,13 +55,18 @@ class Child:
                 os.killpg(self.pid, signal.SIGKILL)
 
     def said_ready(self) -> bool:
-        """Whether it called `say_ready` since the last look. False for ever if it was not asked to."""
-        if self._ready_fd is None:
-            return False
-        try:
-            return os.read(self._ready_fd, 64) != b""
-        except BlockingIOError:
-            return False
+        """Whether it got through its start."""
+        return b"ready" in self._heard()
+
+    def vanished(self) -> bool:
+        """Whether it began to work and never said that it was done: a handler ended the process, perhaps with 0."""
+        return b"ready" in self._heard() and b"done" not in self._heard()
+
+    def _heard(self) -> bytes:
+        if self._word_fd is not None:
+            with contextlib.suppress(BlockingIOError):
+                self._words += os.read(self._word_fd, 64)
+        return self._words
 
     def await_last_words(self) -> None:
         """Wait a moment for the lines that a dead slave left in its pipe."""
@@ -69,9 +75,9 @@ class Child:
 
     def close(self) -> None:
         """Let go of what a reaped slave leaves."""
-        if self._ready_fd is not None:
-            os.close(self._ready_fd)
-            self._ready_fd = None
+        if self._word_fd is not None:
+            os.close(self._word_fd)
+            self._word_fd = None
 
 
 class Launcher:
@@ -88,11 +94,8 @@ class Launcher:
         self._parent_read, self._parent_write = _high_pipe()
         self._closed = False
 
-    def launch(self, *, asked_ready: bool) -> Child:
-        """Start a slave, with a pipe for `say_ready` if `asked_ready`. Raises OSError when it cannot."""
-        if not asked_ready:
-            process = self._spawn(None)
-            return Child(process, self._start_relay(process), None)
+    def launch(self) -> Child:
+        """Start a slave, with a pipe for its words. Raises OSError when it cannot."""
         read, write = _high_pipe()
         os.set_blocking(read, False)
         try:
@@ -111,14 +114,14 @@ class Launcher:
             os.close(self._parent_read)
             os.close(self._parent_write)
 
-    def _spawn(self, ready_fd: int | None) -> subprocess.Popen[bytes]:
+    def _spawn(self, word_fd: int) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             self._argv,
             stdin=subprocess.DEVNULL,
             stdout=None if self._capture is None or self._keep_stdout else subprocess.PIPE,
             stderr=self._stderr_target(),
-            env=self._child_environment(ready_fd),
-            pass_fds=[self._parent_read] if ready_fd is None else [self._parent_read, ready_fd],
+            env=self._child_environment(word_fd),
+            pass_fds=[self._parent_read, word_fd],
             start_new_session=True,  # a Ctrl-C reaches it once, through us
         )
 
@@ -127,13 +130,9 @@ class Launcher:
             return None
         return subprocess.PIPE if self._keep_stdout else subprocess.STDOUT
 
-    def _child_environment(self, ready_fd: int | None) -> dict[str, str]:
-        environment = {**os.environ, **self._environment}
-        environment.pop(READY_FD, None)
-        environment.update({PARENT_FD: str(self._parent_read), PARENT_PID: str(os.getpid())})
-        if ready_fd is not None:
-            environment[READY_FD] = str(ready_fd)
-        return environment
+    def _child_environment(self, word_fd: int) -> dict[str, str]:
+        ties = {PARENT_FD: str(self._parent_read), PARENT_PID: str(os.getpid()), WORD_FD: str(word_fd)}
+        return {**os.environ, **self._environment, **ties}
 
     def _start_relay(self, process: subprocess.Popen[bytes]) -> threading.Thread | None:
         stream = process.stderr if self._keep_stdout else process.stdout

@@ -186,9 +186,12 @@ class Fleet:
             return None
         if self._quitting or code in LASTING:
             child.await_last_words()
+        status = _status(code)
+        if code == errors.EXIT_DONE and child.vanished():
+            code = errors.EXIT_ERROR  # os._exit(0) in a handler looks like a good end, and is a crash
         child.close()
         slot.child = None
-        return self._bury(slot, child.pid, code, _status(code), now)
+        return self._bury(slot, child.pid, code, status, now)
 
     def _bury(self, slot: _Slot, pid: int, code: int, status: str, now: float) -> Death:
         """Decide what follows an end: another slave, or a closed slot, or the end of all."""
@@ -228,7 +231,7 @@ class Fleet:
         slot.due = None
         slot.policy.started(now)
         try:
-            slot.child = self._launcher.launch(asked_ready=self._scouting and slot.number == 0)
+            slot.child = self._launcher.launch()
         except OSError as error:  # no process, memory or descriptor to be had: there may be one in a while
             return self._bury(slot, 0, errors.EXIT_ERROR, f"not started: {error}", now)
         _log.debug("Slave %d started with pid %d", slot.number, slot.child.pid)

@@ -10,7 +10,7 @@ import click
 from taskmaster import defaults, net, targets
 from taskmaster.cli import options
 from taskmaster.core.agent import Patience
-from taskmaster.errors import EXIT_INTERRUPTED
+from taskmaster.errors import EXIT_DONE, EXIT_INTERRUPTED
 from taskmaster.master.progress import make_progress
 from taskmaster.slave import orphan
 from taskmaster.slave.slave import Slave
@@ -47,6 +47,8 @@ def command(target: str, address: str, concurrency: int, job_timeout: float | No
         progress.close()
     if slave.error is not None:
         raise slave.error
+    if code == EXIT_DONE:
+        orphan.say_done()
     return code
 
 

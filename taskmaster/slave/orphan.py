@@ -17,13 +17,13 @@ import threading
 from select import select
 from typing import Final
 
-from taskmaster.core.ties import PARENT_FD, PARENT_PID, READY_FD
+from taskmaster.core.ties import PARENT_FD, PARENT_PID, WORD_FD
 
 _PR_SET_PDEATHSIG: Final = 1  # from linux/prctl.h
 _LOOK_SECONDS: Final = 1.0
 
 _log = logging.getLogger(__name__)
-_ready_fds: list[int] = []
+_word_fds: list[int] = []
 
 
 def guard() -> None:
@@ -33,9 +33,9 @@ def guard() -> None:
     taken out of `os.environ` and their descriptors closed to later children, who have other parents.
     """
     parent_fd, parent_pid = _take_fd(PARENT_FD), os.environ.pop(PARENT_PID, "")
-    ready_fd = _take_fd(READY_FD)
-    if ready_fd is not None:
-        _ready_fds.append(ready_fd)
+    word_fd = _take_fd(WORD_FD)
+    if word_fd is not None:
+        _word_fds.append(word_fd)
     if parent_pid:
         _die_with(int(parent_pid))
     if parent_fd is not None:
@@ -45,15 +45,21 @@ def guard() -> None:
 
 
 def say_ready() -> None:
-    """Tell the fleet, once, that this slave got through its start; later calls do nothing."""
-    while _ready_fds:
-        fd = _ready_fds.pop()
+    """Tell the fleet that this slave got through its start."""
+    _say(b"ready\n")
+
+
+def say_done() -> None:
+    """Tell the fleet that this slave ends in good order: an exit code of 0 alone could be a handler's `os._exit(0)`."""
+    _say(b"done\n")
+
+
+def _say(word: bytes) -> None:
+    for fd in _word_fds:
         try:
-            os.write(fd, b"ready\n")
+            os.write(fd, word)
         except BrokenPipeError:
-            _log.debug("The fleet no longer waits for this slave to be ready; going on")
-        finally:
-            os.close(fd)
+            _log.debug("The fleet no longer listens; going on")
 
 
 def _take_fd(variable: str) -> int | None:

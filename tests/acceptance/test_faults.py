@@ -160,9 +160,7 @@ def test_a_handler_that_would_end_its_thread_fails_its_job_only(place: Place, de
 
 
 @pytest.mark.parametrize("deed, how", [
-    ("os._exit(9)", "exit 9"), ("__import__('ctypes').string_at(0)", "killed by SIGSEGV"),
-    pytest.param("os._exit(0)", "exit 0", marks=pytest.mark.xfail(
-        strict=True, reason="the fleet takes an exit of 0 for a good end and starts no other slave")),
+    ("os._exit(9)", "exit 9"), ("__import__('ctypes').string_at(0)", "killed by SIGSEGV"), ("os._exit(0)", "exit 0"),
 ])
 def test_a_job_that_kills_its_slave_is_found_and_kept_as_a_failure(place: Place, deed: str, how: str) -> None:
     place.write(f"\ndef handle_job(job):\n    if job == 50:\n        {deed}\n    record(job)\n")

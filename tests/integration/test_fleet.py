@@ -356,12 +356,12 @@ def test_a_parent_without_a_standard_input_keeps_its_slaves(tmp_path: Path) -> N
     await_end(noted(tmp_path))
 
 
-def test_a_slave_gets_no_more_of_its_parent_than_the_read_end() -> None:
+def test_a_slave_gets_no_more_of_its_parent_than_two_ends_of_pipes() -> None:
     lines: list[str] = []
     script = """import os
 with os.scandir('/proc/self/fd') as fds: pipes = [int(fd.name) for fd in fds if int(fd.name) > 2]
 pipes = [fd for fd in pipes if os.path.exists(f'/proc/self/fd/{fd}')]
-print(pipes == [int(os.environ['TASKMASTER_PARENT_FD'])])"""
+print(set(pipes) == {int(os.environ['TASKMASTER_PARENT_FD']), int(os.environ['TASKMASTER_WORD_FD'])})"""
     with fleet_of(script, 3, capture=lines.append) as watched:
         assert watched.until_over() == errors.EXIT_DONE
     assert lines == ["True"] * 3
@@ -384,3 +384,16 @@ def test_without_a_fleet_the_guard_does_nothing() -> None:
     script = READY + "import threading; print(threading.active_count())"
     child = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     assert (child.returncode, child.stdout) == (0, "1\n")
+
+
+def test_an_exit_of_0_without_a_word_after_the_start_is_a_crash() -> None:
+    """A handler's `os._exit(0)` closed the slot for good, and the run ended with its slaves."""
+    script = READY + "import os; os._exit(0)"
+    with fleet_of(script, 1) as watched:
+        assert watched.until_over() == errors.EXIT_ERROR
+
+
+def test_an_exit_of_0_with_a_word_is_a_good_end() -> None:
+    script = READY + "orphan.say_done()"
+    with fleet_of(script, 2) as watched:
+        assert watched.until_over() == errors.EXIT_DONE
