@@ -199,7 +199,7 @@ class Control:
 
     def _look(self, work: Slice, now: float) -> None:
         started, since = work.started, now - work.seen_at
-        if started > work.seen + 1:
+        if started > work.seen:
             self._agent.pace.saw(started - work.seen, since)
         elif started == work.seen:
             self._agent.pace.still_running(since)

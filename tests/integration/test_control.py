@@ -1,0 +1,60 @@
+"""The control thread's looks at what runs, with a pool of the test's own."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, cast
+
+from taskmaster.core.agent import Agent, Patience
+from taskmaster.net import Dialer, Waker
+from taskmaster.slave.control import Control
+from taskmaster.slave.pool import Pool
+from taskmaster.slave.slice import Slice
+
+
+class OneThread:
+    """A pool that runs one slice, job by job, as it is told to."""
+
+    threads = 1
+
+    def __init__(self, work: Slice) -> None:
+        self.work = work
+        self.waiting: list[Slice] = []
+        self._begun, self._go = threading.Semaphore(0), threading.Semaphore(0)
+        threading.Thread(target=work.run, args=(self._handle, lambda: 0.0), daemon=True).start()
+        assert self._begun.acquire(timeout=5)
+
+    def _handle(self, job: int) -> None:
+        self._begun.release()
+        self._go.acquire()
+
+    def finish_one_and_begin_the_next(self) -> None:
+        self._go.release()
+        assert self._begun.acquire(timeout=5)
+
+    def running(self) -> list[Slice]:
+        return [self.work]
+
+    def put(self, work: Slice) -> None:
+        self.waiting.append(work)
+
+    def take_back(self) -> list[Slice]:
+        waiting, self.waiting = self.waiting, []
+        return waiting
+
+
+def test_a_job_at_each_look_is_seen_to_be_slow() -> None:
+    """One job of 50 ms between two looks 50 ms apart said nothing: forty more stayed behind it in their thread."""
+    work = Slice(0, 0, 1, list(range(40)))
+    pool = OneThread(work)
+    agent = Agent("s", 1, {}, Patience(), 0.0)
+    agent.pace.saw(1_000_000, 1.0)
+    control = Control(agent, cast(Dialer, None), cast(Pool, pool), cast(Waker, None), lambda: 0.0)
+    look: Any = control._watch
+    for number in range(1, 5):
+        look(number * 0.05)
+        if pool.waiting:
+            break
+        pool.finish_one_and_begin_the_next()
+    assert agent.pace.guess is not None and agent.pace.guess > 0.01
+    assert work.count <= 4 and sum(one.count for one in pool.waiting) >= 36
