@@ -34,7 +34,6 @@ class Dispatcher:
         self.epoch = epoch
         self.counts = Counts()
         self.leased_to = window.head  # the offset below which everything was handed out at least once
-        self.exhausted = False  # the source has no more
         self.holding = False  # hand out nothing new: the run is ending, or its state cannot be saved
         self._below = inf  # hand out only jobs below this offset: where a drain ends
         self._stop_reason: str | None = None
