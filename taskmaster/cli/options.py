@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 import shlex
@@ -139,12 +138,10 @@ class _Lines:
         """Each line is written at once."""
 
 
-def on_signals(interrupt: Callable[[], None], again: Callable[[], None] | None = None) -> None:
-    """SIGINT and SIGTERM only call `interrupt`, which sets a flag, the loop does the rest; a second one, `again`."""
-    calls = itertools.chain([interrupt], itertools.repeat(again or interrupt))
-
+def on_signals(interrupt: Callable[[], None]) -> None:
+    """SIGINT and SIGTERM only call `interrupt`: it counts, and the loop does the rest."""
     def handle(signum: int, frame: FrameType | None) -> None:
-        next(calls)()
+        interrupt()
 
     signal.signal(signal.SIGINT, handle)
     signal.signal(signal.SIGTERM, handle)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 import click
@@ -10,7 +9,7 @@ import click
 from taskmaster import defaults, net, targets
 from taskmaster.cli import options
 from taskmaster.core.agent import Patience
-from taskmaster.errors import EXIT_DONE, EXIT_INTERRUPTED
+from taskmaster.errors import EXIT_DONE
 from taskmaster.master.progress import make_progress
 from taskmaster.slave import orphan
 from taskmaster.slave.slave import Slave
@@ -40,7 +39,7 @@ def command(target: str, address: str, concurrency: int, job_timeout: float | No
     slave = Slave(handler, str(wanted), address, threads=concurrency, patience=Patience(timeout / 1000, retries),
                   job_timeout=job_timeout, show=progress.draw)
     _slaves.append(slave)
-    options.on_signals(slave.drain, lambda: os._exit(EXIT_INTERRUPTED))
+    options.on_signals(slave.drain)
     try:
         code = slave.run()
     finally:

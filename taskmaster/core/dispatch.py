@@ -245,8 +245,8 @@ class Dispatcher:
         self.holding = holding
 
     def stop(self, reason: str) -> list[Effect]:
-        """Tell the slaves to stop, those that wait at once, the others as they ask: they give back what they have
-        not started, finish what they are running, report it and say goodbye."""
+        """Tell the slaves to stop, those that wait at once, the others as they ask: they finish what is at hand,
+        report it and say goodbye."""
         self._stop_reason = reason
         self.holding = True
         effects: list[Effect] = []

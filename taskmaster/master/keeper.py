@@ -30,7 +30,7 @@ class Identity:
 
 
 class Keeper:
-    """The state folder of one run. `open` it, ask what `resumed`, then `start`; always `close`."""
+    """The state folder of one run. `open` it, `begin` an epoch, then `start`; always `close`."""
 
     def __init__(self, path: Path, identity: Identity, wake: Callable[[], None]) -> None:
         self.path = path

@@ -45,7 +45,7 @@ class Workload:
 
 @dataclass(frozen=True)
 class Options:
-    """How to run it; the defaults are those of the commands."""
+    """How to run it; the defaults are those of the commands, but for the budget: here it is no limit."""
 
     size: int = defaults.WINDOW_JOBS
     attempts: int = defaults.ATTEMPTS

@@ -250,7 +250,7 @@ class Server:
     def stats(self) -> Stats:
         """The run as it is now."""
         now, counts, window = self._clock(), self._dispatcher.counts, self._window
-        settled = window.head - window.in_flight - self._first_offset
+        settled = self._settled
         finished = self.ending is not None and self.ending.finished
         return Stats(
             run_settled=counts.handled + counts.failed, settled=settled, handled=counts.handled, failed=counts.failed,
@@ -259,6 +259,11 @@ class Server:
             slaves=self._dispatcher.slaves, rate=self._meter.rate(now, settled), elapsed=now - self._began,
             total=self._known_total(), offset=window.watermark, first_offset=self._start,
             straggler=self._straggler(now), state=self._state(), finished=finished)
+
+    @property
+    def _settled(self) -> int:
+        """Jobs of all runs on this state."""
+        return self._window.head - self._window.in_flight - self._first_offset
 
     def _known_total(self) -> int | None:
         if self._total is not None or self._feeder.length is None:
@@ -283,8 +288,7 @@ class Server:
         if now < self._show_at:
             return
         self._show_at = now + SHOW_SECONDS
-        window = self._window
-        self._meter.saw(now, window.head - window.in_flight - self._first_offset)
+        self._meter.saw(now, self._settled)
         self._progress.draw(self.stats())
 
 

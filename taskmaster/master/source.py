@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from taskmaster import targets
@@ -57,9 +57,8 @@ class Source:
             found = digest(payload)
             if found is not None and found != self._start.digest:
                 raise StateMismatch(_changed(self._start, payload))
-            yield first
-            break
-        yield from iterator
+            return chain([first], iterator)
+        return iterator
 
 
 def _a(value: Any) -> str:
