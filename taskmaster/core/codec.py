@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,10 +93,13 @@ class Batch:
             self._blob = None  # the parts are kept instead: a batch that was cut once will be cut again
 
 
-def encode(payloads: list[Any], codec: str, limit: int) -> list[GoodJobs | BadJob]:
-    """Encode a slice as few batches as its bad jobs allow; `limit` is one job's largest size in bytes."""
+def encode(payloads: list[Any], codec: str, limit: int, types: Set[type] | None = None) -> list[GoodJobs | BadJob]:
+    """Encode a slice as few batches as its bad jobs allow; `limit` is one job's largest size in bytes.
+
+    `types` are those of the payloads, where the caller has looked already: a look costs as much as to pickle a number.
+    """
     try:
-        whole = _encode_whole(payloads, codec, limit)
+        whole = _encode_whole(payloads, codec, limit, set(map(type, payloads)) if types is None else types)
     except BaseException:  # encoding runs the user's code, which may raise anything: see for which job
         whole = None
     if whole is not None:
@@ -157,10 +160,10 @@ FORMS = frozenset(_CONTAINERS)
 CODECS = ("pickle", "json")
 
 
-def _encode_whole(payloads: list[Any], codec: str, limit: int) -> Batch | None:
+def _encode_whole(payloads: list[Any], codec: str, limit: int, types: Set[type]) -> Batch | None:
     if codec == "json":
         batch = Batch("json", len(payloads), _dump_json(payloads))
-    elif SCALARS.issuperset(map(type, payloads)):
+    elif types <= SCALARS:
         batch = Batch("pickle", len(payloads), _dump_pickle(payloads))
     else:
         batch = _joined([_dump_pickle(payload) for payload in payloads], codec)

@@ -22,7 +22,7 @@ from taskmaster.job import NO_CURSOR, Job
 from taskmaster.master.source import Source
 
 OVERDUE_SECONDS = 0.005
-QUEUED = 4  # slices that wait to be admitted: only then is it known what they weigh
+QUEUED_BYTES = 1 << 20  # of encoded jobs that wait to be admitted: a few slices of large ones, the window of small ones
 _UNCHANGING = (int, float, complex, str, bytes, tuple, frozenset, type(None))
 
 
@@ -33,6 +33,7 @@ class Pulled:
     pieces: list[GoodJobs | BadJob]
     count: int
     cursors: list[Any] | None
+    size: int  # of the pieces, in bytes
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class Feeder:
         self._end = None if limit is None else first + limit
         self._allowed = first
         self._fed: SimpleQueue[Fed] = SimpleQueue()
+        self._queued_bytes = 0  # in there; guarded, like `_allowed`, by
         self._room = threading.Condition()
         self._size = PullSize()
         self._slice: list[Any] = []  # being pulled into
@@ -89,7 +91,7 @@ class Feeder:
         self._thread.start()
 
     def allow(self, offset: int) -> None:
-        """Pull jobs below `offset`, whatever was allowed before, and at most QUEUED slices ahead of `take`."""
+        """Pull jobs below `offset`, whatever was allowed before, and at most QUEUED_BYTES ahead of `take`."""
         with self._room:
             self._allowed = offset
             self._room.notify()
@@ -97,9 +99,13 @@ class Feeder:
     def take(self) -> Fed | None:
         """What the source gave next, None when there is nothing now."""
         try:
-            return self._fed.get_nowait()
+            fed = self._fed.get_nowait()
         except Empty:
             return None
+        if isinstance(fed, Pulled):
+            with self._room:
+                self._queued_bytes -= fed.size
+        return fed
 
     def overdue(self, now: float) -> None:
         """Hand over what was pulled so far of a slice that takes long."""
@@ -124,7 +130,7 @@ class Feeder:
 
     def _await_room(self) -> int:
         with self._room:
-            self._room.wait_for(lambda: self._allowed > self._pulled and self._fed.qsize() < QUEUED)
+            self._room.wait_for(lambda: self._allowed > self._pulled and self._queued_bytes < QUEUED_BYTES)
         most = self._allowed if self._end is None else min(self._allowed, self._end)
         return min(self._size.jobs, max(0, most - self._pulled))
 
@@ -157,12 +163,18 @@ class Feeder:
             return 0
         self._taken += len(jobs)
         self._pulled += len(jobs)
+        cursors = None
         types = set(map(type, jobs))
-        cursors = _cursors(jobs) if Job in types else None
-        payloads = [job.payload if type(job) is Job else job for job in jobs] if Job in types else jobs
-        pieces = encode(payloads, self._codec, defaults.JOB_BYTES)
-        self._feed(Pulled(pieces, len(jobs), cursors))
-        return sum(piece.batch.size for piece in pieces if isinstance(piece, GoodJobs))
+        if Job in types:
+            cursors = _cursors(jobs)
+            jobs = [job.payload if type(job) is Job else job for job in jobs]
+            types = set(map(type, jobs))
+        pieces = encode(jobs, self._codec, defaults.JOB_BYTES, types)
+        size = sum(piece.batch.size for piece in pieces if isinstance(piece, GoodJobs))
+        with self._room:
+            self._queued_bytes += size
+        self._feed(Pulled(pieces, len(jobs), cursors, size))
+        return size
 
     def _feed(self, fed: Fed) -> None:
         self._fed.put(fed)

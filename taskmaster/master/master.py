@@ -17,6 +17,7 @@ from taskmaster.core.dispatch import Dispatcher
 from taskmaster.core.stats import Stats, summary_json, summary_text
 from taskmaster.core.window import Window
 from taskmaster.errors import StateUnwritable
+from taskmaster.heap import keep_freed_memory
 from taskmaster.job import NO_CURSOR
 from taskmaster.master.checkpoint import Checkpoint
 from taskmaster.master.feeder import Feeder
@@ -113,6 +114,7 @@ class Master:
     def run(self, crew: Crew | None = None) -> Outcome:
         """Serve until the end of the run; raises nothing that the run itself causes, that is in the outcome."""
         assert self._listener is not None
+        keep_freed_memory()
         self._keeper.start()
         self._server = server = self._serve(self._listener, crew)
         for _ in range(self._early_interrupts):

@@ -16,6 +16,7 @@ from taskmaster import defaults
 from taskmaster.core.agent import Agent, Patience
 from taskmaster.core.stats import SlaveStats
 from taskmaster.errors import EXIT_ERROR, TaskmasterError
+from taskmaster.heap import keep_freed_memory
 from taskmaster.net import Dialer, Waker
 from taskmaster.slave.control import Control
 from taskmaster.slave.pool import Pool
@@ -56,6 +57,7 @@ class Slave:
 
     def run(self) -> int:
         """Serve until the end; returns the exit code. Signal handlers run meanwhile."""
+        keep_freed_memory()
         thread = threading.Thread(target=self._serve, name="control", daemon=True)
         thread.start()
         thread.join()

@@ -16,7 +16,7 @@ MOST_LINES = 320
 
 LEAVES = {"errors", "defaults"}
 LOW = LEAVES | {"job", "signatures", "targets"}
-MIDDLE = LOW | {"core", "net"}
+MIDDLE = LOW | {"core", "heap", "net"}
 
 # Room: the rooms it may import besides itself. A room is a module or a folder of taskmaster/.
 ROOMS: Mapping[str, set[str]] = {
@@ -26,6 +26,7 @@ ROOMS: Mapping[str, set[str]] = {
     "signatures": LEAVES,
     "targets": LEAVES | {"signatures"},
     "core": LEAVES | {"job"},
+    "heap": set(),
     "net": LEAVES,
     "master": MIDDLE,
     "slave": MIDDLE,
