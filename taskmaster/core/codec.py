@@ -1,8 +1,9 @@
 """Batches of payloads to bytes and back.
 
-Three forms. ``pickle`` is one pickle of a list of plain scalars: C code does all the work, and nothing in it
-can fail to decode. ``pickles`` is a pickled list of one pickle per job, for everything else: a job that does not
-encode or decode spoils nobody. ``json`` is one JSON list, for slaves that are not Python.
+Three forms. ``pickle`` is one pickle of a list of plain values, that is of built-in types all through: C code does
+all the work, no code of the user's runs, and nothing in it can fail to decode. ``pickles`` is a pickled list of one
+pickle per job, for everything else: a job that does not encode or decode spoils nobody. ``json`` is one JSON list,
+for slaves that are not Python.
 
 A payload is encoded when it is pulled, so that what the source does to the object afterwards changes nothing.
 """
@@ -11,11 +12,11 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any
 
-SCALARS = frozenset({int, float, str, bytes, bool, type(None)})
 # A larger slice becomes several batches, so that a lease, which is cut by a batch's mean, fits its frame.
 BATCH_BYTES = 4 << 20
 PROTOCOL = 5  # the newest that Python 3.10 to 3.13 all read and write
@@ -93,18 +94,25 @@ class Batch:
             self._blob = None  # the parts are kept instead: a batch that was cut once will be cut again
 
 
-def encode(payloads: list[Any], codec: str, limit: int, types: Set[type] | None = None) -> list[GoodJobs | BadJob]:
-    """Encode a slice as few batches as its bad jobs allow; `limit` is one job's largest size in bytes.
-
-    `types` are those of the payloads, where the caller has looked already: a look costs as much as to pickle a number.
-    """
-    try:
-        whole = _encode_whole(payloads, codec, limit, set(map(type, payloads)) if types is None else types)
-    except BaseException:  # encoding runs the user's code, which may raise anything: see for which job
-        whole = None
+def encode(payloads: list[Any], codec: str, limit: int) -> list[GoodJobs | BadJob]:
+    """Encode a slice as few batches as its bad jobs allow; `limit` is one job's largest size in bytes."""
+    whole = encode_plain(payloads, codec, limit)
     if whole is not None:
         return [GoodJobs(0, whole)]
     return list(_encode_singly(payloads, codec, limit))
+
+
+def encode_plain(payloads: list[Any], codec: str, limit: int) -> Batch | None:
+    """A slice of plain values as one batch; None where something else is among them, or it is too large for one.
+
+    To look at the types first would take longer than to pickle a number.
+    """
+    form = "json" if codec == "json" else "pickle"
+    try:
+        batch = Batch(form, len(payloads), _CONTAINERS[form].dump(payloads))
+    except BaseException:  # JSON runs code of the user's; which job it was is seen when they are encoded one by one
+        return None
+    return batch if batch.size <= min(limit, BATCH_BYTES) else None
 
 
 def decode(form: str, blob: bytes) -> tuple[list[Any], dict[int, BaseException]]:
@@ -147,27 +155,43 @@ def _dump_pickle(value: Any) -> bytes:
     return pickle.dumps(value, PROTOCOL)
 
 
+class _PlainPickler(pickle.Pickler):
+    """Raises PicklingError at the first object that is not of a built-in type."""
+
+    def reducer_override(self, found: Any) -> Any:
+        raise pickle.PicklingError(f"{type(found).__name__} is no built-in type")
+
+
+class _BatchFile(BytesIO):
+    """Raises PicklingError where it would grow larger than a batch: the pickler writes in steps of 64 KiB."""
+
+    def write(self, data: Any) -> int:
+        if self.tell() + len(data) > 2 * BATCH_BYTES:
+            raise pickle.PicklingError("larger than a batch")
+        return super().write(data)
+
+
+def _dump_plain(values: Any) -> bytes:
+    file = _BatchFile()
+    pickler = _PlainPickler(file, PROTOCOL)
+    # Without the memo, so that of two jobs which hold one list each gets its own. A list that holds another ten
+    # times over, and so on, is then written out ten times over at each step: hence the file with an end.
+    pickler.fast = True
+    pickler.dump(values)
+    return file.getvalue()
+
+
 def _dump_json(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
 _CONTAINERS = {
-    "pickle": _Container(_dump_pickle, pickle.loads),
+    "pickle": _Container(_dump_plain, pickle.loads),
     "pickles": _Container(_dump_pickle, pickle.loads),
     "json": _Container(_dump_json, json.loads),
 }
 FORMS = frozenset(_CONTAINERS)
 CODECS = ("pickle", "json")
-
-
-def _encode_whole(payloads: list[Any], codec: str, limit: int, types: Set[type]) -> Batch | None:
-    if codec == "json":
-        batch = Batch("json", len(payloads), _dump_json(payloads))
-    elif types <= SCALARS:
-        batch = Batch("pickle", len(payloads), _dump_pickle(payloads))
-    else:
-        batch = _joined([_dump_pickle(payload) for payload in payloads], codec)
-    return batch if batch.size <= min(limit, BATCH_BYTES) else None
 
 
 def _encode_singly(payloads: list[Any], codec: str, limit: int) -> Iterator[GoodJobs | BadJob]:

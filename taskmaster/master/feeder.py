@@ -14,7 +14,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from taskmaster import defaults
-from taskmaster.core.codec import BadJob, GoodJobs, encode
+from taskmaster.core.codec import BadJob, GoodJobs, encode, encode_plain
 from taskmaster.core.pace import PullSize
 from taskmaster.core.portable import pack
 from taskmaster.errors import SourceError
@@ -163,22 +163,26 @@ class Feeder:
             return 0
         self._taken += len(jobs)
         self._pulled += len(jobs)
-        cursors = None
-        types = set(map(type, jobs))
-        if Job in types:
-            cursors = _cursors(jobs)
-            jobs = [job.payload if type(job) is Job else job for job in jobs]
-            types = set(map(type, jobs))
-        pieces = encode(jobs, self._codec, defaults.JOB_BYTES, types)
-        size = sum(piece.batch.size for piece in pieces if isinstance(piece, GoodJobs))
+        pulled = _encoded(jobs, self._codec)
         with self._room:
-            self._queued_bytes += size
-        self._feed(Pulled(pieces, len(jobs), cursors, size))
-        return size
+            self._queued_bytes += pulled.size
+        self._feed(pulled)
+        return pulled.size
 
     def _feed(self, fed: Fed) -> None:
         self._fed.put(fed)
         self._wake()
+
+
+def _encoded(jobs: list[Any], codec: str) -> Pulled:
+    batch = encode_plain(jobs, codec, defaults.JOB_BYTES)
+    if batch is not None:  # then there is no Job among them, for that is no plain value
+        return Pulled([GoodJobs(0, batch)], len(jobs), None, batch.size)
+    cursors = _cursors(jobs) if Job in set(map(type, jobs)) else None
+    payloads = [job.payload if type(job) is Job else job for job in jobs] if cursors is not None else jobs
+    pieces = encode(payloads, codec, defaults.JOB_BYTES)
+    size = sum(piece.batch.size for piece in pieces if isinstance(piece, GoodJobs))
+    return Pulled(pieces, len(jobs), cursors, size)
 
 
 def _cursors(jobs: list[Any]) -> list[Any]:

@@ -46,10 +46,42 @@ def test_every_part_of_every_batch_decodes_to_its_slice(payloads: list[Any], dat
     assert decode(again.form, again.blob()) == ([payloads[first + count - 1]], {})
 
 
-def test_scalars_are_one_pickle_and_others_one_each() -> None:
-    assert only_batch([1, "a", None, 2.5, b"x"]).form == "pickle"
-    assert only_batch([1, (2, 3)]).form == "pickles"
-    assert only_batch([{"a": [1]}], "json").form == "json"
+class Odd(int):
+    """Of a type of the user's."""
+
+
+@pytest.mark.parametrize("payloads, codec, form", [
+    ([1, "a", None, 2.5, b"x", True], "pickle", "pickle"),
+    ([1, (2, [3, {"a": {4}}])], "pickle", "pickle"),
+    ([1, 2, Odd(3)], "pickle", "pickles"),
+    ([1, (2, [Odd(3)])], "pickle", "pickles"),
+    ([Explosive()], "pickle", "pickles"),
+    ([print], "pickle", "pickles"),
+    ([{"a": [1]}], "json", "json"),
+])
+def test_plain_values_are_one_pickle_and_others_one_each(payloads: list[Any], codec: str, form: str) -> None:
+    assert only_batch(payloads, codec).form == form
+
+
+def test_of_two_jobs_that_hold_one_list_each_gets_its_own() -> None:
+    shared = [1]
+    batch = only_batch([(1, shared), (2, shared)])
+    for blob in (batch.blob(), batch.part(0, 2).blob(), batch.part(1, 1).blob()):
+        payloads, _ = decode(batch.form, blob)
+        payloads[0][1].append(2)
+        assert payloads[-1][1] in ([1], [1, 2]) and (len(payloads) == 1 or payloads[-1][1] == [1])
+
+
+def test_a_job_that_would_grow_without_bound_if_written_out_goes_as_it_is() -> None:
+    nested: list[Any] = [1]
+    for _ in range(40):  # 2**40 ones
+        nested = [nested, nested]
+    [good] = encode([nested], "pickle", LIMIT)
+    assert isinstance(good, GoodJobs) and good.batch.form == "pickles" and good.batch.size < 1000
+    cyclic: list[Any] = []
+    cyclic.append(cyclic)
+    [good] = encode([cyclic], "pickle", LIMIT)
+    assert isinstance(good, GoodJobs) and good.batch.form == "pickles"
 
 
 @pytest.mark.parametrize("codec, bad", [("pickle", lambda: None), ("json", {1}), ("json", float("nan"))])
