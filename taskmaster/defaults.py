@@ -9,8 +9,13 @@ HANDLE_JOB: Final = "handle_job"  # the ancestor's name
 STATE_FOLDER: Final = ".taskmaster"  # in the working folder, so that two checkouts do not share a run by accident
 
 # The window: how far the head may run ahead of the watermark, and so what one straggler or one crash may cost.
-# Ten times the ancestor's: a no-op streams twice as fast as at 10,000, and what is kept is bytes, not objects.
-WINDOW_JOBS: Final = 100_000
+# A no-op streams 1.5 times as fast as at 100,000 jobs, which are 10 ms of its work and so a few time slices of the
+# kernel's; what is kept is bytes, not objects.
+WINDOW_JOBS: Final = 1_000_000
+# As far as that the head runs ahead for a second at most; then a job that takes long holds it here, at ten times the
+# ancestor's number, so that a crash repeats no more than that or what one second did.
+STALLED_SPAN_JOBS: Final = 100_000
+SPAN_SECONDS: Final = 1.0
 WINDOW_BYTES: Final = 256 << 20  # 256 MiB of encoded payloads: what a small machine can spare when each job is large
 READY_BYTES: Final = 8 << 20  # of payloads ahead of the slaves: 256 MiB pulled ahead halved the rate of 5 kB jobs
 JOB_BYTES: Final = 16 << 20  # one job's encoded payload; a larger one belongs in a file whose name is the job

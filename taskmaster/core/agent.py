@@ -78,6 +78,7 @@ class Agent:
         """The handler returned for these jobs, which came in a lease of `epoch`."""
         if epoch == self.epoch and self.held.remove(first, count):
             self._done.add(first, count)
+            self.appetite.digested(count)
             self._note_news(now)
 
     def failed(self, epoch: int, failure: FailedAttempt, now: float) -> None:
@@ -128,7 +129,7 @@ class Agent:
         """When a new request should go out; far away while one is under way that may not be overtaken."""
         news = self._news_due(load)
         if self._asked is not None:
-            return max(news, self._sent_at + defaults.REPORT_SECONDS_IDLE) if self._parkable else _NEVER
+            return news if self._parkable else _NEVER
         times = [self._sent_at + self._heartbeat, news]
         if self.state == "run" and self._wants(load):
             times.append(self._ask_after)
@@ -154,6 +155,8 @@ class Agent:
     def _news_due(self, load: Load) -> float:
         if self._oldest_news is None:
             return _NEVER
+        if load.idle == self.appetite.threads and not load.queued:
+            return self._oldest_news  # nothing more comes to be told with it, and the window may be waiting for it
         idle = load.idle > 0 or self.state != "run"
         return self._oldest_news + (defaults.REPORT_SECONDS_IDLE if idle else defaults.REPORT_SECONDS)
 
@@ -252,7 +255,7 @@ class Agent:
             self.held.add(lease.first, lease.count)
             self._untold.add(lease.first, lease.count)
         jobs = sum(lease.count for lease in reply.leases)
-        self.appetite.fed(len(self.held), jobs, sum(len(lease.blob) for lease in reply.leases))
+        self.appetite.fed(jobs, sum(len(lease.blob) for lease in reply.leases))
         return Take(reply.leases)
 
     def _stop(self, reply: Reply) -> list[Effect]:

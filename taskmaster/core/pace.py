@@ -48,16 +48,16 @@ class JobSeconds:
 class Appetite:
     """How many jobs a slave should hold: one for each thread and LEASE_SECONDS of work behind them.
 
-    What it never held before it approaches by doubling, for the first jobs may be quicker than the rest. Beyond
-    one for each thread it never holds more than HELD_BYTES of payloads.
+    Nor does it hold more than it has handled so far, for the first jobs may be quicker than the rest; and beyond one
+    for each thread never more than HELD_BYTES of payloads.
     """
 
-    __slots__ = ("_ceiling", "_job_bytes", "_job_seconds", "threads")
+    __slots__ = ("_handled", "_job_bytes", "_job_seconds", "threads")
 
     def __init__(self, threads: int, job_seconds: JobSeconds) -> None:
         self.threads = threads
         self._job_seconds = job_seconds
-        self._ceiling = threads
+        self._handled = 0
         self._job_bytes = 1.0  # of late
 
     def target(self) -> int:
@@ -66,12 +66,15 @@ class Appetite:
         if guess is None:
             return self.threads
         behind = int(min(self.threads * defaults.LEASE_SECONDS / guess, defaults.HELD_BYTES / self._job_bytes))
-        return min(self.threads + behind, self._ceiling)
+        return self.threads + min(behind, self._handled)
 
-    def fed(self, held: int, jobs: int, size: int) -> None:
-        """`jobs` jobs of `size` bytes came, and now `held` are held: next time it may be twice as many."""
+    def fed(self, jobs: int, size: int) -> None:
+        """`jobs` jobs of `size` bytes came."""
         self._job_bytes = max(1.0, size / max(1, jobs))
-        self._ceiling = min(max(self._ceiling, 2 * held), 1 << 24)
+
+    def digested(self, jobs: int) -> None:
+        """`jobs` jobs were handled: as many more may be held from now on."""
+        self._handled += jobs
 
     def slice_size(self, queued: int) -> int:
         """How many of the queued jobs one thread should take: SLICE_SECONDS of work, and no more than its share."""
@@ -87,11 +90,13 @@ def lease_size(want: int, ready: int, size: int, slaves: int) -> int:
 
     A share is half of an equal part of the ready jobs, so that leases shrink towards the end of the source
     (guided self-scheduling), and at most a quarter of an equal part of the window, so that a slave always has one
-    lease behind it and one before it. What takes a slave a fiftieth of the time it asked for (about 1 ms) is never
-    cut further: below that a lease costs more than it evens out.
+    lease behind it and one before it. What takes a slave a fiftieth of the time it asked for (about 1 ms) is cut no
+    further than to its whole part, and to half of that of the window: of no-ops the round trip to the master takes
+    longer than the work.
     """
     share = min(ceil(ready / (2 * slaves)), ceil(size / (4 * slaves)))
-    return max(1, min(want, ready, max(share, want // 50)))
+    little = min(want // 50, ceil(ready / slaves), ceil(size / (2 * slaves)))
+    return max(1, min(want, ready, max(share, little)))
 
 
 def retry_delay(attempt: int, offset: int) -> float:

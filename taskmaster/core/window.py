@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import ceil, inf
+from math import inf
 from typing import Any
 
 from taskmaster import defaults
 from taskmaster.core.chunks import Chunk, Chunks, State
 from taskmaster.core.codec import BadJob, Batch
 from taskmaster.core.pace import retry_delay
-from taskmaster.core.runs import Run, Runs
+from taskmaster.core.runs import Run, Runs, pieces
 from taskmaster.core.watermark import Watermark
 from taskmaster.core.wire import FailedAttempt
 from taskmaster.job import NO_CURSOR
@@ -73,15 +73,21 @@ class Window:
         """Where to go on after the job just below the watermark; NO_CURSOR when none was settled here yet."""
         return self._mark.cursor
 
-    @property
-    def room(self) -> int:
+    def room(self, now: float) -> int:
         """How many more jobs may be pulled: the span stays within `size`, the payloads within their bytes.
 
         Of payloads that nobody asked for yet, READY_BYTES are enough: more would only be cold when they are sent.
+        What is done above a job that takes long is done again after a crash: then STALLED_SPAN_JOBS are enough.
         """
         if self._chunks.bytes >= self._most_bytes or self._chunks.ready_bytes >= defaults.READY_BYTES:
             return 0
-        return self.watermark + self.size - self.head
+        span = min(self.size, defaults.STALLED_SPAN_JOBS) if self._stalled(now) else self.size
+        return max(0, self.watermark + span - self.head)
+
+    def _stalled(self, now: float) -> bool:
+        """Whether the job at the watermark has been with a slave for SPAN_SECONDS, or waits for one."""
+        oldest = self.oldest()
+        return oldest is not None and (oldest.state is not State.LEASED or now - oldest.since > defaults.SPAN_SECONDS)
 
     @property
     def in_flight(self) -> int:
@@ -279,7 +285,7 @@ class Window:
         struck = chunk.strikes + 1
         runs = list(chunk.left)
         if struck >= self.STRIKES_TO_ISOLATE:
-            runs = [piece for run in runs for piece in _pieces(run, self.ISOLATE_PARTS)]
+            runs = [piece for run in runs for piece in pieces(run, self.ISOLATE_PARTS)]
         for part in self._part_off(chunk, runs):
             part.strikes = struck
             part.alone = struck >= self.STRIKES_TO_ISOLATE
@@ -306,12 +312,6 @@ class Window:
         head = self._chunks.next_ready()
         assert head is not None
         return head
-
-
-def _pieces(run: Run, parts: int) -> list[Run]:
-    first, count = run
-    step = ceil(count / parts)
-    return [(at, min(step, first + count - at)) for at in range(first, first + count, step)]
 
 
 def _killer(chunk: Chunk, how: str) -> FailedAttempt:

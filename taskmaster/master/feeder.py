@@ -131,7 +131,9 @@ class Feeder:
     def _await_room(self) -> int:
         with self._room:
             self._room.wait_for(lambda: self._allowed > self._pulled and self._queued_bytes < QUEUED_BYTES)
-        most = self._allowed if self._end is None else min(self._allowed, self._end)
+            most = self._allowed  # it may be less the next moment
+        if self._end is not None:
+            most = min(most, self._end)
         return min(self._size.jobs, max(0, most - self._pulled))
 
     def _pull(self, jobs: Iterator[Any], want: int) -> int:

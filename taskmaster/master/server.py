@@ -141,7 +141,7 @@ class Server:
                     self._source_end = Ending(EXIT_DONE, "all jobs are done", finished=not limited)
                 case Raised(error):
                     self._source_end = _failed_source(error)
-        self._feeder.allow(self._window.head + self._window.room)
+        self._feeder.allow(self._window.head + self._window.room(now))
 
     def _admit_pulled(self, pulled: Pulled, now: float) -> None:
         at = 0

@@ -183,7 +183,7 @@ class Cluster:
     def pull(self, jobs: int) -> None:
         """The feeder admits what there is room for."""
         first = self.window.head
-        offsets = range(first, min(first + min(jobs, self.window.room), self.source.length))
+        offsets = range(first, min(first + min(jobs, self.window.room(self.now)), self.source.length))
         for bad, stretch in groupby(offsets, self.source.is_bad):
             if bad:
                 self._admit_bad(*stretch)

@@ -119,9 +119,8 @@ def test_slow_jobs_are_asked_for_one_a_thread() -> None:
 @pytest.mark.parametrize("held, asks", [(104, False), (64, False), (54, True), (14, True), (4, True)])
 def test_it_asks_for_more_when_half_of_what_waits_is_gone_or_never_came(held: int, asks: bool) -> None:
     talk = Talk(threads=4)
-    talk.holding((0, 104))
-    if held < 104:
-        talk.settle(held, 104 - held)
+    talk.holding((0, 204))
+    talk.settle(held, 204 - held)
     talk.agent.pace.saw(100, 100 * 4 * 0.05 / 100)  # 100 jobs behind the threads are 50 ms of work
     assert talk.agent.appetite.target() == 104
     assert bool(talk.tick(Load(held - 4, 0))) == asks

@@ -288,8 +288,7 @@ class WatermarkPassesAnUnsettledJob(Window):
 class ForgetsTheSpan(Window):
     """Bounds what is unsettled, so that everything behind a stuck job runs on without end."""
 
-    @property
-    def room(self) -> int:
+    def room(self, now: float) -> int:
         return self.size - self.in_flight
 
 

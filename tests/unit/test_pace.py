@@ -8,26 +8,27 @@ from taskmaster import defaults
 from taskmaster.core.pace import Appetite, JobSeconds, Meter, PullSize, Throttle, lease_size, retry_delay
 
 
-def appetite(threads: int, seconds: float | None, held_before: int = 0, size: int = 1) -> Appetite:
+def appetite(threads: int, seconds: float | None, handled: int = 0, size: int = 1) -> Appetite:
     guess = JobSeconds()
     if seconds is not None:
         guess.saw(1, seconds)
     hungry = Appetite(threads, guess)
-    hungry.fed(held_before, 1, size)
+    hungry.fed(1, size)
+    hungry.digested(handled)
     return hungry
 
 
-@pytest.mark.parametrize("threads, seconds, held_before, target", [
+@pytest.mark.parametrize("threads, seconds, handled, target", [
     (10, None, 0, 10),          # nothing known: one each
     (10, 10.0, 1000, 10),       # ten-second jobs go out one at a time
     (10, 0.01, 1000, 60),       # 10 ms: 50 ms behind each thread
     (1, 0.05, 1000, 2),
-    (10, 1e-6, 0, 10),          # never fed: no more than one each yet
-    (10, 1e-6, 10, 20),         # and then by doubling
+    (10, 1e-6, 0, 10),          # none handled: no more than one each yet
+    (10, 1e-6, 10, 20),         # and then as many more as were
     (10, 1e-6, 1 << 20, 500_010),
 ])
-def test_a_slave_holds_one_job_a_thread_and_fifty_milliseconds_behind(threads, seconds, held_before, target) -> None:
-    assert appetite(threads, seconds, held_before).target() == target
+def test_a_slave_holds_one_job_a_thread_and_fifty_milliseconds_behind(threads, seconds, handled, target) -> None:
+    assert appetite(threads, seconds, handled).target() == target
 
 
 def test_a_slave_holds_few_large_jobs_though_they_are_quick() -> None:
@@ -54,7 +55,9 @@ def test_three_slow_jobs_outweigh_a_million_quick_ones() -> None:
     (100, 0, 1000, 1, 1),            # asked only when there is something ready
     (10, 100, 1000, 1, 10),          # what is wanted
     (1000, 1000, 10_000, 2, 250),    # a quarter of the ready ones where there are two
-    (1000, 4, 10_000, 2, 20 - 16),   # the tail, and quick jobs: not cut below a millisecond's worth
+    (1000, 4, 10_000, 2, 2),         # the tail, and quick jobs: not cut below a slave's whole part
+    (1000, 90, 10_000, 2, 23),       # nor below a millisecond's worth
+    (10_000_000, 100_000, 100_000, 2, 25_000),  # no-ops
     (10, 4, 10_000, 2, 1),           # the tail, and slow jobs: one each
     (100_000, 100_000, 100_000, 1, 25_000),
     (10, 100, 1000, 1000, 1),        # more slaves than jobs

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from taskmaster import defaults
 from taskmaster.core.chunks import Chunk
 from taskmaster.core.codec import BadJob, Batch, GoodJobs, encode
 from taskmaster.core.pace import retry_delay
@@ -17,6 +18,7 @@ from taskmaster.core.wire import FailedAttempt
 from taskmaster.job import NO_CURSOR
 
 MUCH = 1 << 20
+NOW = 0.5
 
 
 def batch(payloads: Iterable[Any]) -> Batch:
@@ -60,21 +62,42 @@ def test_the_span_is_bounded_by_the_size(admitted: int, settled: list[Run], room
     lease(made, "a", admitted)
     for run in settled:
         made.settle("a", *run)
-    assert made.room == room
+    assert made.room(NOW) == room
 
 
 def test_the_span_is_bounded_by_bytes_until_some_are_settled() -> None:
     made = Window(0, 100, 1000, 3)
     made.admit(batch(["x" * 1200]))
-    assert made.room == 0
+    assert made.room(NOW) == 0
     lease(made, "a", 1)
     made.settle("a", 0, 1)
-    assert made.room == 100
+    assert made.room(NOW) == 100
+
+
+@pytest.mark.parametrize("leased, now, span", [
+    (True, defaults.SPAN_SECONDS, 1_000_000),   # the watermark moves, or will soon
+    (True, defaults.SPAN_SECONDS + 0.1, defaults.STALLED_SPAN_JOBS),
+    (False, 0.0, defaults.STALLED_SPAN_JOBS),   # nobody is there to take a job
+])
+def test_the_head_does_not_run_far_ahead_of_a_job_that_takes_long(leased: bool, now: float, span: int) -> None:
+    made = window(10, size=1_000_000)
+    if leased:
+        lease(made, "a", 1)
+    assert made.head + made.room(now) == span
+
+
+def test_what_ran_ahead_before_a_job_took_long_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(defaults, "STALLED_SPAN_JOBS", 5)
+    made = window(50)
+    lease(made, "a", 50)
+    assert (made.room(0.0), made.room(9.0)) == (50, 0)
+    made.settle("a", 0, 48)
+    assert made.room(9.0) == 3
 
 
 def test_a_window_starts_where_the_checkpoint_ended() -> None:
     made = window(5, first=40, size=10)
-    assert (made.watermark, made.head, made.room, made.in_flight) == (40, 45, 5, 5)
+    assert (made.watermark, made.head, made.room(NOW), made.in_flight) == (40, 45, 5, 5)
 
 
 # -- leasing
@@ -103,11 +126,11 @@ def test_a_batch_is_cut_only_for_a_lease_that_would_be_less_than_half_without_it
 
 def test_little_is_pulled_ahead_of_the_slaves_when_payloads_are_large() -> None:
     made = Window(0, 1000, 1 << 30, 3)
-    while made.room:
+    while made.room(NOW):
         made.admit(batch(["x" * 1_000_000]))
     assert 7 <= made.ready <= 9
     made.lease("a", 1, 4, 1 << 30, 0.0)
-    assert made.room > 0, "leased payloads do not count"
+    assert made.room(NOW) > 0, "leased payloads do not count"
 
 
 @pytest.mark.parametrize("most_bytes, count", [(1, 1), (250, 2), (MUCH, 10)])
@@ -388,7 +411,7 @@ def left(made: Window) -> Sequence[int]:
 def test_a_long_history_leaves_nothing_behind() -> None:
     made = window(0, size=1000)
     for turn in range(200):
-        made.admit(batch(range(made.room)))
+        made.admit(batch(range(made.room(NOW))))
         for holder in ("a", "b", "c"):
             lease(made, holder, 1 + turn * 37 % 400)
         made.give_back("b")
