@@ -149,6 +149,14 @@ def test_a_mended_source_goes_on_where_it_broke_and_repeats_nothing(place: Place
     assert place.summary()["replayed"] == 0
 
 
+def test_a_source_whose_last_is_negative_by_default_runs_and_resumes(place: Place) -> None:
+    """Its offsets begin at -1: slaves' reports of them were dropped as malformed, and the run stood still for ever."""
+    place.write("\ndef get_jobs(last=-1):\n    yield from range(last + 1, 100)\n")
+    for _ in range(2):
+        assert place.run("run", "work.py", 2, "--limit", 60).code == 0
+    assert place.handled().keys() == numbers(100) and set(place.handled().values()) == {1}
+
+
 def test_a_source_without_jobs_is_a_good_end(place: Place) -> None:
     place.write(BAD_SOURCES)
     ended = place.run("run", "work.py", 2, "--get-jobs-callback", "nothing")

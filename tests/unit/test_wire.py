@@ -13,10 +13,11 @@ from taskmaster.core.wire import (FailedAttempt, Lease, Poll, Reply, WireError, 
                                   encode_reply)
 
 NUMBER = st.integers(0, 1 << 40)
+OFFSET = st.integers(-(1 << 40), 1 << 40)  # a source whose `last` is -1 by default begins there
 TEXT = st.text(max_size=20)
-RUNS = st.lists(st.tuples(NUMBER, st.integers(1, 1000)), max_size=4).map(tuple)
-FAILED = st.builds(FailedAttempt, NUMBER, st.integers(1, 9), TEXT, TEXT, TEXT, TEXT)
-LEASE = st.builds(Lease, NUMBER, st.integers(1, 9), st.integers(1, 9), st.sampled_from(["pickle", "json"]), st.binary())
+RUNS = st.lists(st.tuples(OFFSET, st.integers(1, 1000)), max_size=4).map(tuple)
+FAILED = st.builds(FailedAttempt, OFFSET, st.integers(1, 9), TEXT, TEXT, TEXT, TEXT)
+LEASE = st.builds(Lease, OFFSET, st.integers(1, 9), st.integers(1, 9), st.sampled_from(["pickle", "json"]), st.binary())
 POLL = st.builds(Poll, TEXT, NUMBER, TEXT, NUMBER, NUMBER, NUMBER, st.sampled_from(["run", "drain", "bye"]), RUNS, RUNS,
                  st.lists(FAILED, max_size=3).map(tuple),
                  st.dictionaries(TEXT, TEXT, max_size=3))
