@@ -53,6 +53,7 @@ class Actor:
             self.process = subprocess.Popen(line, cwd=folder, env=environment(shim), stdin=subprocess.DEVNULL,
                                             stdout=said, stderr=subprocess.STDOUT, start_new_session=True)
         self.pid = self.process.pid
+        self.slaves = 0  # that it keeps
 
     @property
     def said(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from chaos.plays import deaths, drains
+from chaos.plays import deaths, disks, drains, network
 from chaos.scene import Act
 
 WINDOW = "a window + 1.5 s of work"
@@ -42,7 +42,24 @@ FAULTS: tuple[Fault, ...] = (
     Fault(10, "SIGTERM of the master", drains.terminated_master, NONE, 6, quick=True),
     Fault(11, "a second SIGINT to the master", drains.second_interrupt, WINDOW, 5, quick=True),
     Fault(12, "SIGTERM while a handler holds the interpreter 3 s", drains.terminated_while_held, NONE, 7),
+    Fault(13, "blackhole for half of a lease's life", network.short_blackhole, NONE, 8),
+    Fault(14, "blackhole for longer than a lease lives", network.long_blackhole, HELD, 9),
+    Fault(15, "connection reset at each message boundary", network.resets, HELD, 15),
+    Fault(16, "replies dropped, requests doubled", network.doubled_requests, NONE, 8, quick=True),
+    Fault(17, "requests reordered across a reconnect", network.reordered, NONE, 4),
+    Fault(18, "half-open connection: the slave's host is lost", network.half_open, HELD, 8),
+    Fault(19, "a peer of one byte a second", network.slow_bytes, NONE, 10),
+    Fault(20, "a master that never returns, or elsewhere", network.master_never_returns, NONE, 8),
+    Fault(21, "a master restarted on a changed source", disks.changed_source, WINDOW, 8),
+    Fault(22, "old slaves meet a master with --reset", disks.reset_run, "all, as asked", 8),
+    Fault(23, "a full disk, from the start and midway", disks.full_disk, NONE, 18),
+    Fault(24, "the state becomes read-only midway", disks.read_only_midway, "what was settled since", 15),
+    Fault(25, "a state cut at every byte, and with flipped bits", disks.damaged_state, NONE, 7),
+    Fault(26, "a state of another workload, or newer", disks.another_workload, NONE, 4),
+    Fault(27, "two masters on one state, or one address", disks.two_masters, NONE, 3),
+    Fault(28, "a slow disk: each fsync takes 100 ms", disks.slow_disk, WINDOW, 6),
     Fault(30, "a handler sleeps for longer than a lease", drains.sleeps_longer_than_a_lease, NONE, 14),
+    Fault(42, "the wall clock jumps by an hour", disks.jumping_clock, NONE, 5),
     Fault(44, "a slave killed between done and settled", deaths.between_done_and_settled, HELD, 8, quick=True),
     Fault(45, "one straggler of a thousand times the mean", drains.straggler, NONE, 7),
     # What the suite must find true beyond the table.

@@ -101,6 +101,11 @@ class Log:
         """The jobs that this process has begun and not ended."""
         return {one.job for one in self._open.values() if one.pid == pid}
 
+    def overrun(self, seconds: float, spared: set[int]) -> float:
+        """By how much a job of so many seconds took longest, but for those in `spared`: the machine's doing."""
+        spans = [one.end - one.start - seconds for one in self.attempts if one.end and one.pid not in spared]
+        return max(spans, default=0.0)
+
     def pids(self) -> set[int]:
         return {attempt.pid for attempt in self.attempts}
 
@@ -179,8 +184,11 @@ def _by_job(attempts: Sequence[Attempt]) -> dict[str, list[Attempt]]:
 
 
 def _blamed(blows: Sequence[Blow], earlier: Sequence[Attempt], later: Attempt) -> Blow | None:
-    guilty = [blow for blow in blows if any(blow.explains(one, later) for one in earlier)]
-    return max(guilty, key=lambda blow: blow.at, default=None)
+    """The first blow that undid the run just before, else one that undid any."""
+    guilty = [blow for blow in blows if blow.explains(earlier[-1], later)]
+    if guilty:
+        return min(guilty, key=lambda blow: (blow.at < earlier[-1].start, blow.at))
+    return next((blow for blow in blows if any(blow.explains(one, later) for one in earlier)), None)
 
 
 def _after(ends: Sequence[float], then: float) -> float:

@@ -20,11 +20,14 @@ _MORE, _LONG, _COMMAND = 1, 2, 4
 
 
 class Messages:
-    """Cuts a stream into its greeting, its commands and its messages, all frames of each together."""
+    """Cuts a stream into its commands and its messages, all frames of each together.
+
+    The greeting passes as it comes: each side sends the end of its own when it has seen the beginning of the other's.
+    """
 
     def __init__(self) -> None:
         self._data = bytearray()
-        self._greeted = False
+        self._greeting = _GREETING  # bytes of it still to come
         self._at = 0  # up to here whole frames of an unfinished message lie in `_data`
 
     def feed(self, data: bytes) -> list[tuple[bytes, bool]]:
@@ -36,9 +39,10 @@ class Messages:
         return found
 
     def _next(self) -> tuple[bytes, bool] | None:
-        if not self._greeted:
-            self._greeted = len(self._data) >= _GREETING
-            return (self._cut(_GREETING), False) if self._greeted else None
+        if self._greeting and self._data:
+            piece = self._cut(min(self._greeting, len(self._data)))
+            self._greeting -= len(piece)
+            return piece, False
         while (size := self._frame(self._at)) is not None:
             flags = self._data[self._at]
             self._at += size
@@ -69,6 +73,7 @@ class Link:
         self.master = master
         self.messages = 0  # that passed, both ways
         self.cut_after: int | None = None
+        self.master_closed = False
 
     def reset(self) -> None:
         """Drop it on both ends at once, unsent bytes too."""
@@ -157,6 +162,8 @@ class Proxy:
                 self._carry(link, way, sink, data, messages)
         except OSError:
             pass  # one of the ends is gone: so is the link
+        link.master_closed = link.master_closed or way == DOWN
+        self._open.wait()  # nor does the end of a connection pass a blackhole
         if not (way == UP and self.keeps_master_end):
             _shut(sink)
 

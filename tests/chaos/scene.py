@@ -32,6 +32,7 @@ from helpers import processes_in, wait_until  # noqa: E402
 
 LIMIT_SECONDS = 60.0  # for anything that is waited for
 MEMORY_MIB = 90.0  # of a master with a small window: 60 is promised for one of 100,000 jobs; this is a leak's alarm
+STALL_SECONDS = 0.7  # of a machine that had no time for us: then nothing can be said of times
 LEASE_SECONDS = 0.05  # of work that a slave holds behind its threads, as the README and the design have it
 
 
@@ -63,12 +64,14 @@ class Scene:
         self.state = self.folder / "state"
         self.blows: list[Blow] = []
         self.violations: list[str] = []
+        self.late: list[str] = []  # time limits that were missed: by us, or by a machine that had no time
         self.expected: Iterable[object] | None = None
         self.finishes = True  # whether all jobs must be done at the end
         self.dense = True  # whether a job is its own offset
         self.may_show_tracebacks = False  # where the user's code raised them
         self.allow_extra = False  # where a job's own deed repeats it
         self.seconds = 0.004
+        self.even = True  # whether each job takes so long
         self.shim: dict[str, Any] = {}
         self.address = f"ipc://{self.folder}/socket"
         self.target = "work.py"
@@ -79,6 +82,7 @@ class Scene:
         self._number = itertools.count(1)
         self._closers: list[Callable[[], object]] = []
         self._over = threading.Event()
+        self.stalled = 0.0  # seconds by which a look at the clock came late: the machine is too busy to judge times
         self._watch = threading.Thread(target=self._watch_memory, daemon=True)
         self._watch.start()
 
@@ -86,7 +90,7 @@ class Scene:
 
     def work(self, more: str = "", *, seconds: float = 0.004, jobs: int | None = None) -> Scene:
         """Write the job file. Without `jobs` the source goes on until `enough` is called."""
-        self.seconds = seconds
+        self.seconds, self.even = seconds, "def deed" not in more
         if jobs is not None:
             self.expected = range(jobs)
             more = f"\n_source = get_jobs\ndef get_jobs(last=0): return _source(last, {jobs})\n" + more
@@ -132,7 +136,9 @@ class Scene:
                           *options, **how)
 
     def spawn(self, slaves: int = 2, *options: object, address: str = "", **how: Any) -> Actor:
-        return self.start("spawn", self.target, slaves, *SLAVE, "--address", address or self.address, *options, **how)
+        one = self.start("spawn", self.target, slaves, *SLAVE, "--address", address or self.address, *options, **how)
+        one.slaves = slaves
+        return one
 
     def slaves(self) -> list[int]:
         """The pids of all slave processes at work here."""
@@ -145,6 +151,11 @@ class Scene:
         if not fact:
             self.violations.append(otherwise)
         return bool(fact)
+
+    def expect_in(self, took: float, limit: float, what: str) -> None:
+        """Note that it came late, if it did."""
+        if took > limit:
+            self.late.append(f"{what}: {took:.2f} s, of at most {limit:g}")
 
     def until(self, fact: Callable[[], object], what: str, seconds: float = LIMIT_SECONDS) -> float:
         """Wait for it; returns how long that took. Raises Broken when it does not become so."""
@@ -254,12 +265,23 @@ class Scene:
 
     def complete(self, *actors: Actor, code: int = 0, slaves: int = 0) -> None:
         """The source has given enough; all ends in good order, the master with `code`, its slaves with `slaves`."""
+        self.await_slaves(actors)
         if self.expected is None:
             self.enough()
         for actor in actors:
             self.finish(actor, code if actor.command in ("run", "master") else slaves)
         if self.finishes:
             self._check_final()
+
+    def await_slaves(self, actors: Iterable[Actor]) -> None:
+        """All that run have begun to work: one that came to a master just as it ended would wait for the next."""
+        keepers = [actor for actor in actors if actor.command in ("slave", "spawn") and actor.running]
+        wanted = sum(actor.slaves or 1 for actor in keepers)
+        self.until(lambda: self._master_is_gone() or len(set(self.slaves()) & self.log.read().pids()) >= wanted,
+                   f"{wanted} slaves are at work")
+
+    def _master_is_gone(self) -> bool:
+        return not any(actor.running for actor in self.actors if actor.command in ("master", "run"))
 
     def _check_final(self) -> None:
         saved, summary = self.checkpoint(), self.summary()
@@ -291,6 +313,11 @@ class Scene:
         told = [actor.command for actor in self.actors if "Traceback (most recent call last)" in actor.said]
         self.expect(not told or self.may_show_tracebacks, f"a traceback from tm-{', tm-'.join(told)}")
 
+    @property
+    def fair(self) -> bool:
+        """Whether the machine gave us enough of its time to judge by."""
+        return self.stalled < STALL_SECONDS
+
     def judge(self) -> oracle.Verdict:
         """Once closed: what the oracle says, as violations too."""
         log = self.log.read()
@@ -300,14 +327,19 @@ class Scene:
         unexplained = [] if self.allow_extra else verdict.unexplained
         self.expect(not unexplained, f"ran again for no reason: {_some(unexplained)}")
         for span, blow in verdict.again:
-            self.expect(span <= blow.within, f"jobs that a {blow.kind} was running ran elsewhere only after {span:.2f} s")
+            self.expect_in(span, blow.within, f"until the jobs that a {blow.kind} was running ran elsewhere")
+        touched = set().union(*(blow.pids or set() for blow in self.blows))
+        self.stalled = max(self.stalled, log.overrun(self.seconds, touched) if self.even else 0.0)
         for blow in self.blows:
             self.expect(blow.replays <= blow.bound, f"{blow.replays} replays after one blow to a {blow.kind}, "
                                                     f"of at most {blow.bound}")
         return verdict
 
     def _watch_memory(self) -> None:
+        looked = time.monotonic()
         while not self._over.wait(0.1):
+            looked, before = time.monotonic(), looked
+            self.stalled = max(self.stalled, looked - before - 0.1)
             for actor in list(self.actors):
                 if actor.command in ("master", "run") and actor.running:
                     self.memory = max(self.memory, memory_of(actor.pid))
