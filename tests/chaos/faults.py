@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from chaos.plays import deaths, disks, drains, network
+from chaos.plays import deaths, disks, drains, network, poison, sources, strangers, words
 from chaos.scene import Act
 
 WINDOW = "a window + 1.5 s of work"
@@ -58,16 +58,31 @@ FAULTS: tuple[Fault, ...] = (
     Fault(26, "a state of another workload, or newer", disks.another_workload, NONE, 4),
     Fault(27, "two masters on one state, or one address", disks.two_masters, NONE, 3),
     Fault(28, "a slow disk: each fsync takes 100 ms", disks.slow_disk, WINDOW, 6),
+    Fault(29, "a handler raises, always and once", poison.raises, NONE, 4, quick=True),
     Fault(30, "a handler sleeps for longer than a lease", drains.sleeps_longer_than_a_lease, NONE, 14),
+    Fault(31, "a handler hangs for ever, with --job-timeout", poison.hangs, NONE, 8),
+    Fault(32, "segfault, os._exit, out of memory on one job", poison.crashes, HELD, 20),
+    Fault(33, "sys.exit, KeyboardInterrupt, GeneratorExit", poison.exits, NONE, 3, quick=True),
+    Fault(34, "a job that cannot be pickled, or unpickled", poison.cannot_travel, NONE, 3, quick=True),
+    Fault(35, "an iterator raises, hangs, is empty, never ends", sources.bad_iterators, NONE, 14),
+    Fault(36, "a job of 20 MiB, an error text of 5 MiB", poison.too_much, NONE, 4),
+    Fault(38, "garbage and half handshakes", strangers.garbage, NONE, 8, alone=True),
+    Fault(39, "a message without an end, from a peer without key", strangers.endless_frames, NONE, 7, alone=True),
+    Fault(40, "fuzzed messages from a peer that has the key", strangers.fuzz, NONE, 4, quick=True),
+    Fault(41, "300 slaves at once; 64 open files", strangers.crowd, NONE, 14),
     Fault(42, "the wall clock jumps by an hour", disks.jumping_clock, NONE, 5),
+    Fault(43, "the slaves' module raises on import", poison.import_fails, NONE, 4),
     Fault(44, "a slave killed between done and settled", deaths.between_done_and_settled, HELD, 8, quick=True),
     Fault(45, "one straggler of a thousand times the mean", drains.straggler, NONE, 7),
     # What the suite must find true beyond the table.
     Fault(46, "kill -9 of a slave of tm-run: elsewhere in 1 s", deaths.local_slave_of_a_run, HELD, 6, quick=True),
     Fault(47, "kill -9 of a slave across a network", deaths.remote_slave, HELD, 7),
+    Fault(48, "a job that kills its slave, 64 in flight", poison.kills_its_slave, HELD, 18, quick=True),
+    Fault(49, "--job-timeout under tm-spawn: others not repeated", poison.hangs_under_spawn, NONE, 7),
     Fault(50, "a master restarted: slaves keep pids, jobs and rate", deaths.master_restarted, WINDOW, 10),
     Fault(51, "Ctrl-C: all that runs finishes, 0 replays", drains.interrupted_run, NONE, 6, quick=True),
     Fault(52, "a second Ctrl-C to tm-run: back in 1 s", drains.second_interrupt_of_a_run, WINDOW, 5, quick=True),
+    Fault(53, "exit codes and last sentences", words.sentences, NONE, 16),
 )
 
 

@@ -22,9 +22,12 @@ def note(what, job):
 
 def get_jobs(last=0, n: int = 1_000_000_000):
     job = last
-    while job < n and not os.path.exists("{ENOUGH}"):
-        yield job
-        job += 1
+    while job < n:
+        if os.path.exists("{ENOUGH}"):
+            n = min(n, max(job, int(open("{ENOUGH}").read())))
+        if job < n:
+            yield job
+            job += 1
     note("exhausted", job)
 
 
@@ -50,6 +53,7 @@ def deed(job):
 def workload(seconds: float, more: str = "") -> str:
     """A job file whose handler sleeps for `seconds`; `more` may define `deed`, `get_jobs` or anything anew.
 
-    The jobs are 0, 1, 2, ... below the argument `n`, or until a file named ENOUGH is there.
+    The jobs are 0, 1, 2, ... below the argument `n`, or below the number in a file named ENOUGH,
+    once that is there.
     """
     return _NOTES % seconds + more
