@@ -176,7 +176,8 @@ class Agent:
         want = max(0, self._target - len(self.held)) if state == "run" else 0
         # Not with failures left to tell: they wait for the answer to this request.
         self._parkable = want > 0 and load.idle > load.queued and not self._news
-        wait = self.WAIT_MS if self._parkable else 0
+        # A request held back for longer than the timeout would look lost: three of those, and the connection is left.
+        wait = min(self.WAIT_MS, int(self._patience.timeout * 500)) if self._parkable else 0
         poll = Poll(self._run, self._master_epoch, self.sid, self._n, want, wait, state,
                     tuple(self._untold)[:self.MOST_RUNS], tuple(self._told_done), tuple(self._told_failed),
                     {} if self._introduced else self._info)

@@ -516,3 +516,12 @@ def test_a_slave_that_is_told_to_end_does_not_wait_long_for_a_master_that_is_gon
     while Leave() not in effects:
         effects = list(talk.tick(IDLE, seconds=1.0))
     assert talk.now - started < Agent.LEAVING_SECONDS + 10
+
+
+@pytest.mark.parametrize("timeout", [0.1, 0.3, 2.0, 60.0])
+def test_an_idle_slave_with_a_short_timeout_does_not_take_a_held_request_for_a_lost_one(timeout: float) -> None:
+    """With --timeout 300 it left its connection each second, though its master was well and had no work."""
+    talk = Talk(patience=Patience(timeout, 60))
+    parked = talk.join()
+    assert 0 < parked.wait_ms <= 1000 * min(timeout, defaults.PARK_SECONDS)
+    assert talk.tick(IDLE, seconds=0.9 * parked.wait_ms / 1000) == []
