@@ -6,6 +6,7 @@ Output goes to files: a pipe that nobody reads stops who writes to it, which wou
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import signal
@@ -21,8 +22,9 @@ SHIM = Path(__file__).resolve().parent / "shim"
 THREADS = 4
 WINDOW = 200
 
-# What a tcp address needs besides, on either end: there were no keys when this was written.
-TCP: tuple[str, ...] = ()
+# A scene is a user of its own, so that master and slaves find one key and nobody else's; before keys were, nothing.
+KEYED = importlib.util.find_spec("taskmaster.keys") is not None
+INSECURE = ("--insecure",) if KEYED else ()
 MASTER = ("--size", WINDOW, "--state", "state", "--summary", "summary.json", "--no-progress")
 SLAVE = ("--concurrency", THREADS, "--timeout", 300)
 RUN = (*MASTER, *SLAVE)
@@ -30,13 +32,13 @@ RUN = (*MASTER, *SLAVE)
 
 def command_line(command: str, *arguments: object) -> list[str]:
     """What starts tm-`command`, as it was installed, on the package of this tree."""
-    secured = TCP if any(str(argument).startswith("tcp://") for argument in arguments) else ()
-    return [sys.executable, str(Path(sys.executable).with_name(f"tm-{command}")), *map(str, arguments), *secured]
+    return [sys.executable, str(Path(sys.executable).with_name(f"tm-{command}")), *map(str, arguments)]
 
 
-def environment(shim: Mapping[str, Any] | None) -> dict[str, str]:
+def environment(folder: Path, shim: Mapping[str, Any] | None = None) -> dict[str, str]:
     """This process's, without settings of the user's; with the shim where one is wanted."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("TASKMASTER_")}
+    kept["XDG_CONFIG_HOME"] = str(folder / "config")
     kept["PYTHONPATH"] = os.pathsep.join([str(SHIM), str(ROOT)] if shim else [str(ROOT)])
     return {**kept, "CHAOS_SHIM": json.dumps(shim)} if shim else kept
 
@@ -44,14 +46,15 @@ def environment(shim: Mapping[str, Any] | None) -> dict[str, str]:
 class Actor:
     """A command at work in a session of its own."""
 
-    def __init__(self, command: str, argv: Sequence[str], folder: Path, number: int, shim: Mapping[str, Any] | None,
-                 limits: str = "") -> None:
+    def __init__(self, command: str, argv: Sequence[str], folder: Path, number: int, shim: Mapping[str, Any],
+                 limits: str = "", home: Path | None = None) -> None:
         self.command = command
         self._said = folder / f"said-{number}-{command}"
         line = ["bash", "-c", f'{limits}; exec "$@"', "bash", *argv] if limits else list(argv)
         with open(self._said, "wb") as said:
-            self.process = subprocess.Popen(line, cwd=folder, env=environment(shim), stdin=subprocess.DEVNULL,
-                                            stdout=said, stderr=subprocess.STDOUT, start_new_session=True)
+            self.process = subprocess.Popen(line, cwd=folder, env=environment(home or folder, shim),
+                                            stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT,
+                                            start_new_session=True)
         self.pid = self.process.pid
         self.slaves = 0  # that it keeps
 

@@ -66,6 +66,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(34, "a job that cannot be pickled, or unpickled", poison.cannot_travel, NONE, 3, quick=True),
     Fault(35, "an iterator raises, hangs, is empty, never ends", sources.bad_iterators, NONE, 14),
     Fault(36, "a job of 20 MiB, an error text of 5 MiB", poison.too_much, NONE, 4),
+    Fault(37, "another key, no key, a key on one side only", strangers.wrong_keys, NONE, 12),
     Fault(38, "garbage and half handshakes", strangers.garbage, NONE, 8, alone=True),
     Fault(39, "a message without an end, from a peer without key", strangers.endless_frames, NONE, 7, alone=True),
     Fault(40, "fuzzed messages from a peer that has the key", strangers.fuzz, NONE, 4, quick=True),

@@ -205,9 +205,10 @@ def _after(ends: Sequence[float], then: float) -> float:
 def _again(attempts: Sequence[Attempt], blow: Blow) -> float:
     """Seconds until the last of the jobs that a blow cut short had begun anew."""
     begun = {job: float("inf") for job in blow.again}
-    for attempt in attempts:
-        if attempt.job in begun and attempt.start > blow.at and attempt.start - blow.at < begun[attempt.job]:
-            begun[attempt.job] = attempt.start - blow.at
+    for one in attempts:
+        elsewhere = blow.pids is None or one.pid not in blow.pids
+        if one.job in begun and elsewhere and one.start > blow.at:
+            begun[one.job] = min(begun[one.job], one.start - blow.at)
     return max(begun.values())
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from chaos import oracle
-from chaos.commands import MASTER, ROOT, RUN, SLAVE, THREADS, WINDOW, Actor, command_line
+from chaos.commands import INSECURE, MASTER, ROOT, RUN, SLAVE, THREADS, WINDOW, Actor, command_line
 from chaos.handlers import ENOUGH, LOG, workload
 from chaos.oracle import Blow, Log
 
@@ -75,6 +75,7 @@ class Scene:
         self.even = True  # whether each job takes so long
         self.shim: dict[str, Any] = {}
         self.address = f"ipc://{self.folder}/socket"
+        self.insecure = False  # whether tcp goes without keys, where somebody listens in
         self.target = "work.py"
         self.masters = 0
         self.memory_limit = MEMORY_MIB
@@ -113,9 +114,12 @@ class Scene:
 
     # -- commands
 
-    def start(self, command: str, *arguments: object, shim: Mapping[str, Any] | None = None, limits: str = "") -> Actor:
-        argv = command_line(command, *arguments)
-        actor = Actor(command, argv, self.folder, next(self._number), {**self.shim, **(shim or {})}, limits)
+    def start(self, command: str, *arguments: object, shim: Mapping[str, Any] | None = None, limits: str = "",
+              home: Path | None = None) -> Actor:
+        """tm-`command`; `limits` are of the shell's ulimit, `home` is where it finds its key."""
+        on_tcp = any(str(argument).startswith("tcp://") for argument in arguments)
+        argv = command_line(command, *arguments, *(INSECURE if self.insecure and on_tcp else ()))
+        actor = Actor(command, argv, self.folder, next(self._number), {**self.shim, **(shim or {})}, limits, home)
         self.actors.append(actor)
         return actor
 
@@ -148,7 +152,8 @@ class Scene:
 
     def slaves(self) -> list[int]:
         """The pids of all slave processes at work here."""
-        return [pid for pid in processes_in(self.folder) if re.search(r"tm-slave |taskmaster\.cli\.slave ", _command(pid))]
+        named = re.compile(r"tm-slave |taskmaster\.cli\.slave ")
+        return [pid for pid in processes_in(self.folder) if named.search(_command(pid))]
 
     # -- looking and waiting
 

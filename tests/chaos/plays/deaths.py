@@ -184,4 +184,3 @@ def master_restarted(act: Act) -> None:
     if rate < 0.7 * possible:
         scene.late.append(f"two seconds after its restart a master had {rate} jobs done in one, of {possible:.0f}")
     scene.complete(master, spawn)
-

@@ -133,7 +133,7 @@ def damaged_state(act: Act) -> None:
         return
     assert before is not None
     for how in ("cut", "flip"):
-        made = subprocess.run([sys.executable, "-c", _EVERY_BYTE, how], cwd=scene.folder, env=environment(None),
+        made = subprocess.run([sys.executable, "-c", _EVERY_BYTE, how], cwd=scene.folder, env=environment(scene.folder),
                               capture_output=True, text=True)
         found = made.stdout.strip() or made.stderr
         scene.expect(found == str(sorted([f"True {before['offset']}", "False refused"])),

@@ -200,5 +200,3 @@ def straggler(act: Act) -> None:
     scene.expect(2000 <= ahead <= 1000 + 2000, f"while job 1000 ran the others got to {ahead}, of 3000")
     scene.at_work(300)
     scene.complete(master, spawn)
-
-

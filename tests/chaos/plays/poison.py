@@ -58,8 +58,8 @@ def hangs(act: Act) -> None:
 
 def hangs_under_spawn(act: Act) -> None:
     """The same where slaves are kept by tm-spawn: the slave finishes what else it runs, and is replaced."""
-    scene = act.scene().work(f"\ndef deed(job): time.sleep(1000 if job == {BAD} else 0.8 if job > {BAD} - 20 else 0.05)\n",
-                             jobs=350)
+    seconds = f"1000 if job == {BAD} else 0.8 if job > {BAD} - 20 else 0.05"
+    scene = act.scene().work(f"\ndef deed(job): time.sleep({seconds})\n", jobs=350)
     scene.excused = {BAD}
     master = scene.master("--attempts", 2)
     spawn = scene.spawn(2, "--job-timeout", 1)
@@ -84,7 +84,8 @@ def _kills(scene: Scene, deed: str, how: str) -> None:
     deaths = [one for one in scene.log.read().attempts if one.job == str(BAD)]
     scene.expect(len(deaths) <= ATTEMPTS + 3, f"{len(deaths)} slaves died of it, of at most {ATTEMPTS + 3}")
     for death in deaths:
-        scene.blow("slave", [death.pid], at=death.start, until=death.start + 0.5, bound=held_by_slave(0.05, 16), kills=1)
+        scene.blow("slave", [death.pid], at=death.start, until=death.start + 0.5, bound=held_by_slave(0.05, 16),
+                   kills=1)
     scene.expect(scene.summary()["retried"] == 0, f"{scene.summary()['retried']} neighbours were charged an attempt")
 
 
@@ -113,7 +114,8 @@ def exits(act: Act) -> None:
     scene.complete(run, code=FAILURES)
     found = sorted(line["offset"] for line in scene.failures())
     scene.expect(found == [BAD + index for index in range(len(deeds))], f"the failures file has {found}")
-    scene.expect(len(scene.log.read().pids()) == 2, f"{len(scene.log.pids())} slaves ran, of two that should have lived")
+    lived = len(scene.log.read().pids())
+    scene.expect(lived == 2, f"{lived} slaves ran, of two that should have lived")
 
 
 _TRAVEL = '''

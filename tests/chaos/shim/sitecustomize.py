@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 _shim: dict[str, Any] = json.loads(os.environ.get("CHAOS_SHIM", "{}"))
-_command = next((found[1] for word in sys.orig_argv if (found := re.search(r"(?:/tm-|^taskmaster\.cli\.)(\w+)$", word))), "")
+_named = (re.search(r"(?:/tm-|^taskmaster\.cli\.)(\w+)$", word) for word in sys.orig_argv)
+_command = next((found[1] for found in _named if found), "")
 
 
 def _set_defaults(values: dict[str, Any]) -> None:
