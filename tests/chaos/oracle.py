@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 SAVED_SECONDS = 1.5  # a checkpoint is at most a second old, and half of one for it to reach the disk
+BEFORE_SECONDS = 0.3
 SLACK_SECONDS = 0.02  # between a death and when it was noted
 
 
@@ -213,14 +214,15 @@ def _again(attempts: Sequence[Attempt], blow: Blow) -> float:
 
 
 def _kept(ends: Sequence[float], blows: Sequence[Blow]) -> float | None:
-    """The rate from the first blow on, as a part of the rate before it."""
+    """The rate from the first blow on, as a part of that just before it, when all slaves were at work."""
     if not blows or not ends:
         return None
-    first, last, blow = min(ends), max(ends), min(blow.at for blow in blows)
-    before, after = [end for end in ends if end <= blow], [end for end in ends if end > blow]
-    if len(before) < 100 or blow - first < 0.2 or last - blow < 0.2:
+    last, blow = max(ends), min(blow.at for blow in blows)
+    before = sum(blow - BEFORE_SECONDS < end <= blow for end in ends)
+    if before < 20 or min(ends) > blow - BEFORE_SECONDS or last - blow < BEFORE_SECONDS:
         return None
-    return (len(after) / (last - blow)) / (len(before) / (blow - first))
+    after = sum(end > blow for end in ends)
+    return (after / (last - blow)) / (before / BEFORE_SECONDS)
 
 
 def settled_within(log: Log, then: float, now: float) -> int:

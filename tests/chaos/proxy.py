@@ -92,7 +92,7 @@ class Proxy:
         self.second_per_byte = 0.0
         self.doubled = False  # each request comes twice
         self.keeps_master_end = False  # a slave that is gone leaves its connection to the master open
-        self.cuts: Callable[[int], int] | None = None  # after how many messages the nth connection is reset
+        self.cuts: Callable[[int], int] | None = None  # after how many messages the connection is reset, for the nth time
         self.cut = 0  # connections that were reset so
         self.links: list[Link] = []
         self._drops = {UP: 0, DOWN: 0}
@@ -148,8 +148,6 @@ class Proxy:
         for one in (slave, master):
             one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         link = Link(slave, master)
-        if self.cuts is not None:
-            link.cut_after = self.cuts(len(self.links))
         self.links.append(link)
         for way in (UP, DOWN):
             threading.Thread(target=self._pump, args=(link, way), daemon=True).start()
@@ -196,6 +194,8 @@ class Proxy:
     def _count(self, link: Link) -> None:
         with self._guard:
             link.messages += 1
+            if self.cuts is not None and link.messages == 1:
+                link.cut_after = self.cuts(self.cut)
             due = link.cut_after is not None and link.messages == link.cut_after
             self.cut += due
         if due:

@@ -20,7 +20,8 @@ def slave_in_a_loop(act: Act) -> None:
     scene = act.scene().work()
     master = scene.master()
     slaves = [scene.slave() for _ in range(3)]
-    scene.at_work()
+    scene.await_slaves(slaves)
+    scene.at_work(600)
     for _ in range(KILLS):
         scene.until(lambda: len(scene.working(slaves)) > 1, "two slaves are at work")
         scene.pause(0.2, 0.4)
@@ -34,7 +35,8 @@ def slave_in_a_loop(act: Act) -> None:
 def master_at_random(act: Act) -> None:
     scene = act.scene().work()
     master, spawn = scene.master(), scene.spawn(2)
-    scene.at_work()
+    scene.await_slaves([spawn])
+    scene.at_work(600)
     for _ in range(KILLS):
         scene.pause(0.1, 1.3)
         scene.kill_master(master)

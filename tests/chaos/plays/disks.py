@@ -65,7 +65,8 @@ def read_only_midway(act: Act) -> None:
     """Then the run is killed there: what was settled in vain is repeated, and no more."""
     scene = act.scene().work()
     master, spawn = scene.master(), scene.spawn(2)
-    scene.at_work(300)
+    scene.await_slaves([spawn])
+    scene.at_work(600)
     scene.on_close(lambda: set_read_only(scene.state, False))
     at = time.monotonic()
     set_read_only(scene.state, True)
@@ -84,6 +85,7 @@ def slow_disk(act: Act) -> None:
     scene = act.scene().work()
     scene.shim = {"fsync": 0.1, "only": ["master"]}
     master, spawn = scene.master(), scene.spawn(2)
+    scene.await_slaves([spawn])
     scene.at_work(2000)
     blow = scene.kill_master(master)
     blow.bound += oracle.settled_within(scene.log, blow.at - oracle.SAVED_SECONDS - 0.5, blow.at)
@@ -245,7 +247,8 @@ def jumping_clock(act: Act) -> None:
     clock = scene.folder / "clock"
     scene.shim = {"clock": str(clock)}
     master, spawn = scene.master(), scene.spawn(2)
-    scene.at_work(200)
+    scene.await_slaves([spawn])
+    scene.at_work(300)
     scene.blow("clock")
     for step in (3600, -3600, 0):
         _write_whole(clock, str(step))
