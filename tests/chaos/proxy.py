@@ -92,7 +92,7 @@ class Proxy:
         self.second_per_byte = 0.0
         self.doubled = False  # each request comes twice
         self.keeps_master_end = False  # a slave that is gone leaves its connection to the master open
-        self.cuts: Callable[[int], int] | None = None  # after how many messages the connection is reset, for the nth time
+        self.cuts: Callable[[int], int] | None = None  # after how many messages it is reset, the nth time
         self.cut = 0  # connections that were reset so
         self.links: list[Link] = []
         self._drops = {UP: 0, DOWN: 0}

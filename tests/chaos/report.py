@@ -28,7 +28,7 @@ class Row:
     kept: list[float] = field(default_factory=list)
     memory: float = 0.0
     took: float = 0.0
-    late: int = 0  # rounds that were played again, because they missed nothing but a time limit
+    doubts: list[str] = field(default_factory=list)  # what was wrong once, late or on a busy machine, and then was not
     replays: tuple[int, int] = (0, 0)  # the worst of one blow, and its bound
     violations: list[str] = field(default_factory=list)
     skipped: str = ""
@@ -55,8 +55,8 @@ class Row:
         numbers = (f" {self.jobs:>7,} {self.lost:>4} {self.extra:>5} {self.replays[0]:>5} {self.replays[1]:>5} "
                    f"{_span(self.next):>7} {_span(self.again):>7} {kept:>5} {self.false:>5} {self.memory:>4.0f} "
                    f"{self.took:>5.1f}s")
-        again = f"  ({self.late} played again: too late)" if self.late else ""
-        return "\n".join([self._title + numbers + again, *(f"      ! {text}" for text in self.violations)])
+        doubts = (f"      ? played again, for it was late or the machine busy: {text}" for text in self.doubts)
+        return "\n".join([self._title + numbers, *doubts, *(f"      ! {text}" for text in self.violations)])
 
     @property
     def _title(self) -> str:

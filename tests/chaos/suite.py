@@ -71,7 +71,8 @@ def _play_round(fault: Fault, seed: int, row: Row) -> None:
         row.skipped = told.skipped
         if not told.doubtful or again + 1 == TRIES:
             break
-        row.late += 1
+        row.doubts += told.wrong + told.late
+        act.clear()
     for verdict, scene in told.verdicts:
         row.add(verdict, scene.blows, scene.memory)
     row.violations += told.wrong + told.late
