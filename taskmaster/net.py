@@ -102,6 +102,7 @@ class Listener:
         self._monitor = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         self._peers: dict[int, bytes] = {}  # the connection's descriptor, the peer's id
         self._known: set[bytes] = set()
+        self._gone: list[bytes] = []  # peers that dropped, not yet told of
         self._bind(address)
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
@@ -139,6 +140,7 @@ class Listener:
             return None
         peer = first.bytes
         if peer not in self._known:
+            self._note_dropped()  # first: its descriptor may be that of a peer whose end nobody has heard of yet
             self._learn(peer, first)
         frames = self._socket.recv_multipart(zmq.NOBLOCK) if first.more else []
         cut = frames.index(b"") + 1 if b"" in frames else len(frames)
@@ -153,16 +155,20 @@ class Listener:
 
     def dropped(self) -> list[bytes]:
         """Peers whose connection dropped since the last call. To be called often: events unread block the socket."""
-        gone: list[bytes] = []
+        self._note_dropped()
+        gone, self._gone = self._gone, []
+        return gone
+
+    def _note_dropped(self) -> None:
         while True:
             try:
                 event = parse_monitor_message(self._monitor.recv_multipart(zmq.NOBLOCK))
             except zmq.Again:
-                return gone
+                return
             peer = self._peers.pop(event["value"], None)
             if peer is not None:
                 self._known.discard(peer)
-                gone.append(peer)
+                self._gone.append(peer)
 
     def close(self) -> None:
         self._socket.disable_monitor()

@@ -166,3 +166,19 @@ def test_a_ring_from_another_thread_ends_a_wait(opened: Callable[[Any], Any]) ->
     waker.ring()
     listener.wait(SECONDS)
     assert time.monotonic() - began < SECONDS / 2
+
+
+def test_a_peer_whose_descriptor_is_taken_by_the_next_at_once_is_noticed(opened: Callable[[Any], Any],
+                                                                         tmp_path: Path) -> None:
+    """The end of a killed slave's connection was taken for that of the slave that came after it: its jobs waited for
+    a minute, and the other one's were given away."""
+    listener = opened(Listener(f"ipc://{tmp_path}/socket"))
+    before: list[bytes] = []
+    for _ in range(30):
+        dialer = Dialer(listener.address)
+        dialer.send([b"here", b""])
+        [peer, *_], _ = awaited(listener.receive, listener.wait)
+        assert listener.dropped() == before
+        dialer.close()
+        time.sleep(0.01)  # so that its descriptor is free before the next one comes
+        before = [peer]
