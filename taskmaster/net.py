@@ -1,57 +1,20 @@
-"""Addresses and sockets: the ROUTER end, the REQ end, and what wakes a poll. It knows frames, not messages."""
+"""Sockets: the ROUTER end, the REQ end, and what wakes a poll. It knows frames, not messages."""
 
 from __future__ import annotations
 
 import os
-import re
-import shutil
 import socket
-import stat
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from math import ceil
-from pathlib import Path
 
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from taskmaster import defaults
+from taskmaster.addresses import check_address, dial_address, ipc_path, is_local
 from taskmaster.errors import UsageError
 
 Frames = list[bytes]
 Route = tuple[bytes, ...]
-
-IPC_PATH_BYTES = 107  # what a Unix socket's address holds
-_TCP = re.compile(r"tcp://(?P<host>\[[0-9a-fA-F:]+\]|[^:/\s\[\]]+):(?P<port>\d+)")
-_EVERYWHERE = ("0.0.0.0", "*", "[::]")
-
-
-def check_address(address: str) -> str:
-    """The address, if it is one. Raises UsageError."""
-    match = _TCP.fullmatch(address)
-    if match and int(match["port"]) <= 65535:
-        return address
-    if address.startswith("ipc://") and len(address) > len("ipc://"):
-        if len(os.fsencode(address[len("ipc://"):])) <= IPC_PATH_BYTES:
-            return address
-        raise UsageError(f"The path in {address} is longer than a socket's may be ({IPC_PATH_BYTES} bytes).")
-    raise UsageError(f"{address!r} is no address. Give tcp://HOST:PORT, such as {defaults.ADDRESS}, or ipc://PATH.")
-
-
-def dial_address(address: str) -> str:
-    """Where a slave reaches a master that listens at `address`: every interface is this machine, seen from here."""
-    match = _TCP.fullmatch(check_address(address))
-    if match and match["host"] in _EVERYWHERE:
-        return f"tcp://127.0.0.1:{match['port']}"
-    return address
-
-
-def is_local(address: str) -> bool:
-    """Whether only this machine can reach it."""
-    match = _TCP.fullmatch(address)
-    host = match["host"] if match else "localhost"
-    return host in ("localhost", "[::1]") or host.startswith("127.")
 
 
 class Waker:
@@ -238,42 +201,9 @@ class Dialer:
         self._context.term()
 
 
-@contextmanager
-def private_address() -> Iterator[str]:
-    """An ipc address that only this user's processes can reach; its folder goes with it."""
-    if not hasattr(socket, "AF_UNIX"):
-        yield "tcp://127.0.0.1:0"
-        return
-    _sweep_dead()
-    folder = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-")
-    try:
-        yield check_address(f"ipc://{folder}/master")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-_PREFIX = "taskmaster-"
-
-
-def _sweep_dead() -> None:
-    """Remove what masters killed with -9 left behind."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
-        pid = folder.name[len(_PREFIX):].split("-")[0]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists() and _is_mine(folder):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_mine(folder: Path) -> bool:
-    try:
-        found = folder.lstat()
-    except OSError:
-        return False
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
-
-
 def _refuse_stolen(address: str) -> None:
     """libzmq binds to an ipc path that another process listens on without a word, and steals its peers."""
-    path = address[len("ipc://"):] if address.startswith("ipc://") else ""
+    path = ipc_path(address)
     if not path or not os.path.exists(path):
         return
     with socket.socket(socket.AF_UNIX) as probe:

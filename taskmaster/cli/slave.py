@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from taskmaster import defaults, net, targets
+from taskmaster import addresses, defaults, targets
 from taskmaster.cli import options
 from taskmaster.core.agent import Patience
 from taskmaster.errors import EXIT_DONE
@@ -31,7 +31,7 @@ def command(target: str, address: str, concurrency: int, job_timeout: float | No
     orphan.guard()
     progress = make_progress(not no_progress, sys.stderr)
     options.configure_logging(log_level, progress)
-    net.check_address(address)
+    addresses.check_address(address)
     wanted = targets.parse_target(target, defaults.HANDLE_JOB)
     handler = targets.load(wanted)
     targets.check_arity(handler)

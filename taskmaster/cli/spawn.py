@@ -10,7 +10,7 @@ import time
 
 import click
 
-from taskmaster import net
+from taskmaster import addresses
 from taskmaster.cli import options
 from taskmaster.errors import EXIT_DONE, TaskmasterError
 from taskmaster.fleet import Fleet
@@ -35,7 +35,7 @@ def command(target: str, procs: int, address: str, concurrency: int, job_timeout
     TARGET is module, module:function, file.py or file.py:function. Ends when the master has no more jobs.
     """
     options.configure_logging(log_level, NullProgress(sys.stderr))
-    net.check_address(address)
+    addresses.check_address(address)
     arguments = options.slave_arguments(concurrency, job_timeout, timeout, retries, log_level)
     interrupted = threading.Event()
     interrupts: list[float] = []
@@ -47,7 +47,7 @@ def command(target: str, procs: int, address: str, concurrency: int, job_timeout
     options.on_signals(interrupt)
     with Fleet([*SLAVE_COMMAND, target, "--address", address, "--no-progress", *arguments], procs, scout=True) as fleet:
         fleet.start()
-        log.info("Keeping %d slaves at work for the master at %s", procs, net.dial_address(address))
+        log.info("Keeping %d slaves at work for the master at %s", procs, addresses.dial_address(address))
         return _keep(fleet, interrupts)
 
 

@@ -16,7 +16,7 @@ MOST_LINES = 320
 
 LEAVES = {"errors", "defaults"}
 LOW = LEAVES | {"job", "signatures", "targets"}
-MIDDLE = LOW | {"core", "heap", "net"}
+MIDDLE = LOW | {"addresses", "core", "heap", "net"}
 
 # Room: the rooms it may import besides itself. A room is a module or a folder of taskmaster/.
 ROOMS: Mapping[str, set[str]] = {
@@ -27,7 +27,8 @@ ROOMS: Mapping[str, set[str]] = {
     "targets": LEAVES | {"signatures"},
     "core": LEAVES | {"job"},
     "heap": set(),
-    "net": LEAVES,
+    "addresses": LEAVES,
+    "net": LEAVES | {"addresses"},
     "master": MIDDLE,
     "slave": MIDDLE,
     "children": MIDDLE,
