@@ -16,7 +16,7 @@ MOST_LINES = 320
 
 LEAVES = {"errors", "defaults"}
 LOW = LEAVES | {"job", "signatures", "targets"}
-MIDDLE = LOW | {"addresses", "core", "heap", "net"}
+MIDDLE = LOW | {"addresses", "core", "heap", "keys", "net"}
 
 # Room: the rooms it may import besides itself. A room is a module or a folder of taskmaster/.
 ROOMS: Mapping[str, set[str]] = {
@@ -28,7 +28,8 @@ ROOMS: Mapping[str, set[str]] = {
     "core": LEAVES | {"job"},
     "heap": set(),
     "addresses": LEAVES,
-    "net": LEAVES | {"addresses"},
+    "keys": LEAVES,
+    "net": LEAVES | {"addresses", "keys"},
     "master": MIDDLE,
     "slave": MIDDLE,
     "children": MIDDLE,
