@@ -76,7 +76,7 @@ def test_a_dropped_peer_is_told_by_its_id(opened: Callable[[Any], Any]) -> None:
     dialer.send([b"hello"])
     route, _ = awaited(listener.receive, listener.wait)
     dialer.close()
-    assert awaited(listener.dropped, listener.wait) == [route[0]]
+    assert awaited(listener.dropped, listener.wait) == [(route[0], True)]
 
 
 def test_a_rebuilt_dialer_is_another_peer(opened: Callable[[Any], Any]) -> None:

@@ -29,13 +29,15 @@ ROOMS: Mapping[str, set[str]] = {
     "heap": set(),
     "addresses": LEAVES,
     "keys": LEAVES,
-    "net": LEAVES | {"addresses", "keys"},
+    "door": LEAVES | {"addresses", "keys"},
+    "knock": LEAVES | {"addresses", "keys"},
+    "net": LEAVES | {"addresses", "keys", "door", "knock"},
     "master": MIDDLE,
     "slave": MIDDLE,
     "children": MIDDLE,
     "fleet": MIDDLE | {"children"},
     "local": MIDDLE | {"master", "fleet"},
-    "cli": MIDDLE | {"master", "slave", "children", "fleet", "local"},
+    "cli": MIDDLE | {"knock", "master", "slave", "children", "fleet", "local"},
     "__init__": {"job", "local"},
 }
 
