@@ -219,6 +219,24 @@ def test_larger_frames_do_not_arrive_at_either_end(own: keys.Keys | None, opened
     assert awaited(other.receive, other.wait, 1.0) is None
 
 
+def test_a_stranger_who_says_nothing_is_cut_off(opened: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(defaults, "HANDSHAKE_SECONDS", 0.3)
+    listener = opened(Listener(ANYWHERE, OURS))
+    with socket.create_connection(("127.0.0.1", int(listener.address.rsplit(":", 1)[1])), SECONDS) as stranger:
+        while stranger.recv(100):
+            pass  # the greeting, and then the end
+
+
+def test_of_a_message_with_very_many_frames_few_are_kept(opened: Callable[[Any], Any]) -> None:
+    listener = opened(Listener(ANYWHERE, OURS))
+    with zmq.Context() as context, raw_client(context, listener.address, OURS.master.public, OURS.slave) as client:
+        client.send_multipart([b"x"] * 10_000)
+        client.send_multipart([b"id", b"", b"head", b"blob"])
+        route, frames = awaited(listener.receive, listener.wait)
+        assert len(route) + len(frames) <= defaults.FRAMES_KEPT + 1
+        assert awaited(listener.receive, listener.wait)[1] == [b"head", b"blob"]
+
+
 @pytest.mark.skipif(not hasattr(os, "getuid"), reason="the mode of a socket file is POSIX")
 @pytest.mark.parametrize("mask", [0, 0o022, 0o077])
 def test_a_socket_file_is_closed_to_others_whatever_the_umask(mask: int, tmp_path: Path,
