@@ -33,8 +33,9 @@ _GOOD, _BAD = b"200", b"400"
 _OTHER_KEY = 0x11000001  # libzmq's ZMQ_PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC,
 _OTHER_MECHANISM = 0x11000002  # and _MECHANISM_MISMATCH
 
+EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED
 FAILURES = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
-"""The monitor's events that `TurnedAway.saw` wants; one that hangs up midway is not worth a word."""
+"""The monitor's events for `Crowd` and for `TurnedAway`; one that hangs up midway is not worth a word."""
 
 
 class Doorman:
@@ -103,26 +104,75 @@ class TurnedAway:
         return "that spoke no ZeroMQ"
 
 
-def make_room() -> None:
-    """Let this process open as many files as it may, each connection being one; say so where that is few.
+class Crowd:
+    """The open connections, at most `most` of them: without a descriptor left no checkpoint can be written.
 
-    Without a descriptor left, libzmq's thread spins and no checkpoint can be written.
+    libzmq has no such limit. The newest over it is shut down as it comes; who is in stays in.
     """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._open: set[int] = set()
+        self._full = False
+
+    def came(self, descriptor: int) -> None:
+        """A connection was accepted."""
+        self._open.add(descriptor)
+        if len(self._open) > self._most:
+            self._tell()
+            _shut_down(descriptor)
+
+    def left(self, descriptor: int) -> None:
+        """A connection has ended."""
+        self._open.discard(descriptor)
+
+    def _tell(self) -> None:
+        if not self._full:
+            self._full = True
+            log.warning("There is room for %d connections, and more came; the newest are cut off as long as that is so",
+                        self._most)
+
+
+def _shut_down(descriptor: int) -> None:
+    """End a connection that belongs to libzmq, which sees its end and closes it."""
+    try:
+        connection = socket.socket(fileno=descriptor)
+        try:
+            connection.shutdown(socket.SHUT_RDWR)
+        finally:
+            connection.detach()
+    except OSError as error:
+        log.debug("A connection has ended by itself: %s", error)
+
+
+def make_room() -> int:
+    """Let this process open as many files as it may; for how many connections there is room then.
+
+    Says so where that is few.
+    """
+    files = _files()
+    room = max(1, files - defaults.DESCRIPTORS_OWN)
+    if files < defaults.CONNECTIONS_FEW:
+        log.warning("This process may open only %d files, so at most about %d slaves can connect; `ulimit -Hn` says "
+                    "so, and who set it can raise it", files, room)
+    return room
+
+
+def _files() -> int:
     if sys.platform == "win32":
-        return  # there is no such limit there
+        return defaults.CONNECTIONS  # sockets are no files there, and have no such limit
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = defaults.CONNECTIONS if hard == resource.RLIM_INFINITY else min(hard, defaults.CONNECTIONS)
-    if resource.RLIM_INFINITY != soft < files:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
-        except (OSError, ValueError) as error:  # macOS allows less than it says
-            log.debug("The limit of open files stays at %d: %s", soft, error)
-            files = soft
-    if files < defaults.CONNECTIONS_FEW:
-        log.warning("This process may open only %d files, so at most about %d slaves can connect; `ulimit -Hn` says "
-                    "so, and who set it can raise it", files, max(0, files - defaults.DESCRIPTORS_OWN))
+    if soft == resource.RLIM_INFINITY or soft >= files:
+        return files
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
+    except (OSError, ValueError) as error:  # macOS allows less than it says
+        log.debug("The limit of open files stays at %d: %s", soft, error)
+        return soft
+    return files
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from zmq.utils.monitor import parse_monitor_message
 
 from taskmaster import defaults, door, knock
 from taskmaster.addresses import check_address, dial_address, ipc_path, is_local, is_loopback
-from taskmaster.door import Doorman, TurnedAway, closed_to_others, make_room, refuse_stolen
+from taskmaster.door import Crowd, Doorman, TurnedAway, closed_to_others, make_room, refuse_stolen
 from taskmaster.errors import KeyRefused, UsageError
 from taskmaster.keys import Keys
 from taskmaster.knock import Knocks, listener_is_ours, mechanism_at
@@ -63,12 +63,11 @@ class Listener:
 
     def __init__(self, address: str, keys: Keys | None = None) -> None:
         refuse_stolen(check_address(address))
-        if not ipc_path(address):
-            make_room()
+        self._crowd = Crowd(defaults.CONNECTIONS if ipc_path(address) else make_room())
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
         self._configure(keys)
-        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED | door.FAILURES)
+        self._monitor = self._socket.get_monitor_socket(door.EVENTS | door.FAILURES)
         self._turned_away = TurnedAway(keys is not None)
         self._peers: dict[int, bytes] = {}  # the connection's descriptor, the peer's id
         self._known: dict[bytes, bool] = {}  # the peer's id, whether it is on this machine
@@ -145,8 +144,13 @@ class Listener:
             event, value = found
             if event & door.FAILURES:
                 self._turned_away.saw(event, value, now)
-            elif (peer := self._peers.pop(value, None)) is not None:
-                gone.append((peer, self._known.pop(peer, False)))
+            elif event == zmq.EVENT_ACCEPTED:
+                self._crowd.came(value)
+            else:
+                self._crowd.left(value)
+                peer = self._peers.pop(value, None)
+                if peer is not None:
+                    gone.append((peer, self._known.pop(peer, False)))
         self._turned_away.tell(now)
         return gone
 

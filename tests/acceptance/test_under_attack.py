@@ -31,11 +31,11 @@ CHANCE = random.Random(7)
 class Attacked:
     """A master at work for two slaves; `check` it once the attack is over."""
 
-    def __init__(self, place: Place, port: int) -> None:
+    def __init__(self, place: Place, port: int, preexec: Callable[[], object] | None = None) -> None:
         self.place = place
         self.port = port
         self.address = f"tcp://127.0.0.1:{port}"
-        self.master = place.start("master", "work.py", f"n={JOBS}", "--address", self.address)
+        self.master = place.start("master", "work.py", f"n={JOBS}", "--address", self.address, preexec=preexec)
         self.slaves: list[Running] = []
         for _ in range(2):
             self.slaves.append(place.start("slave", "work.py", "--address", self.address, "--concurrency", 2))
@@ -194,6 +194,17 @@ def test_a_thousand_made_up_slaves_behind_a_good_key(attacked: Attacked) -> None
         assert greeted(dealer)
     attacked.check()
     assert attacked.place.handled().keys() == numbers(JOBS)
+
+
+def test_strangers_who_only_connect_leave_files_for_the_state(place: Place) -> None:
+    """With all descriptors taken by connections no checkpoint could be written, and the run ended with 74."""
+    place.write(SLOW)
+    attacked = Attacked(place, free_port(), lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)))
+    idle = [attacked.connect() for _ in range(200)]
+    attacked.check()
+    assert place.handled().keys() == numbers(JOBS)
+    for one in idle:
+        one.close()
 
 
 def test_few_files_are_told_of_and_are_enough_for_some_slaves(place: Place) -> None:

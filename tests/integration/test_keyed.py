@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import zmq
 
-from taskmaster import defaults, keys, knock
+from taskmaster import defaults, keys, knock, net
 from taskmaster.door import Doorman
 from taskmaster.errors import KeyRefused
 from taskmaster.net import Dialer, Listener
@@ -225,6 +225,33 @@ def test_a_stranger_who_says_nothing_is_cut_off(opened: Callable[[Any], Any], mo
     with socket.create_connection(("127.0.0.1", int(listener.address.rsplit(":", 1)[1])), SECONDS) as stranger:
         while stranger.recv(100):
             pass  # the greeting, and then the end
+
+
+def test_more_connections_than_there_is_room_for_are_cut_off_the_newest_first(
+        opened: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(net, "make_room", lambda: 3)
+    listener = opened(Listener(ANYWHERE, OURS))
+
+    def serve(seconds: float) -> Any:
+        listener.wait(seconds)
+        listener.dropped()
+
+    def heard(dialer: Dialer, seconds: float = SECONDS) -> bool:
+        dialer.send([b"hello"])
+        return awaited(listener.receive, serve, seconds) is not None
+
+    early = [opened(Dialer(listener.address, OURS)) for _ in range(2)]
+    assert all(map(heard, early))
+    host, port = listener.address.removeprefix("tcp://").split(":")
+    strangers = [socket.create_connection((host, int(port)), SECONDS) for _ in range(20)]
+    awaited(lambda: None, serve, 0.3)
+    assert all(map(heard, early)), "who was in was put out"
+    late = opened(Dialer(listener.address, OURS))
+    assert not heard(late, 0.5)
+    for stranger in strangers:
+        stranger.close()
+    assert heard(late)
+    assert sum("room for 3 connections" in line for line in caplog.messages) == 1
 
 
 def test_of_a_message_with_very_many_frames_few_are_kept(opened: Callable[[Any], Any]) -> None:
