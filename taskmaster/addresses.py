@@ -35,7 +35,7 @@ def check_address(address: str) -> str:
 
 
 def _check_path(address: str) -> None:
-    if not hasattr(socket, "AF_UNIX"):
+    if sys.platform == "win32" or not hasattr(socket, "AF_UNIX"):
         raise UsageError(f"{address} cannot be kept to you on this system. Give tcp://HOST:PORT.")
     if ipc_path(address).startswith("@"):
         raise UsageError(f"{address} has no file, so every user of this box could reach it. Give ipc://PATH.")
@@ -105,7 +105,7 @@ def _is_mine(folder: Path) -> bool:
         found = folder.lstat()
     except OSError:
         return False
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+    return sys.platform != "win32" and stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
 
 
 def _is_alive(pid: int) -> bool:

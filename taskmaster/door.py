@@ -191,7 +191,7 @@ def closed_to_others(address: str) -> Iterator[None]:
 def refuse_stolen(address: str) -> None:
     """Raise UsageError where a process listens: libzmq binds to its ipc path without a word, and steals its peers."""
     path = ipc_path(address)
-    if not path or not os.path.exists(path):
+    if sys.platform == "win32" or not path or not os.path.exists(path):
         return
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(1.0)

@@ -13,6 +13,7 @@ import os
 import re
 import secrets
 import stat
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -30,7 +31,6 @@ SECRET_BYTES = 32
 _TEXT = re.compile(r"taskmaster-key-(?P<version>\d+)\.(?P<secret>[A-Za-z0-9_-]{43})\.(?P<sum>[0-9a-f]{8})")
 _VERSION = 1
 _MOST_BYTES = 4096  # of a key file: far more than its one line, and no disk full of zeros is read in
-_POSIX = os.name == "posix"
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def _check(path: Path, found: os.stat_result) -> None:
     """Looks at what was opened, not at the name, which may lead elsewhere by now."""
     if not stat.S_ISREG(found.st_mode):
         raise KeyRefused(f"The key {path} is no plain file. Give the key's text as {VARIABLE} instead.")
-    if not _POSIX:
+    if sys.platform == "win32":
         return  # there the rights of the user's folder protect it, which the mode does not show
     if found.st_uid != os.geteuid():
         raise KeyRefused(f"The key {path} belongs to user {found.st_uid}, you are user {os.geteuid()}: its owner could "
