@@ -184,7 +184,7 @@ def make(path: Path) -> Keys:
     spare = path.with_name(f"{path.name}.{secrets.token_hex(8)}.new")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write(spare, to_text(secrets.token_bytes(SECRET_BYTES)) + "\n")
+        _write(spare, f"{to_text(secrets.token_bytes(SECRET_BYTES))}\n".encode())
         try:
             with suppress(FileExistsError):
                 os.link(spare, path)  # which, unlike a rename, replaces nothing
@@ -196,9 +196,9 @@ def make(path: Path) -> Keys:
                          f"key's text as {VARIABLE}.") from error
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, text: bytes) -> None:
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _flags("O_NOFOLLOW", "O_CLOEXEC"), 0o600)
-    with open(file, "w", encoding="ascii") as stream:
+    with open(file, "wb") as stream:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())

@@ -78,7 +78,8 @@ def how_to_copy(address: str, path: str) -> str:
     host = (tcp_parts(address) or ("",))[0]
     if is_loopback(host):
         return f"Copy the key file that the master names when it starts to {path}."
-    return f"Copy the key file that the master names when it starts: scp {host}:.config/taskmaster/key {path}"
+    return ("Copy the key file that the master names when it starts: "
+            f"mkdir -p {os.path.dirname(path)} && scp {host}:.config/taskmaster/key {path}")
 
 
 def mechanism_at(address: str) -> str | None:
@@ -110,6 +111,11 @@ def _received(peer: socket.socket, count: int, deadline: float) -> bytes:
             break
         data += more
     return data
+
+
+def is_closed(path: str) -> bool:
+    """Whether there is a socket file that this user may not connect to; not for the empty path."""
+    return os.path.exists(path) and not os.access(path, os.W_OK)
 
 
 def listener_is_ours(descriptor: int, path: str) -> bool | None:

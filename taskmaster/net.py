@@ -14,7 +14,7 @@ from taskmaster.addresses import check_address, dial_address, ipc_path, is_local
 from taskmaster.door import Crowd, Doorman, TurnedAway, closed_to_others, make_room, refuse_stolen
 from taskmaster.errors import KeyRefused, UsageError
 from taskmaster.keys import Keys
-from taskmaster.knock import Knocks, listener_is_ours, mechanism_at
+from taskmaster.knock import Knocks, is_closed, listener_is_ours, mechanism_at
 
 Frames = list[bytes]
 Route = tuple[bytes, ...]
@@ -274,6 +274,10 @@ class Dialer:
                 self._mind_the_owner(value)
         if self._knocks.in_doubt:
             self._look()
+        if not self._knocks.let_in and is_closed(ipc_path(self.address)):
+            raise KeyRefused(f"The file of {self.address} is another user's, and closed to you. Give an --address of "
+                             "your own, or have the master listen at a tcp address, where a copy of its key lets you "
+                             "in.")
 
     def _look(self) -> None:
         knocks, found = self._knocks, mechanism_at(self.address)

@@ -53,7 +53,9 @@ def _tell_where(address: str, shared: Keys | None) -> None:
     """How slaves get here: those of this box, and those of another, where there can be some."""
     log.info("Listening at %s; start slaves with tm-spawn or tm-slave --address %s", address,
              addresses.dial_address(address))
-    if shared is not None and not addresses.is_local(address):
+    if shared is not None and addresses.is_local(address):
+        log.info("Slaves of another user need a copy of key %s, which is in %s", shared.name, shared.origin)
+    elif shared is not None:
         log.info("Slaves on another box need --address %s and a copy of key %s, which is in %s",
                  addresses.far_address(address), shared.name, shared.origin)
 

@@ -51,7 +51,7 @@ address_option = option("--address", default=defaults.ADDRESS, metavar="ADDRESS"
                         help="Where the master listens: tcp://HOST:PORT, or ipc://PATH on one box.")
 
 key_options = _all(
-    option("--key-file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+    option("--key-file", type=click.Path(path_type=Path, readable=False), metavar="FILE",
            help="The key that a master shares with its slaves, for tcp addresses  "
                 f"[default: ~/.config/taskmaster/key unless {keys.VARIABLE} holds one]"),
     option("--insecure", is_flag=True, help="Use no key: let anybody in who reaches the master's address."),

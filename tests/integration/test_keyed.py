@@ -285,6 +285,14 @@ def test_a_socket_file_of_another_user_is_not_believed(tmp_path: Path, opened: C
     assert "Another user's process listens" in str(refusal(dialer))
 
 
+def test_a_socket_file_that_is_closed_to_this_user_is_told(tmp_path: Path, opened: Callable[[Any], Any],
+                                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "s").touch()
+    monkeypatch.setattr(os, "access", lambda path, mode: str(path) != str(tmp_path / "s"))
+    assert "closed to you" in str(refusal(opened(Dialer(f"ipc://{tmp_path}/s"))))
+    assert refusal(opened(Dialer(f"ipc://{tmp_path}/none")), 0.3) is None
+
+
 def test_whose_process_listens_is_seen_by_the_connection(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_UNIX) as client:
         server.bind(str(tmp_path / "s"))
