@@ -172,8 +172,14 @@ def _poll(header: dict[str, Any], blob: bytes) -> Poll:
         _text(header, "run"), _number(header, "epoch"), _text(header, "sid"), _number(header, "n"),
         _number(header, "want"), _number(header, "wait"), state,
         _runs(header, "held"), _runs(header, "done"), _failed(blob) if blob else (),
-        {str(key)[:40]: str(value)[:200] for key, value in list(info.items())[:20]} if info else {},
+        {_shown(key, 40): _shown(value, 200) for key, value in list(info.items())[:20]} if info else {},
     )
+
+
+def _shown(value: Any, most: int) -> str:
+    """As it may stand in a log, and so on a terminal: a slave's name does not move the cursor there."""
+    text = str(value)[:most]
+    return text if text.isprintable() else "".join(one if one.isprintable() else "?" for one in text)
 
 
 def _reply(header: dict[str, Any], blob: bytes) -> Reply:
