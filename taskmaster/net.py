@@ -200,6 +200,7 @@ class Dialer:
         self._context = zmq.Context()
         self._poller = zmq.Poller()
         self._knocks = Knocks()
+        self._returned = False
         self._socket, self._monitor = self._open()
 
     def _open(self) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
@@ -258,6 +259,11 @@ class Dialer:
                 return None
             raise
 
+    def returned(self) -> bool:
+        """Whether the connection broke and was made again since the last call: what was under way is lost."""
+        returned, self._returned = self._returned, False
+        return returned
+
     def close(self) -> None:
         self._shut(1000 if self._knocks.let_in else 0)  # or what nobody takes would keep it waiting
         self._context.term()
@@ -274,6 +280,7 @@ class Dialer:
     def _mind_the_door(self) -> None:
         while (found := _next_event(self._monitor)) is not None:
             event, value = found
+            self._returned |= event == zmq.EVENT_HANDSHAKE_SUCCEEDED and self._knocks.let_in
             self._knocks.saw(event, value)
             if event == zmq.EVENT_CONNECTED and ipc_path(self.address):
                 self._mind_the_owner(value)

@@ -82,6 +82,8 @@ class Control:
             frames = self._dialer.receive()
         except KeyRefused as refused:
             return self._end(refused)
+        if self._dialer.returned():
+            self._agent.reconnected()
         if frames is not None:
             now = self._clock()
             self._perform(self._agent.receive(frames, self._load(), now), now)

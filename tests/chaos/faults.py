@@ -44,7 +44,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(12, "SIGTERM while a handler holds the interpreter 3 s", drains.terminated_while_held, NONE, 7),
     Fault(13, "blackhole for half of a lease's life", network.short_blackhole, NONE, 8),
     Fault(14, "blackhole for longer than a lease lives", network.long_blackhole, HELD, 9),
-    Fault(15, "connection reset at each message boundary", network.resets, HELD, 15),
+    Fault(15, "connection reset at each message boundary", network.breaks, HELD, 22),
     Fault(16, "replies dropped, requests doubled", network.doubled_requests, NONE, 8, quick=True),
     Fault(17, "requests reordered across a reconnect", network.reordered, NONE, 4),
     Fault(18, "half-open connection: the slave's host is lost", network.half_open, HELD, 8),

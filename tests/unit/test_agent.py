@@ -525,3 +525,17 @@ def test_an_idle_slave_with_a_short_timeout_does_not_take_a_held_request_for_a_l
     parked = talk.join()
     assert 0 < parked.wait_ms <= 1000 * min(timeout, defaults.PARK_SECONDS)
     assert talk.tick(IDLE, seconds=0.9 * parked.wait_ms / 1000) == []
+
+
+def test_a_slave_whose_connection_was_made_again_speaks_at_once() -> None:
+    """It waited for its timeout or its next heartbeat, and its master gave it up: its long jobs ran twice."""
+    talk = Talk()
+    talk.join()
+    asked = talk.agent._n
+    assert talk.tick(seconds=0.5) == []
+    talk.agent.reconnected()
+    assert talk.asks().n == asked and talk.tick() == []
+    talk.answer("jobs", (0, 4))
+    assert talk.tick(BUSY, seconds=0.5) == []
+    talk.agent.reconnected()
+    assert talk.asks(BUSY).held == ((0, 4),)

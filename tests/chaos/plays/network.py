@@ -109,6 +109,30 @@ def reordered(act: Act) -> None:
     scene.complete(master, scene.slave())
 
 
+def one_reset(act: Act) -> None:
+    """A connection breaks and is there again at once, under long jobs and with the patience that slaves have by
+    default: nobody is given up, and nothing runs twice."""
+    scene = act.scene("long jobs, one reset").work(seconds=2.0)
+    proxy = Proxy(scene.on_tcp())
+    scene.on_close(proxy.close)
+    master = scene.master()
+    slaves = [scene.slave("--timeout", 2000), scene.slave("--timeout", 2000, address=proxy.address)]
+    scene.await_slaves(slaves)
+    for _ in range(3):
+        scene.pause(0.5, 1.5)
+        proxy.reset_all()
+        scene.pause(1.0)
+    (scene.folder / "enough").write_text("40")
+    scene.complete(master, *slaves)
+    scene.expect("is gone" not in master.said, "a slave was given up whose connection had only been made anew")
+
+
+def breaks(act: Act) -> None:
+    """At each message boundary; and once, under long jobs."""
+    resets(act)
+    one_reset(act)
+
+
 def _leased(peer: Peer, want: int) -> tuple[int, int]:
     """The run of jobs of its first lease; the source may need a moment."""
     while True:
