@@ -112,7 +112,7 @@ def reordered(act: Act) -> None:
 def one_reset(act: Act) -> None:
     """A connection breaks and is there again at once, under long jobs and with the patience that slaves have by
     default: nobody is given up, and nothing runs twice."""
-    scene = act.scene("long jobs, one reset").work(seconds=2.0)
+    scene = act.scene("long jobs, one reset").work(seconds=2.0, jobs=24)
     proxy = Proxy(scene.on_tcp())
     scene.on_close(proxy.close)
     master = scene.master()
@@ -122,7 +122,6 @@ def one_reset(act: Act) -> None:
         scene.pause(0.5, 1.5)
         proxy.reset_all()
         scene.pause(1.0)
-    (scene.folder / "enough").write_text("40")
     scene.complete(master, *slaves)
     scene.expect("is gone" not in master.said, "a slave was given up whose connection had only been made anew")
 
