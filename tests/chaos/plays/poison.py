@@ -122,8 +122,9 @@ _TRAVEL = '''
 class Unmade:
     def __reduce__(self): return (unmake, ())
 def unmake(): raise ValueError("cannot be made again")
+MAKE = {300: lambda: (lambda: 1), 310: Unmade, 320: lambda: bytes(20 << 20)}
 def bad(number):
-    return {300: lambda: 1, 310: Unmade(), 320: b"x" * (20 << 20)}.get(number, number)
+    return MAKE[number]() if number in MAKE else number
 _plain = get_jobs
 def get_jobs(last=0):
     return map(bad, _plain(last))
