@@ -1,17 +1,17 @@
 """One slave process: how it is started, tied to us, heard and ended.
 
 It knows `subprocess`, pipes and environment variables; the other ends are in `slave/orphan.py`. It must not
-know how many there are, nor when one is to be started again.
+know how many there are, nor when one is to be started again. On Windows it can only be imported: a fleet refuses.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Final
@@ -49,6 +49,8 @@ class Child:
 
     def kill(self) -> None:
         """SIGKILL to the slave and to what its handlers started, if it still runs."""
+        if sys.platform == "win32":
+            return
         # Between the look and the signal it may end; macOS answers for a dead group with EPERM.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             if self.poll() is None:
@@ -96,6 +98,8 @@ class Launcher:
 
     def launch(self) -> Child:
         """Start a slave, with a pipe for its words. Raises OSError when it cannot."""
+        if sys.platform == "win32":
+            raise NotImplementedError
         read, write = _high_pipe()
         os.set_blocking(read, False)
         try:
@@ -172,6 +176,10 @@ def _high_pipe() -> tuple[int, int]:
     A parent started with a standard stream closed gets 0, 1 or 2 for its next file; a child would find
     /dev/null there instead of the pipe, read its end and take the parent for dead.
     """
+    if sys.platform == "win32":
+        raise NotImplementedError
+    import fcntl
+
     ends = os.pipe()
     high = fcntl.fcntl(ends[0], fcntl.F_DUPFD_CLOEXEC, 3), fcntl.fcntl(ends[1], fcntl.F_DUPFD_CLOEXEC, 3)
     for fd in ends:

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-# The ancestor's port, on loopback: the exchange has no key yet, so it is not offered to a network unasked.
-ADDRESS: Final = "tcp://127.0.0.1:3050"
+# The ancestor's address, on every interface: nobody gets in without the key. Slaves take it for this machine.
+ADDRESS: Final = "tcp://0.0.0.0:3050"
 GET_JOBS: Final = "get_jobs"  # the ancestor's name
 HANDLE_JOB: Final = "handle_job"  # the ancestor's name
 STATE_FOLDER: Final = ".taskmaster"  # in the working folder, so that two checkouts do not share a run by accident
@@ -51,6 +51,21 @@ HEADER_BYTES: Final = 256 << 10
 REPORT_BYTES: Final = 1 << 20  # a slave's whole frame: failures' texts are cut to fit
 BLOB_BYTES: Final = 64 << 20  # a master's frame: four of the largest jobs
 FRAMES: Final = 2
+FRAMES_KEPT: Final = 8  # of one message: the two and what leads them back; further ones are dropped as they are read
+CURVE_BYTES: Final = 64  # that encryption adds to a frame (33), with some to spare
+SLAVES: Final = 10_000  # sessions that a master keeps: ten times what it was measured with, 20 MB of memory
+
+# Connections.
+HANDSHAKE_SECONDS: Final = 5.0  # for a handshake: a slow network takes one second, an idle stranger is cut off
+CONNECTIONS: Final = 65_536  # files a master lets itself open: more than one address's ports can hold for 5 seconds
+CONNECTIONS_FEW: Final = 256  # below which it says how many slaves there is room for
+DESCRIPTORS_OWN: Final = 32  # of them its own: state, sockets, standard streams; 19 were counted
+BACKLOG: Final = 4096  # connections that wait to be accepted: at 100 a thousand slaves at once ran into timeouts
+HANDSHAKES: Final = 4  # failed ones in a row, in 0.7 s, before a slave looks who is there
+LOOK_SECONDS: Final = 1.0  # that the look may take: a wrong key is told of within 2 s
+NOBODY_SECONDS: Final = 0.3  # without a connection: then there is no master yet
+TURNED_AWAY_FIRST_SECONDS: Final = 1.0  # what comes together is told in one line,
+TURNED_AWAY_SECONDS: Final = 60.0  # and then so often
 
 # State on disk.
 CHECKPOINT_SECONDS: Final = 1.0  # while jobs settle: a crash repeats the last second's work; costs 1 ms of fsync

@@ -59,3 +59,9 @@ class MasterGone(TaskmasterError):
     """A slave heard nothing from its master for longer than its patience."""
 
     exit_code = EXIT_MASTER_GONE
+
+
+class KeyRefused(TaskmasterError):
+    """The key is missing, damaged, open to others, or not the one of the other side."""
+
+    exit_code = EXIT_KEY_REFUSED

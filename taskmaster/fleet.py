@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -25,7 +26,7 @@ HOPELESS_GRACE_SECONDS: Final = 10.0
 _WATCH_SECONDS: Final = 0.02
 # A killed process can linger in the kernel (a dead network disk); exit must not wait for it for ever.
 _REAP_SECONDS: Final = 5.0
-_QUITTING: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGKILL})
+_QUITTING: Final = frozenset({"SIGTERM", "SIGINT", "SIGKILL"})  # by name: Windows has not all of them
 
 _log = logging.getLogger(__name__)
 
@@ -80,6 +81,7 @@ class Fleet:
         capture: Capture | None = None,
         keep_stdout: bool = False,
     ) -> None:
+        _need_unix()
         if size < 1:
             raise errors.UsageError(f"A fleet needs at least 1 slave, not {size}.")
         self._slots = [_Slot(number) for number in range(size)]
@@ -135,7 +137,7 @@ class Fleet:
 
     def signal(self, signum: int) -> None:
         """Send a signal to every slave, once. After SIGTERM, SIGINT or SIGKILL nothing more is started."""
-        if signum in _QUITTING:
+        if signal.Signals(signum).name in _QUITTING:
             self._quit()
         for child in self._children():
             child.signal(signum)
@@ -236,6 +238,11 @@ class Fleet:
             return self._bury(slot, 0, errors.EXIT_ERROR, f"not started: {error}", now)
         _log.debug("Slave %d started with pid %d", slot.number, slot.child.pid)
         return None
+
+
+def _need_unix() -> None:
+    if sys.platform == "win32":
+        raise errors.UsageError("tm-run and tm-spawn need Linux, macOS or another Unix. Start slaves by tm-slave.")
 
 
 def _gravity(code: int) -> tuple[bool, bool, int]:

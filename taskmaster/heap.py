@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 from typing import Any, Final
 
 # glibc's names for them, of malloc.h.
@@ -28,7 +29,9 @@ def keep_freed_memory() -> bool:
 
 
 def _is_glibc() -> bool:
+    if sys.platform == "win32":
+        return False  # it has no confstr
     try:
         return (os.confstr("CS_GNU_LIBC_VERSION") or "").startswith("glibc")
-    except (AttributeError, ValueError, OSError):  # Windows has no confstr, other systems not this name
+    except (ValueError, OSError):  # other systems have not this name
         return False

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from taskmaster import defaults, targets
+from taskmaster.addresses import private_address
 from taskmaster.core.budget import parse_budget
 from taskmaster.errors import TargetError
 from taskmaster.fleet import Fleet
 from taskmaster.master.keeper import Identity
 from taskmaster.master.master import Master, Options, Outcome, Workload
 from taskmaster.master.progress import NullProgress, Progress
-from taskmaster.net import private_address
 
 log = logging.getLogger(__name__)
 

@@ -1,57 +1,23 @@
-"""Addresses and sockets: the ROUTER end, the REQ end, and what wakes a poll. It knows frames, not messages."""
+"""Sockets: the ROUTER end, the REQ end, and what wakes a poll. It knows frames, not messages."""
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
 import socket
-import stat
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
 from math import ceil
-from pathlib import Path
 
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
-from taskmaster import defaults
-from taskmaster.errors import UsageError
+from taskmaster import defaults, door, knock
+from taskmaster.addresses import check_address, dial_address, ipc_path, is_local, is_loopback
+from taskmaster.door import Crowd, Doorman, TurnedAway, closed_to_others, make_room, refuse_stolen
+from taskmaster.errors import KeyRefused, UsageError
+from taskmaster.keys import Keys
+from taskmaster.knock import Knocks, is_closed, listener_is_ours, mechanism_at
 
 Frames = list[bytes]
 Route = tuple[bytes, ...]
-
-IPC_PATH_BYTES = 107  # what a Unix socket's address holds
-_TCP = re.compile(r"tcp://(?P<host>\[[0-9a-fA-F:]+\]|[^:/\s\[\]]+):(?P<port>\d+)")
-_EVERYWHERE = ("0.0.0.0", "*", "[::]")
-
-
-def check_address(address: str) -> str:
-    """The address, if it is one. Raises UsageError."""
-    match = _TCP.fullmatch(address)
-    if match and int(match["port"]) <= 65535:
-        return address
-    if address.startswith("ipc://") and len(address) > len("ipc://"):
-        if len(os.fsencode(address[len("ipc://"):])) <= IPC_PATH_BYTES:
-            return address
-        raise UsageError(f"The path in {address} is longer than a socket's may be ({IPC_PATH_BYTES} bytes).")
-    raise UsageError(f"{address!r} is no address. Give tcp://HOST:PORT, such as {defaults.ADDRESS}, or ipc://PATH.")
-
-
-def dial_address(address: str) -> str:
-    """Where a slave reaches a master that listens at `address`: every interface is this machine, seen from here."""
-    match = _TCP.fullmatch(check_address(address))
-    if match and match["host"] in _EVERYWHERE:
-        return f"tcp://127.0.0.1:{match['port']}"
-    return address
-
-
-def is_local(address: str) -> bool:
-    """Whether only this machine can reach it."""
-    match = _TCP.fullmatch(address)
-    host = match["host"] if match else "localhost"
-    return host in ("localhost", "[::1]") or host.startswith("127.")
 
 
 class Waker:
@@ -91,17 +57,21 @@ class Waker:
 class Listener:
     """The master's ROUTER, and a watch over its connections. Belongs to the thread that uses it.
 
+    With keys a tcp address takes only peers that hold them; an ipc address is kept by its file's mode instead.
     Raises UsageError when it cannot listen at `address`.
     """
 
-    def __init__(self, address: str) -> None:
-        _refuse_stolen(check_address(address))
+    def __init__(self, address: str, keys: Keys | None = None) -> None:
+        refuse_stolen(check_address(address))
+        self._crowd = Crowd(defaults.CONNECTIONS if ipc_path(address) else make_room())
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
-        self._configure()
-        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        self._configure(keys)
+        self._monitor = self._socket.get_monitor_socket(door.EVENTS | door.FAILURES)
+        self._turned_away = TurnedAway(keys is not None)
         self._peers: dict[int, bytes] = {}  # the connection's descriptor, the peer's id
-        self._known: set[bytes] = set()
+        self._known: dict[bytes, bool] = {}  # the peer's id, whether it is on this machine
+        self._gone: list[tuple[bytes, bool]] = []  # those that dropped, not yet told of
         self._bind(address)
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
@@ -109,15 +79,19 @@ class Listener:
         self.address: str = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
         self.local = is_local(self.address)
 
-    def _configure(self) -> None:
-        options = {zmq.LINGER: 1000, zmq.MAXMSGSIZE: defaults.REPORT_BYTES, zmq.BACKLOG: 4096,
-                   zmq.HANDSHAKE_IVL: 5000, zmq.SNDHWM: 1000, zmq.RCVHWM: 1000}
+    def _configure(self, keys: Keys | None) -> None:
+        options = {zmq.LINGER: 1000, zmq.MAXMSGSIZE: defaults.REPORT_BYTES + defaults.CURVE_BYTES,
+                   zmq.BACKLOG: defaults.BACKLOG, zmq.HANDSHAKE_IVL: int(defaults.HANDSHAKE_SECONDS * 1000),
+                   zmq.SNDHWM: 1000, zmq.RCVHWM: 1000}
         for option, value in options.items():
             self._socket.setsockopt(option, value)
+        if keys is not None:
+            Doorman(self._context, keys).guard(self._socket)
 
     def _bind(self, address: str) -> None:
         try:
-            self._socket.bind(address.replace("tcp://*", "tcp://0.0.0.0"))
+            with closed_to_others(address):
+                self._socket.bind(address.replace("tcp://*", "tcp://0.0.0.0"))
         except zmq.ZMQError as error:
             self.close()
             if error.errno == zmq.EADDRINUSE:
@@ -132,17 +106,27 @@ class Listener:
         self._poller.poll(_milliseconds(seconds))
 
     def receive(self) -> tuple[Route, Frames] | None:
-        """The next message, None when there is none now."""
+        """The next message, None when there is none now; of one with very many frames, the first."""
         try:
             first = self._socket.recv(zmq.NOBLOCK, copy=False)
         except zmq.Again:
             return None
         peer = first.bytes
         if peer not in self._known:
+            self._note_dropped()  # first: its descriptor may be that of a peer whose end nobody has heard of yet
             self._learn(peer, first)
-        frames = self._socket.recv_multipart(zmq.NOBLOCK) if first.more else []
+        frames = self._rest() if first.more else []
         cut = frames.index(b"") + 1 if b"" in frames else len(frames)
         return (peer, *frames[:cut]), frames[cut:]
+
+    def _rest(self) -> Frames:
+        frames: Frames = []
+        while True:
+            frame = self._socket.recv(zmq.NOBLOCK)
+            if len(frames) < defaults.FRAMES_KEPT:
+                frames.append(frame)
+            if not self._socket.getsockopt(zmq.RCVMORE):
+                return frames
 
     def send(self, route: Route, frames: Frames) -> None:
         """To a peer that is gone it goes nowhere: its next request, if any, is answered again."""
@@ -151,18 +135,29 @@ class Listener:
         except zmq.Again:
             pass  # the peer reads nothing; as if lost on the way
 
-    def dropped(self) -> list[bytes]:
-        """Peers whose connection dropped since the last call. To be called often: events unread block the socket."""
-        gone: list[bytes] = []
-        while True:
-            try:
-                event = parse_monitor_message(self._monitor.recv_multipart(zmq.NOBLOCK))
-            except zmq.Again:
-                return gone
-            peer = self._peers.pop(event["value"], None)
-            if peer is not None:
-                self._known.discard(peer)
-                gone.append(peer)
+    def dropped(self) -> list[tuple[bytes, bool]]:
+        """Peers whose connection dropped since the last call, and whether they were on this machine.
+
+        To be called often: events unread block the socket.
+        """
+        self._note_dropped()
+        gone, self._gone = self._gone, []
+        return gone
+
+    def _note_dropped(self) -> None:
+        now = time.monotonic()
+        while (found := _next_event(self._monitor)) is not None:
+            event, value = found
+            if event & door.FAILURES:
+                self._turned_away.saw(event, value, now)
+            elif event == zmq.EVENT_ACCEPTED:
+                self._crowd.came(value)
+            else:
+                self._crowd.left(value)
+                peer = self._peers.pop(value, None)
+                if peer is not None:
+                    self._gone.append((peer, self._known.pop(peer, False)))
+        self._turned_away.tell(now)
 
     def close(self) -> None:
         self._socket.disable_monitor()
@@ -171,11 +166,20 @@ class Listener:
         self._context.term()
 
     def _learn(self, peer: bytes, frame: zmq.Frame) -> None:
-        self._known.add(peer)
         try:
             self._peers[int(frame.get(zmq.SRCFD))] = peer
         except zmq.ZMQError:
-            pass  # a peer of ZeroMQ's first protocol, as random bytes can seem to be: its frames tell no descriptor
+            return  # a peer of ZeroMQ's first protocol, as random bytes can seem to be: its frames tell no descriptor
+        self._known[peer] = self.local or is_loopback(str(frame.get("Peer-Address")))
+
+
+def _next_event(monitor: zmq.Socket[bytes]) -> tuple[int, int] | None:
+    """What happened next to the monitored socket: the event and its value."""
+    try:
+        found = parse_monitor_message(monitor.recv_multipart(zmq.NOBLOCK))
+    except zmq.Again:
+        return None
+    return int(found["event"]), int(found["value"])
 
 
 def _milliseconds(seconds: float) -> int:
@@ -186,35 +190,53 @@ def _milliseconds(seconds: float) -> int:
 class Dialer:
     """The slave's REQ: relaxed, so that a request may follow another unanswered one; correlated, so that the
     answer to the other is not taken for its own. Belongs to the thread that uses it.
+
+    With keys it speaks only to a master that holds them, at a tcp address.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, keys: Keys | None = None) -> None:
         self.address = dial_address(address)
+        self._keys = keys
         self._context = zmq.Context()
         self._poller = zmq.Poller()
-        self._socket = self._open()
+        self._knocks = Knocks()
+        self._returned = False
+        self._socket, self._monitor = self._open()
 
-    def _open(self) -> zmq.Socket[bytes]:
+    def _open(self) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
         dialer = self._context.socket(zmq.REQ)
         options = {zmq.REQ_RELAXED: 1, zmq.REQ_CORRELATE: 1, zmq.LINGER: 0, zmq.RECONNECT_IVL: 100,
-                   zmq.RECONNECT_IVL_MAX: 1000, zmq.MAXMSGSIZE: defaults.BLOB_BYTES}
+                   zmq.RECONNECT_IVL_MAX: 1000, zmq.MAXMSGSIZE: defaults.BLOB_BYTES + defaults.CURVE_BYTES,
+                   zmq.HANDSHAKE_IVL: int(defaults.HANDSHAKE_SECONDS * 1000)}
         for option, value in options.items():
             dialer.setsockopt(option, value)
+        if self._keys is not None:
+            dialer.setsockopt(zmq.CURVE_SERVERKEY, self._keys.master.public)
+            dialer.setsockopt(zmq.CURVE_PUBLICKEY, self._keys.slave.public)
+            dialer.setsockopt(zmq.CURVE_SECRETKEY, self._keys.slave.secret)
+        monitor = dialer.get_monitor_socket(knock.EVENTS)
         dialer.connect(self.address)
-        self._poller.register(dialer, zmq.POLLIN)
-        return dialer
+        for one in (dialer, monitor):
+            self._poller.register(one, zmq.POLLIN)
+        return dialer, monitor
 
     def rebuild(self) -> None:
         """A new socket in place of one that a malformed reply may have made deaf."""
-        self._poller.unregister(self._socket)
-        self._socket.close(0)
-        self._socket = self._open()
+        self._shut(0)
+        self._socket, self._monitor = self._open()
+
+    def _shut(self, linger: int) -> None:
+        for one in (self._socket, self._monitor):
+            self._poller.unregister(one)
+        self._socket.disable_monitor()
+        self._monitor.close(0)
+        self._socket.close(linger)
 
     def register(self, waker: Waker) -> None:
         self._poller.register(waker.fileno(), zmq.POLLIN)
 
     def wait(self, seconds: float) -> None:
-        """Until a reply or a ring, at most so long."""
+        """Until a reply, a turn in the connection or a ring, at most so long."""
         self._poller.poll(_milliseconds(seconds))
 
     def send(self, frames: Frames) -> None:
@@ -225,7 +247,11 @@ class Dialer:
             pass
 
     def receive(self) -> Frames | None:
-        """The reply, None when there is none now: a stale one makes the socket readable and is then dropped."""
+        """The reply, None when there is none now: a stale one makes the socket readable and is then dropped.
+
+        Raises KeyRefused when it has become clear that the master will never let this slave in.
+        """
+        self._mind_the_door()  # first: an answer counts only from whom it may come
         try:
             return self._socket.recv_multipart(zmq.NOBLOCK)
         except (zmq.Again, zmq.ZMQError) as error:
@@ -233,53 +259,51 @@ class Dialer:
                 return None
             raise
 
+    def returned(self) -> bool:
+        """Whether the connection broke and was made again since the last call: what was under way is lost."""
+        returned, self._returned = self._returned, False
+        return returned
+
     def close(self) -> None:
-        self._socket.close(1000)
+        self._shut(1000 if self._knocks.let_in else 0)  # or what nobody takes would keep it waiting
         self._context.term()
 
+    def knock(self) -> None:
+        """Find out whether a master will let this slave in, where there is one already. Raises KeyRefused."""
+        end = time.monotonic() + defaults.NOBODY_SECONDS
+        while not self._knocks.let_in and time.monotonic() < end:
+            self.wait(end - time.monotonic())
+            self._mind_the_door()
+            if self._knocks.failed:
+                end = time.monotonic() + 2 * defaults.LOOK_SECONDS
 
-@contextmanager
-def private_address() -> Iterator[str]:
-    """An ipc address that only this user's processes can reach; its folder goes with it."""
-    if not hasattr(socket, "AF_UNIX"):
-        yield "tcp://127.0.0.1:0"
-        return
-    _sweep_dead()
-    folder = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-")
-    try:
-        yield check_address(f"ipc://{folder}/master")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    def _mind_the_door(self) -> None:
+        while (found := _next_event(self._monitor)) is not None:
+            event, value = found
+            self._returned |= event == zmq.EVENT_HANDSHAKE_SUCCEEDED and self._knocks.let_in
+            self._knocks.saw(event, value)
+            if event == zmq.EVENT_CONNECTED and ipc_path(self.address):
+                self._mind_the_owner(value)
+        if self._knocks.in_doubt:
+            self._look()
+        if not self._knocks.let_in and is_closed(ipc_path(self.address)):
+            raise KeyRefused(f"The file of {self.address} is another user's, and closed to you. Give an --address of "
+                             "your own, or have the master listen at a tcp address, where a copy of its key lets you "
+                             "in.")
 
+    def _look(self) -> None:
+        knocks, found = self._knocks, mechanism_at(self.address)
+        refused = knocks.verdict(self.address, self._keys, found)
+        if refused is not None:
+            raise refused
+        self._knocks = Knocks(knocks.failed if found else 0)
+        if knocks.given_up:
+            self.rebuild()
 
-_PREFIX = "taskmaster-"
-
-
-def _sweep_dead() -> None:
-    """Remove what masters killed with -9 left behind."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
-        pid = folder.name[len(_PREFIX):].split("-")[0]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists() and _is_mine(folder):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_mine(folder: Path) -> bool:
-    try:
-        found = folder.lstat()
-    except OSError:
-        return False
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
-
-
-def _refuse_stolen(address: str) -> None:
-    """libzmq binds to an ipc path that another process listens on without a word, and steals its peers."""
-    path = address[len("ipc://"):] if address.startswith("ipc://") else ""
-    if not path or not os.path.exists(path):
-        return
-    with socket.socket(socket.AF_UNIX) as probe:
-        probe.settimeout(1.0)
-        try:
-            probe.connect(path)
-        except OSError:
-            return
-    raise UsageError(f"{address} is in use: another master, perhaps. Stop it, or give another --address.")
+    def _mind_the_owner(self, descriptor: int) -> None:
+        ours = listener_is_ours(descriptor, ipc_path(self.address))
+        if ours is None:
+            self.rebuild()  # with what it may have said
+        elif not ours:
+            raise KeyRefused(f"Another user's process listens at {self.address}, and could run code here. "
+                             "Give an --address in a folder that only you can write to.")

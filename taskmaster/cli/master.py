@@ -9,22 +9,24 @@ from typing import Any
 
 import click
 
-from taskmaster import defaults, targets
+from taskmaster import addresses, defaults, targets
 from taskmaster.cli import options
+from taskmaster.keys import Keys
 from taskmaster.master.master import Master
 from taskmaster.master.progress import make_progress
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("taskmaster.cli.master")  # also where `python -m` calls this module __main__
 
 
 @click.command(context_settings=options.SETTINGS)
 @click.argument("target")
 @click.argument("arguments", nargs=-1, metavar="[KEY=VALUE]...")
 @options.address_option
+@options.key_options
 @options.master_options
 @options.common_options
-def command(target: str, arguments: tuple[str, ...], address: str, state: Path | None, summary: Path | None,
-            log_level: str, no_progress: bool, **master: Any) -> int:
+def command(target: str, arguments: tuple[str, ...], address: str, key_file: Path | None, insecure: bool,
+            state: Path | None, summary: Path | None, log_level: str, no_progress: bool, **master: Any) -> int:
     """Hand the jobs that get_jobs(KEY=VALUE...) yields to the slaves that connect.
 
     TARGET is module, module:function, file.py or file.py:function. Ctrl-C stops in good order; the same command
@@ -35,15 +37,27 @@ def command(target: str, arguments: tuple[str, ...], address: str, state: Path |
     options.check_summary(summary)
     source = targets.parse_target(target, defaults.GET_JOBS)
     work = options.workload(source, source, arguments, state)
+    shared = options.master_keys(address, key_file, insecure)
     one = Master(work, options.master_settings(master), progress)
     options.on_signals(one.interrupt)
     try:
-        one.open(address)
-        log.info("Listening at %s; start slaves with tm-spawn or tm-slave --address %s", one.address, one.address)
+        one.open(address, shared)
+        _tell_where(one.address, shared)
         outcome = one.run()
     finally:
         one.close()
     return options.conclude(outcome, summary)
+
+
+def _tell_where(address: str, shared: Keys | None) -> None:
+    """How slaves get here: those of this box, and those of another, where there can be some."""
+    log.info("Listening at %s; start slaves with tm-spawn or tm-slave --address %s", address,
+             addresses.dial_address(address))
+    if shared is not None and addresses.is_local(address):
+        log.info("Slaves of another user need a copy of key %s, which is in %s", shared.name, shared.origin)
+    elif shared is not None:
+        log.info("Slaves on another box need --address %s and a copy of key %s, which is in %s",
+                 addresses.far_address(address), shared.name, shared.origin)
 
 
 def main() -> None:

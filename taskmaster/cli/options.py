@@ -15,13 +15,17 @@ from typing import Any, TypeVar
 
 import click
 
-from taskmaster import defaults, targets
+from taskmaster import addresses, defaults, keys, knock, targets
 from taskmaster.core.budget import parse_budget
 from taskmaster.core.codec import CODECS
-from taskmaster.errors import EXIT_ERROR, EXIT_USAGE, StateUnwritable, TaskmasterError, UsageError, UserCodeError
+from taskmaster.errors import (EXIT_ERROR, EXIT_USAGE, KeyRefused, StateUnwritable, TaskmasterError, UsageError,
+                               UserCodeError)
+from taskmaster.keys import Keys
 from taskmaster.master.keeper import Identity
 from taskmaster.master.master import Options, Outcome, Workload, write_summary
 from taskmaster.master.progress import Progress
+
+log = logging.getLogger(__name__)
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Decorator = Callable[[Any], Any]
@@ -45,6 +49,13 @@ def option(*names: str, **settings: Any) -> Decorator:
 
 address_option = option("--address", default=defaults.ADDRESS, metavar="ADDRESS",
                         help="Where the master listens: tcp://HOST:PORT, or ipc://PATH on one box.")
+
+key_options = _all(
+    option("--key-file", type=click.Path(path_type=Path, readable=False), metavar="FILE",
+           help="The key that a master shares with its slaves, for tcp addresses  "
+                f"[default: ~/.config/taskmaster/key unless {keys.VARIABLE} holds one]"),
+    option("--insecure", is_flag=True, help="Use no key: let anybody in who reaches the master's address."),
+)
 
 common_options = _all(
     option("--log-level", type=click.Choice(LEVELS), default="info", help="How much to say on standard error."),
@@ -90,6 +101,55 @@ def slave_arguments(concurrency: int, job_timeout: float | None, timeout: int, r
     given = {"--concurrency": concurrency, "--job-timeout": job_timeout, "--timeout": timeout, "--retries": retries,
              "--log-level": log_level}
     return [text for name, value in given.items() if value is not None for text in (name, str(value))]
+
+
+def key_arguments(key_file: Path | None, insecure: bool) -> list[str]:
+    """The same options for a slave's command line."""
+    named = ["--key-file", str(key_file)] if key_file is not None else []
+    return named + (["--insecure"] if insecure else [])
+
+
+def master_keys(address: str, key_file: Path | None, insecure: bool) -> Keys | None:
+    """The keys for a master's address, made at first use; None where none are used. Raises KeyRefused, UsageError."""
+    if not _wants_keys(address):
+        return None
+    if insecure:
+        log.warning("--insecure: no key is asked for at %s. Whoever reaches it can read the jobs and say that they "
+                    "are done", address)
+        return None
+    return keys.find(key_file, os.environ) or _made(keys.place(key_file, os.environ))
+
+
+def slave_keys(address: str, key_file: Path | None, insecure: bool) -> Keys | None:
+    """The keys for a slave of the master at `address`; None where none are used. Raises KeyRefused, UsageError.
+
+    They are made at first use for this user's own master, which may start later; for another box's they cannot be.
+    """
+    if insecure or not _wants_keys(address):
+        return None
+    found, dialed = keys.find(key_file, os.environ), addresses.dial_address(address)
+    path = keys.place(key_file, os.environ)
+    if found is None and not (addresses.is_local(dialed) and key_file is None):
+        raise KeyRefused(f"This slave has no key for the master at {dialed}: there is no {path}. "
+                         f"{knock.how_to_copy(dialed, str(path))}")
+    return found or _made(path)
+
+
+def warn_of_insecure_master(address: str) -> None:
+    """For a slave: its master may be anybody. Without a word where the address is a file of this user's."""
+    if _wants_keys(address):
+        log.warning("--insecure: whoever answers at %s is taken for the master", addresses.dial_address(address))
+
+
+def _wants_keys(address: str) -> bool:
+    """Not for a socket file, which its mode keeps to its owner. Raises UsageError for what is no address."""
+    return not addresses.ipc_path(addresses.check_address(address))
+
+
+def _made(path: Path) -> Keys:
+    made = keys.make(path)
+    log.info("Made a key for you: %s", path)
+    return made
 
 
 def master_settings(given: dict[str, Any]) -> Options:

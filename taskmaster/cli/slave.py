@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import click
 
-from taskmaster import defaults, net, targets
+from taskmaster import defaults, targets
 from taskmaster.cli import options
 from taskmaster.core.agent import Patience
 from taskmaster.errors import EXIT_DONE
@@ -20,24 +21,27 @@ _slaves: list[Slave] = []
 @click.command(context_settings=options.SETTINGS)
 @click.argument("target")
 @options.address_option
+@options.key_options
 @options.slave_options
 @options.common_options
-def command(target: str, address: str, concurrency: int, job_timeout: float | None, timeout: int, retries: int,
-            log_level: str, no_progress: bool) -> int:
+def command(target: str, address: str, key_file: Path | None, insecure: bool, concurrency: int,
+            job_timeout: float | None, timeout: int, retries: int, log_level: str, no_progress: bool) -> int:
     """Call handle_job for each job of the master at ADDRESS.
 
     TARGET is module, module:function, file.py or file.py:function.
     """
-    orphan.guard()
+    kept = orphan.guard()
     progress = make_progress(not no_progress, sys.stderr)
     options.configure_logging(log_level, progress)
-    net.check_address(address)
+    shared = options.slave_keys(address, key_file, insecure)
+    if insecure and not kept:
+        options.warn_of_insecure_master(address)
     wanted = targets.parse_target(target, defaults.HANDLE_JOB)
     handler = targets.load(wanted)
     targets.check_arity(handler)
     orphan.say_ready()
     slave = Slave(handler, str(wanted), address, threads=concurrency, patience=Patience(timeout / 1000, retries),
-                  job_timeout=job_timeout, show=progress.draw)
+                  job_timeout=job_timeout, show=progress.draw, keys=shared)
     _slaves.append(slave)
     options.on_signals(slave.drain)
     try:

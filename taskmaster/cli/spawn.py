@@ -7,17 +7,21 @@ import signal
 import sys
 import threading
 import time
+from contextlib import closing
+from pathlib import Path
 
 import click
 
-from taskmaster import net
+from taskmaster import addresses
 from taskmaster.cli import options
 from taskmaster.errors import EXIT_DONE, TaskmasterError
 from taskmaster.fleet import Fleet
+from taskmaster.keys import Keys
 from taskmaster.local import SLAVE_COMMAND
 from taskmaster.master.progress import NullProgress
+from taskmaster.net import Dialer
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("taskmaster.cli.spawn")  # also where `python -m` calls this module __main__
 
 WATCH_SECONDS = 0.1
 
@@ -26,17 +30,21 @@ WATCH_SECONDS = 0.1
 @click.argument("target")
 @click.argument("procs", type=click.IntRange(1))
 @options.address_option
+@options.key_options
 @options.slave_options
 @options.common_options
-def command(target: str, procs: int, address: str, concurrency: int, job_timeout: float | None, timeout: int,
-            retries: int, log_level: str, no_progress: bool) -> int:
+def command(target: str, procs: int, address: str, key_file: Path | None, insecure: bool, concurrency: int,
+            job_timeout: float | None, timeout: int, retries: int, log_level: str, no_progress: bool) -> int:
     """Keep PROCS slaves alive that call handle_job for the jobs of the master at ADDRESS.
 
     TARGET is module, module:function, file.py or file.py:function. Ends when the master has no more jobs.
     """
     options.configure_logging(log_level, NullProgress(sys.stderr))
-    net.check_address(address)
-    arguments = options.slave_arguments(concurrency, job_timeout, timeout, retries, log_level)
+    _knock(address, options.slave_keys(address, key_file, insecure))
+    if insecure:
+        options.warn_of_insecure_master(address)
+    arguments = options.key_arguments(key_file, insecure)
+    arguments += options.slave_arguments(concurrency, job_timeout, timeout, retries, log_level)
     interrupted = threading.Event()
     interrupts: list[float] = []
 
@@ -47,8 +55,14 @@ def command(target: str, procs: int, address: str, concurrency: int, job_timeout
     options.on_signals(interrupt)
     with Fleet([*SLAVE_COMMAND, target, "--address", address, "--no-progress", *arguments], procs, scout=True) as fleet:
         fleet.start()
-        log.info("Keeping %d slaves at work for the master at %s", procs, net.dial_address(address))
+        log.info("Keeping %d slaves at work for the master at %s", procs, addresses.dial_address(address))
         return _keep(fleet, interrupts)
+
+
+def _knock(address: str, shared: Keys | None) -> None:
+    """Raise here what each slave would meet, so that it is told once. Raises KeyRefused."""
+    with closing(Dialer(address, shared)) as dialer:
+        dialer.knock()
 
 
 def _keep(fleet: Fleet, interrupts: list[float]) -> int:

@@ -65,6 +65,7 @@ class Agent:
         self._n = 0
         self._asked: wire.Frames | None = None  # the request under way
         self._parkable = False
+        self._unheard = False  # the request under way went down with its connection
         self._sent_at = now
         self._heard_at = now
         self._silent = 0
@@ -98,6 +99,15 @@ class Agent:
         if self.state == "run":
             self.state = "drain"
 
+    def reconnected(self) -> None:
+        """The connection broke and is there again: what was under way is lost, so the next tick speaks.
+
+        A master gives up a slave that it does not hear again within a quarter of a second, two across a network.
+        """
+        self._unheard = self._asked is not None
+        if not self._unheard:
+            self._sent_at = _LONG_AGO
+
     @property
     def quiet(self) -> bool:
         """Nothing is held and nothing waits to be reported."""
@@ -109,6 +119,9 @@ class Agent:
         """What to send now, if anything."""
         if self._asked is not None and now - self._heard_at >= self._patience_seconds:
             return [GiveUp(now - self._heard_at)] if self.state == "run" else [Leave()]
+        if self._unheard and self._asked is not None:
+            self._unheard, self._sent_at = False, now
+            return [Request(self._asked)]
         if self._due(load) <= now:
             return [Request(self._ask(load, now))]
         if self._asked is not None and now - self._sent_at >= self._patience.timeout:
@@ -179,7 +192,8 @@ class Agent:
         want = max(0, self._target - len(self.held)) if state == "run" else 0
         # Not with failures left to tell: they wait for the answer to this request.
         self._parkable = want > 0 and load.idle > load.queued and not self._news
-        wait = self.WAIT_MS if self._parkable else 0
+        # A request held back for longer than the timeout would look lost: three of those, and the connection is left.
+        wait = min(self.WAIT_MS, int(self._patience.timeout * 500)) if self._parkable else 0
         poll = Poll(self._run, self._master_epoch, self.sid, self._n, want, wait, state,
                     tuple(self._untold)[:self.MOST_RUNS], tuple(self._told_done), tuple(self._told_failed),
                     {} if self._introduced else self._info)

@@ -39,6 +39,7 @@ class Dispatcher:
         self._stop_reason: str | None = None
         self._slaves = Roster()
         self._throttle = Throttle(rate)
+        self._full_told = -inf  # when it was told that one slave more is one too many
         self._isolated = ""  # the slave kept free for suspects
 
     # -- what it says of itself
@@ -74,12 +75,22 @@ class Dispatcher:
             self.counts.refused += 1
             reason = poll.reason if isinstance(poll, wire.WireError) else "it came by no route"
             return [Say("debug", "a message was dropped: %s", (reason,))]
+        if poll.sid not in self._slaves and len(self._slaves) >= defaults.SLAVES:
+            return self._refuse_one_too_many(now)
         session = self._slaves.hear(poll, route, now)
         if poll.n < session.n:
             return []  # overtaken by a newer one: nobody waits for this answer
         if poll.n == session.n:
             return self._again(session, route)
         return self._fresh(session, poll, route, now)
+
+    def _refuse_one_too_many(self, now: float) -> list[Effect]:
+        """It asks again, and gets in when another has left."""
+        self.counts.refused += 1
+        if now < self._full_told + defaults.TURNED_AWAY_SECONDS:
+            return []
+        self._full_told = now
+        return [Say("warning", "%d slaves are here, the most there may be; others get no answer", (len(self._slaves),))]
 
     def _again(self, session: Session, route: Route) -> list[Effect]:
         """The newest request once more: the same answer, or still none."""

@@ -172,8 +172,14 @@ def _poll(header: dict[str, Any], blob: bytes) -> Poll:
         _text(header, "run"), _number(header, "epoch"), _text(header, "sid"), _number(header, "n"),
         _number(header, "want"), _number(header, "wait"), state,
         _runs(header, "held"), _runs(header, "done"), _failed(blob) if blob else (),
-        {str(key)[:40]: str(value)[:200] for key, value in list(info.items())[:20]} if info else {},
+        {_shown(key, 40): _shown(value, 200) for key, value in list(info.items())[:20]} if info else {},
     )
+
+
+def _shown(value: Any, most: int) -> str:
+    """As it may stand in a log, and so on a terminal: a slave's name does not move the cursor there."""
+    text = str(value)[:most]
+    return text if text.isprintable() else "".join(one if one.isprintable() else "?" for one in text)
 
 
 def _reply(header: dict[str, Any], blob: bytes) -> Reply:
@@ -193,7 +199,7 @@ def _leases(header: dict[str, Any], blob: bytes) -> tuple[Lease, ...]:
     for row in rows:
         _need(isinstance(row, list) and len(row) == 5, "a lease is five values")
         first, count, attempt, form, size = row
-        _need(all(map(_natural, (first, count, attempt, size))) and count > 0, "a lease with a bad number")
+        _need(_offset(first) and all(map(_natural, (count, attempt, size))) and count > 0, "a lease with a bad number")
         _need(isinstance(form, str) and form in FORMS, "a lease of an unknown form")
         leases.append(Lease(first, count, attempt, form, blob if size == len(blob) else blob[at:at + size]))
         at += size
@@ -207,7 +213,7 @@ def _failed(blob: bytes) -> tuple[FailedAttempt, ...]:
     failed = []
     for row in rows:
         _need(isinstance(row, list) and len(row) == 6, "a failure is six values")
-        _need(_natural(row[0]) and _natural(row[1]), "a failure with a bad number")
+        _need(_offset(row[0]) and _natural(row[1]), "a failure with a bad number")
         _need(all(isinstance(text, str) for text in row[2:]), "a failure with no text")
         failed.append(FailedAttempt(*row))
     return tuple(failed)
@@ -224,7 +230,7 @@ def _runs(header: dict[str, Any], key: str) -> tuple[Run, ...]:
 
 
 def _pair(row: Any) -> Run:
-    _need(isinstance(row, list) and len(row) == 2 and _natural(row[0]) and _natural(row[1]), "not two numbers")
+    _need(isinstance(row, list) and len(row) == 2 and _offset(row[0]) and _natural(row[1]), "not two numbers")
     return row[0], row[1]
 
 
@@ -238,6 +244,11 @@ def _text(header: dict[str, Any], key: str) -> str:
     value = header.get(key, "")
     _need(isinstance(value, str) and len(value) <= 200, f"{key} is no short text")
     return str(value)
+
+
+def _offset(value: Any) -> bool:
+    """Offsets begin at the default of the source's `last`, which may be -1 for "before the first row"."""
+    return type(value) is int and -_MOST <= value <= _MOST
 
 
 def _natural(value: Any) -> bool:

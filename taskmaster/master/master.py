@@ -12,13 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from taskmaster import defaults, targets
+from taskmaster.addresses import is_local
 from taskmaster.core.budget import Budget
+from taskmaster.core.codec import HARMLESS_FORMS
 from taskmaster.core.dispatch import Dispatcher
 from taskmaster.core.stats import Stats, summary_json, summary_text
 from taskmaster.core.window import Window
-from taskmaster.errors import StateUnwritable
+from taskmaster.errors import StateUnwritable, UsageError
 from taskmaster.heap import keep_freed_memory
 from taskmaster.job import NO_CURSOR
+from taskmaster.keys import Keys
 from taskmaster.master.checkpoint import Checkpoint
 from taskmaster.master.feeder import Feeder
 from taskmaster.master.keeper import Identity, Keeper
@@ -105,11 +108,19 @@ class Master:
         assert self._listener is not None
         return self._listener.address
 
-    def open(self, address: str) -> None:
-        """Take the state, begin a new epoch, listen. Raises StateUnwritable, StateMismatch, UsageError."""
+    def open(self, address: str, keys: Keys | None = None) -> None:
+        """Take the state, begin a new epoch, listen. Raises StateUnwritable, StateMismatch, UsageError.
+
+        Without keys anybody who reaches the address is taken for a slave, so jobs may not go as pickles beyond
+        this machine: there a slave could not tell them from a stranger's.
+        """
+        if keys is None and not is_local(address) and self._options.codec not in HARMLESS_FORMS:
+            raise UsageError(f"Without a key no pickles are sent over a network, as to {address}. Leave out "
+                             "--insecure, or send jobs as JSON by --codec json, or listen on this box alone, such as "
+                             "at tcp://127.0.0.1:3050.")
         self._found = self._keeper.open(self._options.reset)
         self._keeper.begin(self._found, self._first)
-        self._listener = Listener(address)
+        self._listener = Listener(address, keys)
 
     def run(self, crew: Crew | None = None) -> Outcome:
         """Serve until the end of the run; raises nothing that the run itself causes, that is in the outcome."""

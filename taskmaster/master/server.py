@@ -122,8 +122,8 @@ class Server:
         return min(due for due in times if due is not None)
 
     def _hear(self, now: float) -> None:
-        grace = defaults.REGRACE_SECONDS_LOCAL if self._listener.local else defaults.REGRACE_SECONDS_REMOTE
-        for peer in self._listener.dropped():
+        for peer, near in self._listener.dropped():
+            grace = defaults.REGRACE_SECONDS_LOCAL if near else defaults.REGRACE_SECONDS_REMOTE
             self._dispatcher.disconnected(peer, now, grace)
         for _ in range(MESSAGES_AT_ONCE):
             message = self._listener.receive()

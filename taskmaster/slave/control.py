@@ -16,7 +16,7 @@ from taskmaster.core.pace import Meter
 from taskmaster.core.runs import Runs
 from taskmaster.core.stats import SlaveStats
 from taskmaster.core.wire import FailedAttempt, Lease
-from taskmaster.errors import EXIT_DONE, EXIT_INTERRUPTED, MasterGone, TaskmasterError
+from taskmaster.errors import EXIT_DONE, EXIT_INTERRUPTED, KeyRefused, MasterGone, TaskmasterError
 from taskmaster.net import Dialer, Waker
 from taskmaster.slave.pool import Pool
 from taskmaster.slave.slice import TRACEBACK_CHARACTERS, Slice, failure_of
@@ -31,7 +31,8 @@ class Control:
     """One slave's loop. `run` belongs to its thread; `drain` may be called from any, also from a signal handler."""
 
     def __init__(self, agent: Agent, dialer: Dialer, pool: Pool, waker: Waker, clock: Callable[[], float], *,
-                 job_timeout: float | None = None, show: Callable[[SlaveStats], None] = lambda stats: None) -> None:
+                 job_timeout: float | None = None, show: Callable[[SlaveStats], None] = lambda stats: None,
+                 trusting: bool = True) -> None:
         self.exit_code = EXIT_DONE
         self.error: TaskmasterError | None = None
         self._agent = agent
@@ -41,6 +42,7 @@ class Control:
         self._clock = clock
         self._job_timeout = job_timeout
         self._show = show
+        self._trusting = trusting  # the master may send pickles, which run its code here
         self._drains = 0  # how often it was asked to
         self._halted = False
         self._over = False
@@ -76,7 +78,12 @@ class Control:
             due = min(due, self._look_at)
         self._dialer.wait(due - now)
         self._waker.hush()
-        frames = self._dialer.receive()
+        try:
+            frames = self._dialer.receive()
+        except KeyRefused as refused:
+            return self._end(refused)
+        if self._dialer.returned():
+            self._agent.reconnected()
         if frames is not None:
             now = self._clock()
             self._perform(self._agent.receive(frames, self._load(), now), now)
@@ -117,13 +124,20 @@ class Control:
                     self._give_up(seconds)
 
     def _give_up(self, seconds: float) -> None:
+        self._end(MasterGone(f"No master at {self._dialer.address} for {seconds:.0f} s. Start one there, or give "
+                             "its --address; --timeout and --retries say how long to wait."))
+
+    def _end(self, error: TaskmasterError) -> None:
         self._over = True
-        self.error = MasterGone(f"No master at {self._dialer.address} for {seconds:.0f} s. Start one there, or give "
-                                "its --address; --timeout and --retries say how long to wait.")
-        self.exit_code = self.error.exit_code
+        self.error = error
+        self.exit_code = error.exit_code
 
     def _take(self, leases: Iterable[Lease], now: float) -> None:
         for lease in leases:
+            if not self._trusting and lease.form not in codec.HARMLESS_FORMS:
+                return self._end(KeyRefused(
+                    f"{self._dialer.address} sent a pickle, which could run any code here, and without a key nobody "
+                    "knows who listens there. Use a key, or start the master with --codec json."))
             payloads, bad = self._decoded(lease)
             for index, error in bad.items():
                 self._fail(self._agent.epoch, failure_of(lease.first + index, lease.attempt, error, "undecodable"), now)

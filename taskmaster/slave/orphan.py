@@ -26,8 +26,8 @@ _log = logging.getLogger(__name__)
 _word_fds: list[int] = []
 
 
-def guard() -> None:
-    """Tie this process to its parent: when the parent is gone, it is killed at once.
+def guard() -> bool:
+    """Tie this process to its parent: when the parent is gone, it is killed at once. Whether a fleet keeps it.
 
     Call it first thing, in the main thread. Without the variables that a fleet sets it does nothing. They are
     taken out of `os.environ` and their descriptors closed to later children, who have other parents.
@@ -42,6 +42,7 @@ def guard() -> None:
         threading.Thread(
             target=_wait_for_end, args=(parent_fd, int(parent_pid or 0)), name="orphan-guard", daemon=True
         ).start()
+    return parent_fd is not None
 
 
 def say_ready() -> None:

@@ -13,10 +13,12 @@ from collections.abc import Callable
 from typing import Any
 
 from taskmaster import defaults
+from taskmaster.addresses import dial_address, is_local
 from taskmaster.core.agent import Agent, Patience
 from taskmaster.core.stats import SlaveStats
 from taskmaster.errors import EXIT_ERROR, TaskmasterError
 from taskmaster.heap import keep_freed_memory
+from taskmaster.keys import Keys
 from taskmaster.net import Dialer, Waker
 from taskmaster.slave.control import Control
 from taskmaster.slave.pool import Pool
@@ -27,18 +29,23 @@ _clock = time.monotonic
 
 
 class Slave:
-    """Calls `handler` for the jobs of the master at `address`, in `threads` threads."""
+    """Calls `handler` for the jobs of the master at `address`, in `threads` threads.
+
+    Without keys any master is believed, but only one on this machine to send pickles.
+    """
 
     def __init__(self, handler: Callable[[Any], Any], name: str, address: str, *,
                  threads: int = defaults.CONCURRENCY, patience: Patience = Patience(),
-                 job_timeout: float | None = None, show: Callable[[SlaveStats], None] = lambda stats: None) -> None:
+                 job_timeout: float | None = None, show: Callable[[SlaveStats], None] = lambda stats: None,
+                 keys: Keys | None = None) -> None:
         info = {"host": socket.gethostname(), "pid": os.getpid(), "threads": threads, "handler": name,
                 "python": platform.python_version()}
         self._waker = waker = Waker()
         self._agent = Agent(secrets.token_hex(16), threads, info, patience, _clock())
         self._pool = Pool(handler, threads, _clock, waker.ring)
-        self._control = Control(self._agent, Dialer(address), self._pool, waker, _clock, job_timeout=job_timeout,
-                                show=show)
+        trusting = keys is not None or is_local(dial_address(address))
+        self._control = Control(self._agent, Dialer(address, keys), self._pool, waker, _clock, job_timeout=job_timeout,
+                                show=show, trusting=trusting)
         self._crashed = False
 
     @property

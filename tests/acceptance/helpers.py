@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -96,25 +97,32 @@ class Place:
         """The common workload and then `more`, which may define its functions anew."""
         (self.folder / name).write_text(WORKLOAD + more)
 
-    def start(self, command: str, *arguments: object, preexec: Callable[[], object] | None = None) -> Running:
+    def start(self, command: str, *arguments: object, preexec: Callable[[], object] | None = None,
+              **environment: str) -> Running:
         """Start `command`, one of run, master, slave and spawn."""
-        return self._start(["-m", f"taskmaster.cli.{command}", *map(str, arguments)], preexec)
+        return self._start(["-m", f"taskmaster.cli.{command}", *map(str, arguments)], preexec, environment)
 
     def python(self, script: str) -> Ended:
-        return self._start([script], None).end()
+        return self._start([script], None, {}).end()
 
-    def _start(self, arguments: list[str], preexec: Callable[[], object] | None) -> Running:
-        argv = [sys.executable, *arguments]
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("TASKMASTER_")}
-        environment["PYTHONPATH"] = str(ROOT)
-        process = subprocess.Popen(argv, cwd=self.folder, env=environment, text=True, start_new_session=True,
+    @property
+    def environment(self) -> dict[str, str]:
+        """That of the tests, without what the user of this machine has set up for himself."""
+        theirs = {key: value for key, value in os.environ.items() if not key.startswith("TASKMASTER_")}
+        return {**theirs, "PYTHONPATH": str(ROOT), "XDG_CONFIG_HOME": str(self.folder / ".config")}
+
+    def _start(self, arguments: list[str], preexec: Callable[[], object] | None,
+               environment: dict[str, str]) -> Running:
+        argv, own = [sys.executable, *arguments], {**self.environment, **environment}
+        process = subprocess.Popen(argv, cwd=self.folder, env=own, text=True, start_new_session=True,
                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                    errors="replace", preexec_fn=preexec)
         self.running.append(Running(process, self.folder))
         return self.running[-1]
 
-    def run(self, command: str, *arguments: object, preexec: Callable[[], object] | None = None) -> Ended:
-        return self.start(command, *arguments, preexec=preexec).end()
+    def run(self, command: str, *arguments: object, preexec: Callable[[], object] | None = None,
+            **environment: str) -> Ended:
+        return self.start(command, *arguments, preexec=preexec, **environment).end()
 
     def handled(self) -> Counter[str]:
         """How often each job was handled: counted by the handlers, outside of the product."""
@@ -170,6 +178,14 @@ def processes_in(folder: Path) -> list[int]:
         except OSError:
             continue  # it has ended meanwhile, or is not ours to see
     return found
+
+
+def free_port() -> int:
+    """One that nobody listens at, and that no test is given next."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
 
 
 def threads_of(pid: int) -> int:

@@ -13,14 +13,13 @@ import importlib
 import os
 import re
 import shlex
-import socket
 import subprocess
 import sys
 from dataclasses import dataclass, field
 
 import click
 import pytest
-from helpers import ROOT, Place, Running
+from helpers import ROOT, Place, Running, free_port
 
 from taskmaster import defaults, errors
 
@@ -135,8 +134,11 @@ def test_the_exit_codes_are_those_of_the_code() -> None:
 @pytest.mark.parametrize("said", [
     f"A job is at most {defaults.JOB_BYTES >> 20} MiB",
     f"at most {defaults.WINDOW_JOBS:,} jobs (``--size``) and {defaults.WINDOW_BYTES >> 20} MiB of payloads",
-    f"to a slave is at most {defaults.BLOB_BYTES >> 20} MiB, one to the master {defaults.REPORT_BYTES >> 20} MiB",
-    f"its header {defaults.HEADER_BYTES >> 10} KiB",
+    f"a header of at most {defaults.HEADER_BYTES >> 10} KiB and a blob of at most {defaults.REPORT_BYTES >> 20} MiB to",
+    f"the master and {defaults.BLOB_BYTES >> 20} MiB to a slave",
+    f"cut off within {defaults.HANDSHAKE_SECONDS:.0f} seconds",
+    f"A master lets itself open {defaults.CONNECTIONS:,} files",
+    f"fewer than {defaults.CONNECTIONS_FEW}; it knows at most {defaults.SLAVES:,} slaves",
     f"silent for {defaults.LEASE_LIFE_SECONDS:.0f} seconds",
     f"up to {defaults.RETRY_SECONDS_MOST:.0f} seconds",
     f"``--max-failures`` ({defaults.MAX_FAILURES[:-1]} % of at least {defaults.MAX_FAILURES_SAMPLE} finished jobs)",
@@ -199,7 +201,7 @@ def test_the_quickstart_is_the_example_of_that_name() -> None:
 VARIES = {
     r"\.\.\.": r".*",
     r"\d{4}-\d\d-\d\dT[\d:.+]+": r"\d{4}-\d\d-\d\dT[\d:.+]+",
-    r"tcp://[\d.:]+": r"tcp://[\d.:]+",
+    r"tcp://[\w.:-]+": r"tcp://[\w.:-]+",
     r"[\d.]+(?: [kM])?/s": r"[\d.]+(?: [kM])?/s",
     r"[\d.]+ s(?=,)": r"[\d.]+ s",
     r" +": r" +",
@@ -236,9 +238,8 @@ class Reader:
             if named:
                 (self.folder / named[1]).write_text(block + "\n")
         self.environment = {
-            **{key: value for key, value in os.environ.items() if not key.startswith("TASKMASTER_")},
-            "PATH": f"{self.programs}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT),
-            "TASKMASTER_ADDRESS": f"tcp://127.0.0.1:{free_port()}",
+            **place.environment, "PATH": f"{self.programs}:{os.environ['PATH']}",
+            "TASKMASTER_ADDRESS": f"tcp://0.0.0.0:{free_port()}",
         }
 
     def _program(self, name: str, *arguments: str) -> None:
@@ -272,13 +273,6 @@ class Reader:
         wanted = pattern(line)
         return any(wanted.fullmatch(re.sub("^INFO: ", "", one.strip())) or wanted.fullmatch(one.strip())
                    for one in out.splitlines())
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 def test_every_command_does_what_the_page_shows(place: Place) -> None:

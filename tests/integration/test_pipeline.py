@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from taskmaster.core.agent import Patience
-from taskmaster.errors import (EXIT_DONE, EXIT_DONE_WITH_FAILURES, EXIT_INTERRUPTED, EXIT_MASTER_GONE,
-                               EXIT_SOURCE_FAILED, StateUnwritable, UsageError)
+from taskmaster.errors import (EXIT_DONE, EXIT_DONE_WITH_FAILURES, EXIT_INTERRUPTED, EXIT_KEY_REFUSED,
+                               EXIT_MASTER_GONE, EXIT_SOURCE_FAILED, StateUnwritable, UsageError)
 from taskmaster.job import Job
+from taskmaster.keys import Keys, derive
 from taskmaster.master.keeper import Identity
 from taskmaster.master.master import Master, Options, Outcome, Workload
 from taskmaster.slave.slave import Slave
@@ -30,6 +31,7 @@ class Cluster:
         self.folder = folder
         self.address = f"ipc://{folder}/socket"
         self.handled: Counter[Any] = Counter()
+        self.keys: Keys | None = None
         self.outcome: Outcome | None = None
         self._lock = threading.Lock()
         self._slaves: list[tuple[Slave, threading.Thread]] = []
@@ -43,14 +45,15 @@ class Cluster:
         work = Workload(get_jobs, arguments or {}, Identity("test", {}, "handler"), self.folder / "state")
         master = Master(work, Options(**options))
         try:
-            master.open(self.address)
+            master.open(self.address, self.keys)
         except BaseException:
             master.close()
             raise
         return master
 
     def slave(self, handler: Callable[[Any], Any] | None = None, **more: Any) -> Slave:
-        slave = Slave(handler or self.count, "handler", self.address, threads=more.pop("threads", 3), **more)
+        slave = Slave(handler or self.count, "handler", self.address, threads=more.pop("threads", 3),
+                      keys=self.keys, **more)
         thread = threading.Thread(target=lambda: self._codes.append(slave.run()), daemon=True)
         thread.start()
         self._slaves.append((slave, thread))
@@ -266,6 +269,46 @@ def test_strangers_on_the_port_change_nothing(tmp_path: Path) -> None:
     cluster.slave()
     thread.join(SECONDS)
     assert cluster.handled == once(1000)
+
+
+@pytest.mark.parametrize("codec, code", [("pickle", EXIT_KEY_REFUSED), ("json", EXIT_DONE)])
+def test_a_slave_without_a_key_unpickles_nothing_that_comes_from_afar(
+        cluster: Cluster, codec: str, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    master = cluster.master(lambda: [[number] for number in range(10)], codec=codec)
+    monkeypatch.setattr("taskmaster.slave.slave.is_local", lambda address: False)
+    decoded: list[Any] = []
+    monkeypatch.setattr("taskmaster.slave.control.codec.decode", lambda *what: decoded.append(what) or ([], {}))
+    cluster.serve(master)
+    slave = cluster.slave(patience=Patience(0.5, 4))
+    if codec == "pickle":
+        assert cluster.join() == [code] and "could run any code here" in str(slave.error)
+        assert not decoded
+    else:
+        assert until(lambda: decoded) and {form for form, _ in decoded} == {"json"}
+    master.interrupt()
+    master.interrupt()
+
+
+@pytest.mark.parametrize("address, codec, taken", [
+    ("tcp://0.0.0.0:0", "pickle", False), ("tcp://0.0.0.0:0", "json", True), ("tcp://127.0.0.1:0", "pickle", True)])
+def test_a_master_without_a_key_sends_no_pickles_over_a_network(cluster: Cluster, address: str, codec: str,
+                                                                taken: bool) -> None:
+    cluster.address = address
+    if taken:
+        cluster.master(numbers, codec=codec).close()
+    else:
+        with pytest.raises(UsageError, match="--codec json"):
+            cluster.master(numbers, codec=codec)
+
+
+def test_keys_carry_a_whole_run(cluster: Cluster) -> None:
+    cluster.address, cluster.keys = "tcp://127.0.0.1:0", derive(b"k" * 32, "here")
+    master = cluster.master(lambda: [("x" * 1000, number) for number in range(500)])
+    cluster.address = master.address
+    thread = cluster.serve(master)
+    cluster.slave()
+    thread.join(SECONDS)
+    assert len(cluster.handled) == 500 and set(cluster.handled.values()) == {1}
 
 
 def test_a_master_leaves_its_state_and_address_to_the_next(cluster: Cluster) -> None:

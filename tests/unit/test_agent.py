@@ -515,3 +515,26 @@ def test_a_slave_that_is_told_to_end_does_not_wait_long_for_a_master_that_is_gon
     while Leave() not in effects:
         effects = list(talk.tick(IDLE, seconds=1.0))
     assert talk.now - started < Agent.LEAVING_SECONDS + 10
+
+
+@pytest.mark.parametrize("timeout", [0.1, 0.3, 2.0, 60.0])
+def test_an_idle_slave_with_a_short_timeout_does_not_take_a_held_request_for_a_lost_one(timeout: float) -> None:
+    """With --timeout 300 it left its connection each second, though its master was well and had no work."""
+    talk = Talk(patience=Patience(timeout, 60))
+    parked = talk.join()
+    assert 0 < parked.wait_ms <= 1000 * min(timeout, defaults.PARK_SECONDS)
+    assert talk.tick(IDLE, seconds=0.9 * parked.wait_ms / 1000) == []
+
+
+def test_a_slave_whose_connection_was_made_again_speaks_at_once() -> None:
+    """It waited for its timeout or its next heartbeat, and its master gave it up: its long jobs ran twice."""
+    talk = Talk()
+    talk.join()
+    asked = talk.agent._n
+    assert talk.tick(seconds=0.5) == []
+    talk.agent.reconnected()
+    assert talk.asks().n == asked and talk.tick() == []
+    talk.answer("jobs", (0, 4))
+    assert talk.tick(BUSY, seconds=0.5) == []
+    talk.agent.reconnected()
+    assert talk.asks(BUSY).held == ((0, 4),)

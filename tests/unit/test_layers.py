@@ -16,7 +16,7 @@ MOST_LINES = 320
 
 LEAVES = {"errors", "defaults"}
 LOW = LEAVES | {"job", "signatures", "targets"}
-MIDDLE = LOW | {"core", "heap", "net"}
+MIDDLE = LOW | {"addresses", "core", "heap", "keys", "net"}
 
 # Room: the rooms it may import besides itself. A room is a module or a folder of taskmaster/.
 ROOMS: Mapping[str, set[str]] = {
@@ -27,13 +27,17 @@ ROOMS: Mapping[str, set[str]] = {
     "targets": LEAVES | {"signatures"},
     "core": LEAVES | {"job"},
     "heap": set(),
-    "net": LEAVES,
+    "addresses": LEAVES,
+    "keys": LEAVES,
+    "door": LEAVES | {"addresses", "keys"},
+    "knock": LEAVES | {"addresses", "keys"},
+    "net": LEAVES | {"addresses", "keys", "door", "knock"},
     "master": MIDDLE,
     "slave": MIDDLE,
     "children": MIDDLE,
     "fleet": MIDDLE | {"children"},
     "local": MIDDLE | {"master", "fleet"},
-    "cli": MIDDLE | {"master", "slave", "children", "fleet", "local"},
+    "cli": MIDDLE | {"knock", "master", "slave", "children", "fleet", "local"},
     "__init__": {"job", "local"},
 }
 

@@ -13,13 +13,15 @@ from taskmaster.core.wire import (FailedAttempt, Lease, Poll, Reply, WireError, 
                                   encode_reply)
 
 NUMBER = st.integers(0, 1 << 40)
+OFFSET = st.integers(-(1 << 40), 1 << 40)  # a source whose `last` is -1 by default begins there
 TEXT = st.text(max_size=20)
-RUNS = st.lists(st.tuples(NUMBER, st.integers(1, 1000)), max_size=4).map(tuple)
-FAILED = st.builds(FailedAttempt, NUMBER, st.integers(1, 9), TEXT, TEXT, TEXT, TEXT)
-LEASE = st.builds(Lease, NUMBER, st.integers(1, 9), st.integers(1, 9), st.sampled_from(["pickle", "json"]), st.binary())
+SHOWN = TEXT.filter(str.isprintable)
+RUNS = st.lists(st.tuples(OFFSET, st.integers(1, 1000)), max_size=4).map(tuple)
+FAILED = st.builds(FailedAttempt, OFFSET, st.integers(1, 9), TEXT, TEXT, TEXT, TEXT)
+LEASE = st.builds(Lease, OFFSET, st.integers(1, 9), st.integers(1, 9), st.sampled_from(["pickle", "json"]), st.binary())
 POLL = st.builds(Poll, TEXT, NUMBER, TEXT, NUMBER, NUMBER, NUMBER, st.sampled_from(["run", "drain", "bye"]), RUNS, RUNS,
                  st.lists(FAILED, max_size=3).map(tuple),
-                 st.dictionaries(TEXT, TEXT, max_size=3))
+                 st.dictionaries(SHOWN, SHOWN, max_size=3))
 REPLY = st.builds(Reply, TEXT, NUMBER, TEXT, NUMBER, st.sampled_from(["jobs", "wait", "stop", "reset", "error"]),
                   st.lists(LEASE, max_size=3).map(tuple), RUNS, NUMBER, NUMBER, TEXT)
 A_POLL = Poll("r", 3, "s", 7, 10, 500, held=((5, 2),), done=((1, 4),), info={"host": "h"},
