@@ -134,6 +134,7 @@ class Slave:
         self.agent = agent
         self.lives: dict[int, int] = {}  # which master the agent's epochs were under
         self.asked = 0
+        self.asked_again = False
         self.answered: Any = None  # the last reply that came
         self.answered_at = process.hub.now
         self.served: set[int] = set()

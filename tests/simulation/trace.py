@@ -17,12 +17,10 @@ class Trace:
 
     def __init__(self, kept: int | None = KEPT) -> None:
         self.hash = 0
-        self.count = 0
         self._last: deque[tuple[float, str, Any]] = deque(maxlen=kept)
 
     def note(self, now: float, who: str, what: Any) -> None:
         """`what` is a text, or a message as `told` or `answered` make it."""
-        self.count += 1
         self.hash = crc32(f"{now!r} {who} {what!r}".encode(), self.hash)
         self._last.append((now, who, what))
 

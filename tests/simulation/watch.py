@@ -210,9 +210,9 @@ class Watch:
         poll = wire.decode_poll(frames)
         must(isinstance(poll, wire.Poll), "a request that is none", poll)
         assert isinstance(poll, wire.Poll)
-        if poll.n == slave.asked:
-            self.note(slave.sid, f"asks {poll.n} again")
-        slave.asked = poll.n
+        if poll.n == slave.asked and not slave.asked_again:
+            self.note(slave.sid, f"asks {poll.n} again and again")
+        slave.asked, slave.asked_again = poll.n, poll.n == slave.asked
         self.oracle.check_agent(slave.agent)
 
     def is_answered(self, slave: Slave, frames: Frames) -> None:

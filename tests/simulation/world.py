@@ -129,9 +129,6 @@ class World:
 
     def finish(self) -> None:
         """All is done: was it?"""
-        until = self.hub.now + LEAVE_SECONDS
-        self.hub.run(lambda: not self.slaves or self.hub.now > until)
-        must(not self.slaves, "I4: told to stop, a slave never leaves", [one.sid for one in self.slaves])
         failures = Counter(one.offset for one in self.disk.failures)
         twice = [offset for offset, times in failures.items() if times > 1]
         must(not twice, "I10: a failure is written down twice", twice)
@@ -140,6 +137,9 @@ class World:
         assert self.disk.main is not None
         saved = parse(self.disk.main)
         must(saved.finished and saved.offset == self.source.length, "I10: not checkpointed as finished", saved)
+        until = self.hub.now + LEAVE_SECONDS
+        self.hub.run(lambda: not self.slaves or self.hub.now > until)
+        must(not self.slaves, "I4: told to stop, a slave never leaves", [one.sid for one in self.slaves])
 
     def _how_far(self) -> str:
         window: Any = self.master.server._window if self.master is not None and self.master.server else None
