@@ -221,6 +221,18 @@ class LeavesAtOnce(Agent):
         return [Leave()]
 
 
+class TakesJobsThoughItEnds(Agent):
+    """What it asked for before it was told to end is its own, even when every thread hangs."""
+
+    def _obey(self, reply: wire.Reply, load: Load, now: float) -> list[Effect]:
+        if reply.kind != "jobs":
+            return super()._obey(reply, load, now)
+        state, self.state = self.state, "run"
+        effects = super()._obey(reply, load, now)
+        self.state = state
+        return effects
+
+
 # -- the state
 
 
