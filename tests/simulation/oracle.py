@@ -147,8 +147,7 @@ class Oracle:
         mine = self.life.held.get(poll.sid)
         if mine:
             listed = Runs(poll.held)
-            gone = [at for at, n in mine.items() if poll.state == "bye" or (n < poll.n and at not in listed)]
-            self._free(mine, gone)
+            self._free(mine, [at for at, n in mine.items() if n < poll.n and at not in listed])
 
     def _free(self, mine: dict[int, int], offsets: Iterable[int]) -> None:
         for at in offsets:
@@ -187,6 +186,12 @@ class Oracle:
         if len(unsettled) == 1:
             self.life.deaths_alone[unsettled[0]] += 1
         self._free(mine, list(mine))
+
+    def leave(self, sid: str) -> None:
+        """The master takes this slave for one that has left in good order, and forgets it and its requests."""
+        mine = self.life.held.get(sid, {})
+        self._free(mine, list(mine))
+        self.life.asked.pop(sid, None)
 
     def bury(self, job: Buried) -> None:
         life, offset, payload = self.life, job.offset, self.source.payload(job.offset)

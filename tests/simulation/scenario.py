@@ -100,8 +100,8 @@ def _fates(chance: Random) -> Fates:
     def some(share: float, often: float = 0.3) -> float:
         return share if chance.random() < often else 0.0
 
-    return Fates(some(chance.choice([0.05, 0.4])), some(0.3), some(0.05, 0.1), some(0.05, 0.1), some(0.02, 0.1), some(0.05, 0.2),
-                 some(0.05, 0.15), chance.choice([1, 2]) if chance.random() < 0.15 else 0)
+    return Fates(some(chance.choice([0.05, 0.4])), some(0.3), some(0.05, 0.1), some(0.05, 0.1), some(0.02, 0.1),
+                 some(0.05, 0.2), some(0.05, 0.15), chance.choice([1, 2]) if chance.random() < 0.15 else 0)
 
 
 def _weather(chance: Random) -> Weather:

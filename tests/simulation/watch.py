@@ -142,7 +142,9 @@ class Watch:
             self.oracle.give_up(sid)
             self._forget(sid)
         elif effect.text == "slave %s left":
-            self._forget(self._named(str(effect.values[0])))
+            sid = self._named(str(effect.values[0]))
+            self.oracle.leave(sid)
+            self._forget(sid)
 
     def _named(self, name: str) -> str:
         return next((sid for sid, known in self.oracle.names.items() if known == name), name)

@@ -287,6 +287,8 @@ class Cluster:
                     self.oracle.bury(job)
             elif effect.text.startswith("slave %s is gone"):
                 self.oracle.give_up(self._sid_of(str(effect.values[0])))
+            elif effect.text == "slave %s left":
+                self.oracle.leave(self._sid_of(str(effect.values[0])))
 
     def _send(self, effect: dispatch.Send) -> None:
         """Replies to peers that are no more go nowhere."""
