@@ -257,20 +257,26 @@ class Agent:
         if reply.drop:
             effects.append(Drop(reply.drop))
         if reply.kind == "jobs":
-            effects.append(self._take(reply))
+            effects += self._take(reply) if self.state == "run" else self._decline(now)
         elif reply.kind == "wait":
             self._ask_after = now + reply.wait_ms / 1000
         elif reply.kind == "stop":
             effects += self._stop(reply)
         return effects
 
-    def _take(self, reply: Reply) -> Take:
+    def _decline(self, now: float) -> list[Effect]:
+        """Asked for before it was told to end: as the next request does not list them, they go to others. Taken,
+        they would wait for ever where every thread hangs, which is why slaves with --job-timeout end."""
+        self._note_news(now)
+        return []
+
+    def _take(self, reply: Reply) -> list[Effect]:
         for lease in reply.leases:
             self.held.add(lease.first, lease.count)
             self._untold.add(lease.first, lease.count)
         jobs = sum(lease.count for lease in reply.leases)
         self.appetite.fed(jobs, sum(len(lease.blob) for lease in reply.leases))
-        return Take(reply.leases)
+        return [Take(reply.leases)]
 
     def _stop(self, reply: Reply) -> list[Effect]:
         if self.quiet:

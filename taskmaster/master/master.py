@@ -18,7 +18,7 @@ from taskmaster.core.codec import HARMLESS_FORMS
 from taskmaster.core.dispatch import Dispatcher
 from taskmaster.core.stats import Stats, summary_json, summary_text
 from taskmaster.core.window import Window
-from taskmaster.errors import StateUnwritable, UsageError
+from taskmaster.errors import EXIT_DONE, EXIT_DONE_WITH_FAILURES, StateUnwritable, UsageError
 from taskmaster.heap import keep_freed_memory
 from taskmaster.job import NO_CURSOR
 from taskmaster.keys import Keys
@@ -178,7 +178,8 @@ class Master:
     def _conclude(self, server: Server, ending: Ending) -> Outcome:
         durable = self._keeper.close(ABORT_SECONDS if server.aborted else CLOSE_SECONDS)
         code, error, stats = ending.code, ending.error, server.stats()
-        if not durable and not server.aborted:
+        # Who aborts is in a hurry and knows that the run goes on; but exit code 0 would say that it need not.
+        if not durable and (not server.aborted or code in (EXIT_DONE, EXIT_DONE_WITH_FAILURES)):
             error = StateUnwritable(f"The last checkpoint could not be written to {self._keeper.path}: "
                                     f"{self._keeper.trouble}. What was settled since the one before it will run again.")
             code = error.exit_code

@@ -232,7 +232,8 @@ class Server:
 
     def _over(self, now: float) -> bool:
         if self.aborted:
-            self._keeper.offer(self._window, self.counters, now)
+            if self._stop_by is None:  # else the last word is said, and maybe that the run is finished
+                self._keeper.offer(self._window, self.counters, now)
             return True
         return self._stop_by is not None and (self._dispatcher.slaves == 0 or now >= self._stop_by)
 

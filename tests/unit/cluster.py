@@ -1,20 +1,7 @@
 """A whole cluster in one thread: the real Dispatcher, Window and Agents around a network that does its worst.
 
-A model, not a test. It knows what was executed, because payloads carry their source's version and their
-offset, and says `Broken` as soon as one of the invariants does not hold:
-
-    I1  nothing is settled that was not executed or buried
-    I2  no checkpoint, and no watermark, passes an unsettled job
-    I3  head - watermark is at most the window's size
-    I4  from anywhere, fair play leads to completion
-    I5  a job is in one place: settled, waiting or on lease
-    I6  epoch and checkpoint never go back
-    I7  a reply serves its own request only, and once
-    I8  what a master keeps is O(window) + O(slaves)
-    I9  a crash repeats nothing below the last checkpoint: only what was in flight, or settled since
-    I10 at the end each job was handled or is buried
-    I11 no job outlives `attempts` slaves that it killed alone
-    I12 buried means that the newest attempt failed, and that no success had been heard of before
+A model, not a test, and one that is led: each method is one thing that may happen. What must hold, and the
+invariants' numbers, are the simulation's `oracle`.
 """
 
 from __future__ import annotations
@@ -24,6 +11,10 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
+from simulation.broken import must
+from simulation.oracle import Oracle
+from simulation.source import Source, offset_of
+
 from taskmaster.core import agent as agents
 from taskmaster.core import dispatch, wire
 from taskmaster.core.agent import Agent, Load, Patience
@@ -31,7 +22,7 @@ from taskmaster.core.codec import BadJob, GoodJobs, decode, encode
 from taskmaster.core.dispatch import Dispatcher
 from taskmaster.core.runs import Runs
 from taskmaster.core.session import Route
-from taskmaster.core.window import Buried, Window
+from taskmaster.core.window import Window
 from taskmaster.job import NO_CURSOR
 
 SIZE = 6
@@ -39,45 +30,6 @@ ATTEMPTS = 2
 THREADS = 2
 GRACE = 0.25
 MANY_ROUNDS = 400  # of a second each: several lives of a lease, and all backoffs of a job
-
-
-class Broken(AssertionError):
-    """An invariant does not hold."""
-
-
-def must(fact: bool, invariant: str, *details: Any) -> None:
-    if not fact:
-        raise Broken(" ".join([invariant, *map(str, details)]))
-
-
-class Source:
-    """The user's iterator: between two masters it may change from some offset on, and so may its length."""
-
-    def __init__(self, length: int) -> None:
-        self.version = 1
-        self.versions = [1] * length
-
-    @property
-    def length(self) -> int:
-        return len(self.versions)
-
-    def change(self, first: int, length: int) -> None:
-        self.version += 1
-        self.versions[first:] = [self.version] * max(0, length - first)
-
-    def payload(self, offset: int) -> int:
-        return self.versions[offset] * 1000 + offset
-
-    def cursor(self, offset: int) -> Any:
-        """Every third job has a cursor of its own; the others, plain or Job, have none."""
-        return f"after {self.payload(offset)}" if offset % 3 == 0 else NO_CURSOR
-
-    def resume_at(self, offset: int) -> Any:
-        cursor = self.cursor(offset)
-        return offset + 1 if cursor is NO_CURSOR else cursor
-
-    def is_bad(self, offset: int) -> bool:
-        return offset % 11 == 7
 
 
 @dataclass(frozen=True)
@@ -121,18 +73,6 @@ class Slave:
         return Load(len(self.backlog), max(0, THREADS - len(self.running)))
 
 
-@dataclass
-class Ledger:
-    """What the model knows of one master's time."""
-
-    first: int
-    heard_done: set[int] = field(default_factory=set)
-    heard_failed: set[tuple[str, int, int]] = field(default_factory=set)
-    # by offset: the slave and attempt of its last lease, and the last attempt to fail as the newest
-    newest: dict[int, tuple[str, int]] = field(default_factory=dict)
-    spent: dict[int, int] = field(default_factory=dict)
-
-
 class Cluster:
     """Every method is one thing that may happen; `check` is what must hold after each."""
 
@@ -150,12 +90,11 @@ class Cluster:
         self.saved = Checkpoint(0, NO_CURSOR)
         self.saved_epoch = 0
         self.writing: Checkpoint | None = None
-        self.checkpoints = [self.saved]
-        self.executed: dict[int, int] = {}  # payload to how often its handler returned
+        self.oracle = Oracle(self.source, SIZE, ATTEMPTS)
         self.attempted = 0
-        self.buried: dict[int, Buried | None] = {}  # by payload
         self.stopped = False
         self._names = 0
+        self._last_answers: dict[str, wire.Frames] = {}
         self._start()
 
     # -- the master
@@ -164,7 +103,8 @@ class Cluster:
         self.saved_epoch += 1  # written before the address is bound
         self.window = self.window_class(self.saved.offset, SIZE, 1 << 20, ATTEMPTS)
         self.master = self.dispatcher_class(self.window, self.run, self.saved_epoch)
-        self.ledger = Ledger(self.saved.offset)
+        self.oracle.begin(self.run, self.saved_epoch, self.saved.offset)
+        self._last_answers.clear()
         self.writing = None
         self.stopped = False
 
@@ -178,6 +118,7 @@ class Cluster:
         """The user starts all over, and the slaves of the old run are still there; epochs start anew, too."""
         self.run = f"run{self.source.version + 1}"
         self.saved, self.saved_epoch = Checkpoint(0, NO_CURSOR), 0
+        self.oracle.reset()
         self.crash(length)
 
     def pull(self, jobs: int) -> None:
@@ -221,9 +162,9 @@ class Cluster:
     def end_checkpoint(self, written: bool) -> None:
         """It is durable only now, however far the watermark has moved on; or the disk was full."""
         if self.writing is not None and written:
-            must(self.writing.offset >= self.saved.offset, "I6: a checkpoint goes back", self.writing)
             self.saved = self.writing
-            self.checkpoints.append(self.saved)
+            buried = {offset_of(payload) for payload in self.oracle.buried}  # their records are written before it
+            self.oracle.save(self.saved.offset, self.saved_epoch, self.saved.cursor, buried)
         self.writing = None
 
     # -- the network
@@ -255,7 +196,7 @@ class Cluster:
 
     def forge(self, offset: int) -> None:
         """Somebody says that a job is done that this master never gave to anybody."""
-        if offset not in self.ledger.newest:
+        if offset not in self.oracle.life.newest:
             poll = wire.Poll(self.run, self.saved_epoch, "liar", int(self.now * 1000), done=((offset, 1),))
             self._effects(self.master.receive((b"liar", b""), wire.encode_poll(poll), self.now))
 
@@ -309,7 +250,7 @@ class Cluster:
         item = slave.running.pop(index) if index < started else slave.backlog.pop(index - started)
         self.attempted += 1
         if succeeds:
-            self.executed[item.payload] = self.executed.get(item.payload, 0) + 1
+            self.oracle.done(item.payload)
             slave.agent.settled(item.tag, item.offset, 1, self.now)
         else:
             failure = wire.FailedAttempt(item.offset, item.attempt, "raised", "ValueError", "no", "")
@@ -343,45 +284,30 @@ class Cluster:
                 self._send(effect)
             elif isinstance(effect, dispatch.Bury):
                 for job in effect.jobs:
-                    self._bury(job)
+                    self.oracle.bury(job)
+            elif effect.text.startswith("slave %s is gone"):
+                self.oracle.give_up(self._sid_of(str(effect.values[0])))
+            elif effect.text == "slave %s left":
+                self.oracle.leave(self._sid_of(str(effect.values[0])))
 
     def _send(self, effect: dispatch.Send) -> None:
         """Replies to peers that are no more go nowhere."""
         reply = wire.decode_reply(effect.frames)
         assert isinstance(reply, wire.Reply)
-        for lease in reply.leases:
-            for offset in range(lease.first, lease.first + lease.count):
-                self.ledger.newest[offset] = (reply.sid, lease.attempt)
+        if self._last_answers.get(reply.sid) is not effect.frames:  # else it is the same once more
+            self._last_answers[reply.sid] = effect.frames
+            self.oracle.answer(reply)
         for slave in self.slaves:
             if slave.peer == effect.route[0]:
                 self.soup.append(Packet(slave.agent.sid, effect.route, effect.frames))
 
-    def _bury(self, job: Buried) -> None:
-        payload = self.source.payload(job.offset)
-        self.buried[payload] = job
-        must(job.offset not in self.ledger.heard_done, "I12: buried after a success was heard of", job.offset)
-        if job.kind == "raised":
-            newest = self.ledger.newest.get(job.offset)
-            must(newest == (job.holder, job.attempts), "I12: buried by a late failure", job)
-            heard = (job.holder, job.offset, job.attempts)
-            must(heard in self.ledger.heard_failed, "I12: buried without a failure", job)
-        if job.kind in ("raised", "killed"):
-            must(job.attempts == ATTEMPTS, "I11: given up on too early or too late", job)
-            assert job.batch is not None
-            must(job.batch.payload(0) == payload, "I12: another job was buried", job)
-        must(job.cursor == self.source.resume_at(job.offset), "another job's cursor", job)
+    def _sid_of(self, name: str) -> str:
+        return next((sid for sid, known in self.oracle.names.items() if known == name), name)
 
     def _note_poll(self, frames: wire.Frames) -> None:
         poll = wire.decode_poll(frames)
         assert isinstance(poll, wire.Poll)
-        if (poll.run, poll.epoch) != (self.run, self.saved_epoch):
-            return
-        for first, count in poll.done:
-            self.ledger.heard_done.update(range(first, first + count))
-        for one in poll.failed:
-            self.ledger.heard_failed.add((poll.sid, one.offset, one.attempt))
-            if self.ledger.newest.get(one.offset) == (poll.sid, one.attempt):
-                self.ledger.spent[one.offset] = one.attempt
+        self.oracle.hear(poll)
 
     def _slave_effects(self, slave: Slave, effects: Sequence[agents.Effect]) -> None:
         for effect in effects:
@@ -417,7 +343,7 @@ class Cluster:
             payloads, bad = decode(lease.form, lease.blob)
             must(len(payloads) == lease.count and not bad, "a lease without its jobs", lease)
             for offset, payload in enumerate(payloads, lease.first):
-                must(payload % 1000 == offset, "a lease of other jobs", lease, payloads)
+                must(offset_of(payload) == offset, "a lease of other jobs", lease, payloads)
                 slave.backlog.append(Item(slave.agent.epoch, offset, lease.attempt, payload))
 
     def _answer(self, slave: Slave, frames: wire.Frames) -> None:
@@ -438,55 +364,12 @@ class Cluster:
     # -- what must hold
 
     def check(self) -> None:
-        left = self._check_places()
-        self._check_settled(left)
-        must(self.window.head - self.window.watermark <= SIZE, "I3: the span is too long", self.window.head)
-        must(self.window.head <= self.source.length, "more jobs than the source has")
-        below = [offset for offset in range(self.saved.offset) if not self._is_accounted(offset)]
-        must(not below, "I2: the checkpoint passed unsettled jobs", below, self.saved)
-        must(self.ledger.first <= self.saved.offset, "I6: the checkpoint went back")
-        below = [offset for offset in self.ledger.newest if offset < self.ledger.first]
-        must(not below, "I9: repeated below the checkpoint", below)
-        self._check_cursor()
-        self._check_memory()
-
-    def _check_places(self) -> set[int]:
-        left: set[int] = set()
-        for chunk in self.window._chunks._chunks.values():
-            for first, count in chunk.left:
-                here = set(range(first, first + count))
-                must(not here & left, "I5: a job is in two places", here & left)
-                must(chunk.first <= first and first + count <= chunk.end, "I5: not its jobs", chunk)
-                left |= here
-                spent = max(self.ledger.spent.get(offset, 0) for offset in here)
-                must(chunk.attempt <= spent + 1, "I12: an attempt was spent by a late failure", chunk)
-            must(chunk.deaths_alone < ATTEMPTS, "I11: it outlived more deaths than it may", chunk)
-        return left
-
-    def _check_settled(self, left: set[int]) -> None:
-        settled = set(range(self.ledger.first, self.window.head)) - left
-        never = [offset for offset in settled if not self._is_accounted(offset)]
-        passed = [offset for offset in left if offset < self.window.watermark]
-        must(not passed, "I2: the watermark passed unsettled jobs", passed)
-        must(not never, "I1: settled, but never executed nor buried", never)
-        lowest = min(left, default=self.window.head)
-        must(self.window.watermark == lowest, "the watermark lags", self.window.watermark, lowest)
-        must(len(left) == self.window.in_flight, "in flight is miscounted", left, self.window.in_flight)
-
-    def _is_accounted(self, offset: int) -> bool:
-        payload = self.source.payload(offset)
-        return payload in self.executed or payload in self.buried
-
-    def _check_cursor(self) -> None:
-        mark = self.mark()
-        if mark.offset > 0:
-            must(mark.cursor == self.source.resume_at(mark.offset - 1), "the cursor is another job's", mark)
-
-    def _check_memory(self) -> None:
-        must(len(self.window._chunks._chunks) <= SIZE, "I8: more chunks than jobs")
+        self.oracle.check(self.window, self.master)
+        for slave in self.slaves:
+            self.oracle.check_agent(slave.agent)
         must(self.master.slaves <= self._names + 1, "I8: sessions of nobody")
-        for runs in (self.window._mark._above, *(one.agent.held for one in self.slaves)):
-            must(runs.count_of_runs <= SIZE, "I8: more runs than jobs", runs)
+        below = [offset for offset in range(self.saved.offset) if not self.oracle.is_accounted(offset)]
+        must(not below, "I2: the checkpoint passed unsettled jobs", below, self.saved)
 
     # -- fair play
 

@@ -439,13 +439,22 @@ def test_goodbye_to_another_master_is_said_again() -> None:
     assert talk.answer("stop", reason="goodbye") == [Leave()]
 
 
-def test_jobs_that_come_while_it_drains_are_its_own() -> None:
+def test_jobs_that_come_to_a_slave_that_ends_go_to_others_lest_they_wait_behind_a_hung_thread() -> None:
     talk = Talk()
     talk.join()
     talk.agent.drain()
-    assert [type(effect) for effect in talk.answer("jobs", (0, 2))] == [Take]
-    talk.agent.returned(talk.agent.epoch, 0, 2, talk.now)
+    assert talk.answer("jobs", (0, 2)) == []
     assert talk.asks(seconds=SOON).state == "bye"
+
+
+def test_a_slave_that_ends_says_at_once_that_it_takes_no_more_than_it_has() -> None:
+    talk = Talk()
+    talk.holding((0, 1))
+    talk.asks()
+    talk.agent.drain()
+    assert talk.answer("jobs", (1, 2)) == []
+    poll = talk.asks(BUSY, seconds=SOON)
+    assert (poll.state, poll.held) == ("drain", ((0, 1),))
 
 
 def test_told_to_stop_with_nothing_in_hand_it_leaves() -> None:

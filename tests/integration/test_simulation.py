@@ -1,0 +1,99 @@
+"""Whole clusters in one thread: the shipped code keeps its promises in fresh seeds, and broken parts are found."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from simulation import mutants
+from simulation.parts import Parts
+from simulation.world import play
+
+TESTS = Path(__file__).resolve().parents[1]
+MOST_SEEDS = 1000  # in which each broken part must be found
+
+# What is broken, which part that is, and a seed that found it once: tried first, for it may have moved since.
+BROKEN: list[tuple[str, type[Any], int]] = [
+    ("window", mutants.RenewsBySession, 0),
+    ("window", mutants.RequeuesNothing, 6),
+    ("window", mutants.LateFailureOverridesLateSuccess, 4),
+    ("window", mutants.LateFailureCounts, 302),
+    ("window", mutants.SettlesWhatWasNeverLeased, 16),
+    ("window", mutants.SettlesWhatFailed, 0),
+    ("window", mutants.WatermarkPassesAnUnsettledJob, 0),
+    ("window", mutants.WatermarkPassesARetry, 0),
+    ("window", mutants.ForgetsTheSpan, 1),
+    ("window", mutants.PutsSettledJobsBack, 0),
+    ("window", mutants.BlamesTheNeighbours, 34),
+    ("dispatcher", mutants.AcceptsStaleAcknowledgements, 27),
+    ("dispatcher", mutants.AcceptsAnEarlierEpoch, 282),
+    ("dispatcher", mutants.AnyMessageRenewsAll, 12),
+    ("dispatcher", mutants.TakesADroppedConnectionForADeath, 1),
+    ("agent", mutants.UsesAnswersToOlderRequests, 0),
+    ("agent", mutants.UsesAnAnswerTwice, 0),
+    ("agent", mutants.ReportsWhatItDropped, 0),
+    ("agent", mutants.TakesASentReportForHeard, 13),
+    ("agent", mutants.ReportsToTheNextMaster, 20),
+    ("agent", mutants.LeavesAtOnce, 103),
+    ("agent", mutants.TakesJobsThoughItEnds, 146),
+    ("keeper", mutants.CheckpointsWhatWasDispatched, 0),
+    ("keeper", mutants.SavesTheCursorOfTheHead, 0),
+    ("keeper", mutants.KeepsItsEpoch, 1),
+    ("keeper", mutants.NeverHolds, 309),
+    ("keeper", mutants.KeepsFailuresOfJobsThatRunAgain, 1),
+    ("writer", mutants.SavesBeforeFailures, 0),
+    ("writer", mutants.TakesFailuresOfAnotherMoment, 44),
+    ("writer", mutants.LosesFailuresToAFullDisk, 6),
+    ("writer", mutants.LosesAnOfferMadeWhileItWrites, 10),
+]
+
+
+def simulate(*arguments: str, hashes: str = "random") -> subprocess.CompletedProcess[str]:
+    paths = [str(TESTS), str(TESTS.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONHASHSEED": hashes}
+    return subprocess.run([sys.executable, "-m", "simulation", *arguments], env=environment, text=True,
+                          capture_output=True)
+
+
+@pytest.mark.slow
+@pytest.mark.limit(180)
+def test_fresh_seeds_break_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    done = simulate("--seconds", "45")
+
+    with capsys.disabled():
+        print("\n" + done.stdout, end="")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_seed_plays_the_same_each_time_and_in_each_process() -> None:
+    one, other = (simulate("--seed", "2921", hashes=hashes) for hashes in ("1", "2"))
+
+    assert one.returncode == 0, one.stdout + one.stderr
+    assert one.stdout == other.stdout
+    assert f"trace {_hash(one)}" in other.stdout and _hash(one) != _hash(simulate("--seed", "2922"))
+
+
+def _hash(done: subprocess.CompletedProcess[str]) -> str:
+    return done.stdout.rsplit(maxsplit=1)[-1]
+
+
+def test_many_processes_play_what_one_plays() -> None:
+    seeds = range(50, 62)
+    many = simulate("--seed", str(seeds[0]), "--seeds", str(len(seeds)))
+
+    jobs = sum(play(seed).counts["handled"] for seed in seeds)
+    assert f"12 seeds, 0 broken: {jobs:,} jobs handled" in many.stdout
+
+
+@pytest.mark.limit(150)
+@pytest.mark.parametrize("part, broken, seed", BROKEN, ids=[one.__name__ for _, one, _ in BROKEN])
+def test_a_broken_part_is_found_and_the_right_one_is_not(part: str, broken: type[Any], seed: int) -> None:
+    parts = Parts(**{part: broken})
+    found = next((one for one in [seed, *range(MOST_SEEDS)] if play(one, parts).broken is not None), None)
+
+    assert found is not None
+    assert play(found).broken is None

@@ -1,0 +1,168 @@
+"""The state folder on a simulated disk: slow, full, or cut off in the middle of a write.
+
+It takes the place of `StateFolder` and `FailuresFile`, and follows the order of steps of `durable.py`: what is not
+fsynced yet survives kill -9 and may not survive a power cut; a rename is whole or has not happened.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from simulation.hub import Hub, Process
+from taskmaster.errors import StateUnwritable
+from taskmaster.master.checkpoint import Checkpoint, encode, parse
+from taskmaster.master.failures import Failure
+
+
+class Disk:
+    """What is on it outlives masters. `seconds` is what an fsync takes."""
+
+    def __init__(self, hub: Hub) -> None:
+        self.hub = hub
+        self.seconds = 0.0007
+        self.full = False
+        self.fails = 0  # so many fsyncs from now on
+        self.main: bytes | None = None
+        self.failures: list[Failure] = []
+        self.handed_out: int | None = None
+        self.saved: Callable[[Checkpoint], object] = lambda checkpoint: None
+        self.was_reset: Callable[[], object] = lambda: None
+        self._before: bytes | None = None  # what a power cut may bring back, while `_renamed`
+        self._renamed = False
+        self._unsynced = 0  # lines of failures at the end that a power cut may take
+
+    def healthy(self) -> bool:
+        return not self.full and not self.fails and self.seconds < 0.1
+
+    def mend(self) -> None:
+        self.full, self.fails, self.seconds = False, 0, 0.0007
+
+    def cut_power(self) -> None:
+        """What no fsync has confirmed is there or not."""
+        if self._renamed and self.hub.chance.random() < 0.5:
+            self.main = self._before
+        if self._unsynced:
+            del self.failures[len(self.failures) - self.hub.chance.randint(0, self._unsynced):]
+
+    def settle_down(self) -> None:
+        """The machine stayed up: what was written is on the disk, sooner or later."""
+        self._renamed, self._unsynced = False, 0
+
+    # -- the steps of a write
+
+    def fsync(self, process: Process) -> None:
+        process.step()
+        self.hub.sleep(self.seconds * (0.5 + self.hub.chance.random()))
+        process.step()
+        if self.fails:
+            self.fails -= 1
+            raise OSError(errno.EIO, "fsync failed")
+
+    def need_room(self) -> None:
+        if self.full:
+            raise OSError(errno.ENOSPC, "the disk is full")
+
+    def rename(self, data: bytes) -> None:
+        self._before, self._renamed, self.main = self.main, True, data
+
+    def sync_folder(self, process: Process) -> None:
+        self.fsync(process)
+        self._renamed = False
+
+    def write_lines(self, lines: Sequence[Failure]) -> None:
+        self.failures += lines
+        self._unsynced += len(lines)
+
+    def lines_synced(self) -> None:
+        self._unsynced = 0
+
+
+class HandedOut:
+    """See `handed_out.HandedOut`; never fsynced."""
+
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+
+    def read(self) -> int | None:
+        return self._disk.handed_out
+
+    def note(self, offset: int) -> None:
+        self._disk.handed_out = max(self._disk.handed_out or 0, offset + 1)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class Folder:
+    """See `folder.StateFolder`."""
+
+    def __init__(self, disk: Disk, process: Process) -> None:
+        self.failures_path = Path("failures.jsonl")
+        self.handed_out = HandedOut(disk)
+        self._disk = disk
+        self._process = process
+
+    def open(self) -> None:
+        try:
+            self._disk.need_room()
+        except OSError as error:
+            raise self.unwritable(error) from error
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def unwritable(self, error: OSError) -> StateUnwritable:
+        return StateUnwritable(str(error))
+
+    def load(self) -> Checkpoint | None:
+        return parse(self._disk.main) if self._disk.main is not None else None
+
+    def check(self, checkpoint: Checkpoint, target: str, arguments: Any) -> None:
+        """It is always the same workload."""
+
+    def reset(self) -> None:
+        self._disk.main, self._disk.handed_out = None, None
+        self._disk.failures.clear()
+        self._disk.settle_down()
+        self._disk.was_reset()
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        data = encode(checkpoint)
+        self._disk.need_room()
+        self._disk.fsync(self._process)  # the fresh file
+        self._process.step()  # the link to the previous one
+        self._disk.rename(data)
+        self._disk.sync_folder(self._process)
+        self._disk.saved(checkpoint)
+
+
+class FailuresFile:
+    """See `failures.FailuresFile`."""
+
+    def __init__(self, disk: Disk, process: Process) -> None:
+        self._disk = disk
+        self._process = process
+
+    def append(self, failures: Sequence[Failure]) -> None:
+        disk = self._disk
+        disk.need_room()
+        self._process.step()
+        end = len(disk.failures)
+        disk.write_lines(failures)
+        try:
+            disk.fsync(self._process)
+        except OSError:
+            del disk.failures[end:]  # cut back
+            disk.lines_synced()
+            raise
+        disk.lines_synced()
+
+    def prune(self, watermark: int) -> int:
+        kept = [one for one in self._disk.failures if one.offset < watermark]
+        if len(kept) < len(self._disk.failures):
+            self._disk.need_room()
+        self._disk.failures = kept
+        return len(kept)

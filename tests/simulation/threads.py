@@ -1,0 +1,129 @@
+"""What the shipped threads wait with, on simulated time: in place of `threading` and `queue`."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from math import inf
+from typing import Any
+
+from simulation.hub import Process, Task
+
+
+class _Waiters:
+    """The threads that wait here."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._tasks: list[Task] = []
+
+    def _wait(self, until: float = inf) -> None:
+        task = self._process.hub.task
+        assert task is not None
+        self._tasks.append(task)
+        task.pause(until)
+        if task in self._tasks:
+            self._tasks.remove(task)
+
+    def _wake(self) -> None:
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.wake()
+
+
+class Condition(_Waiters):
+    """Nobody else runs between two pauses, so that its lock is nothing."""
+
+    def __enter__(self) -> Condition:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def wait_for(self, fact: Callable[[], object]) -> None:
+        while not fact():
+            self._wait()
+
+    def notify(self) -> None:
+        self._wake()
+
+
+class Event(_Waiters):
+    """Set or not; also the loops' waker."""
+
+    def __init__(self, process: Process) -> None:
+        super().__init__(process)
+        self.is_set = False
+
+    def set(self) -> None:
+        self.is_set = True
+        self._wake()
+
+    def clear(self) -> None:
+        self.is_set = False
+
+    def wait(self, seconds: float = inf) -> None:
+        """Until it is set, at most so long."""
+        if not self.is_set:
+            self._wait(self._process.hub.now + seconds)
+
+    ring, hush = set, clear
+
+    def attach(self, task: Task) -> None:
+        """It is woken, too, when this is set."""
+        if task not in self._tasks:
+            self._tasks.append(task)
+
+    def detach(self, task: Task) -> None:
+        if task in self._tasks:
+            self._tasks.remove(task)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class Thread(_Waiters):
+    """To be started once."""
+
+    def __init__(self, process: Process, target: Callable[[], object]) -> None:
+        super().__init__(process)
+        self.ident: int | None = None
+        self._target = target
+        self._ended = False
+
+    def start(self) -> None:
+        self.ident = 1
+        self._process.spawn(self._run)
+
+    def join(self, seconds: float = inf) -> None:
+        until = self._process.hub.now + seconds
+        while not self._ended and self._process.hub.now < until:
+            self._wait(until)
+
+    def _run(self) -> None:
+        self._target()
+        self._ended = True
+        self._wake()
+
+
+class Queue(_Waiters):
+    """A `SimpleQueue`."""
+
+    def __init__(self, process: Process) -> None:
+        super().__init__(process)
+        self._items: deque[Any] = deque()
+
+    def put(self, item: Any) -> None:
+        self._items.append(item)
+        self._wake()
+
+    def get(self) -> Any:
+        while not self._items:
+            self._wait()
+        return self._items.popleft()
+
+    def drained(self) -> list[Any]:
+        """All that is in it."""
+        items = list(self._items)
+        self._items.clear()
+        return items
