@@ -19,6 +19,11 @@ from taskmaster.knock import Knocks, is_closed, listener_is_ours, mechanism_at
 Frames = list[bytes]
 Route = tuple[bytes, ...]
 
+# Flags as plain ints, and the loop over the frames here: pyzmq's flags are enums, whose `|` for each frame made a
+# message of five cost 5.2 us to send instead of 1.8, and 5.4 to receive instead of 3.1.
+_NOW = int(zmq.NOBLOCK)
+_NOW_MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
+
 
 class Waker:
     """Makes a poll in one thread return from another; many calls before the poll are one."""
@@ -108,30 +113,27 @@ class Listener:
     def receive(self) -> tuple[Route, Frames] | None:
         """The next message, None when there is none now; of one with very many frames, the first."""
         try:
-            first = self._socket.recv(zmq.NOBLOCK, copy=False)
+            frame = first = self._socket.recv(_NOW, copy=False)
         except zmq.Again:
             return None
-        peer = first.bytes
-        if peer not in self._known:
+        parts = [first.bytes]
+        while frame.more:
+            frame = self._socket.recv(_NOW, copy=False)
+            if len(parts) < defaults.FRAMES_KEPT:
+                parts.append(frame.bytes)
+        if parts[0] not in self._known:
             self._note_dropped()  # first: its descriptor may be that of a peer whose end nobody has heard of yet
-            self._learn(peer, first)
-        frames = self._rest() if first.more else []
-        cut = frames.index(b"") + 1 if b"" in frames else len(frames)
-        return (peer, *frames[:cut]), frames[cut:]
-
-    def _rest(self) -> Frames:
-        frames: Frames = []
-        while True:
-            frame = self._socket.recv(zmq.NOBLOCK)
-            if len(frames) < defaults.FRAMES_KEPT:
-                frames.append(frame)
-            if not self._socket.getsockopt(zmq.RCVMORE):
-                return frames
+            self._learn(parts[0], first)
+        cut = parts.index(b"") + 1 if b"" in parts else len(parts)
+        return tuple(parts[:cut]), parts[cut:]
 
     def send(self, route: Route, frames: Frames) -> None:
         """To a peer that is gone it goes nowhere: its next request, if any, is answered again."""
+        *parts, last = *route, *frames
         try:
-            self._socket.send_multipart([*route, *frames], zmq.NOBLOCK)
+            for part in parts:
+                self._socket.send(part, _NOW_MORE)
+            self._socket.send(last, _NOW)
         except zmq.Again:
             pass  # the peer reads nothing; as if lost on the way
 

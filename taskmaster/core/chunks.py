@@ -102,6 +102,17 @@ class Chunks:
         for run in runs:
             self.insert(chunk.part(run, chunk.state))
 
+    def cut(self, chunk: Chunk, count: int) -> None:
+        """Leave a ready chunk its first `count` jobs; the others become one behind it."""
+        rest = chunk.part((chunk.first + count, chunk.count - count), State.READY)
+        self.bytes -= chunk.batch.size
+        self._count_ready(chunk, -1)
+        chunk.batch = chunk.batch.part(0, count)
+        chunk.left = Runs(((chunk.first, count),))
+        self.bytes += chunk.batch.size
+        self._count_ready(chunk, 1)
+        self.insert(rest)
+
     def lowest(self) -> Chunk | None:
         return self._chunks[self._firsts[0]] if self._firsts else None
 
@@ -113,6 +124,9 @@ class Chunks:
 
     def crossing(self, first: int, count: int) -> list[Chunk]:
         """The chunks that have some of a run."""
+        whole = self._chunks.get(first)
+        if whole is not None and first + count <= whole.end:
+            return [whole]
         low = max(0, bisect_right(self._firsts, first) - 1)
         high = bisect_right(self._firsts, first + count - 1)
         chunks = [self._chunks[start] for start in self._firsts[low:high]]

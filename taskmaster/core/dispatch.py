@@ -17,7 +17,7 @@ from taskmaster.core.chunks import Chunk
 from taskmaster.core.codec import BadJob, Batch
 from taskmaster.core.effects import Bury, Counts, Effect, Say, Send
 from taskmaster.core.pace import Throttle, lease_size
-from taskmaster.core.runs import Runs
+from taskmaster.core.runs import Run, Runs
 from taskmaster.core.roster import Roster
 from taskmaster.core.session import Route, Session
 from taskmaster.core.window import Buried, Window
@@ -99,7 +99,7 @@ class Dispatcher:
 
     def _fresh(self, session: Session, poll: Poll, route: Route, now: float) -> list[Effect]:
         session.n, session.route, session.answer = poll.n, route, None
-        told, session.told = session.told, Runs(poll.done)
+        told, session.told = session.told, poll.done
         self._slaves.unpark(session)
         if poll.info:
             session.info = poll.info
@@ -117,18 +117,29 @@ class Dispatcher:
             return [*new, *self._farewell(session)]
         return [*new, self._reply(session, "reset")]
 
-    def _hear(self, session: Session, poll: Poll, told: Runs, now: float) -> list[Effect]:
+    def _hear(self, session: Session, poll: Poll, told: Sequence[Run], now: float) -> list[Effect]:
         """Settle what it settled, count what failed, renew what it holds; said again, `told` is no duplicate."""
+        repeated: list[tuple[Run, int]] = []
         for first, count in poll.done:
             result = self.window.settle(session.sid, first, count)
             self.counts.handled += result.fresh
-            again = sum(length for _, length in told.inside(first, count))
-            self.counts.duplicates += result.repeated - again
+            if result.repeated:
+                repeated.append(((first, count), result.repeated))
             for holder, run in result.drops:
                 self._slaves.tell_to_drop(holder, run)
+        if repeated:
+            self._count_repeated(repeated, Runs(told))
+        effects = self._hear_failed(session, poll, now) if poll.failed else []
+        self.counts.returned += self.window.renew(session.sid, poll.n, Runs(poll.held))
+        return effects
+
+    def _count_repeated(self, repeated: Sequence[tuple[Run, int]], told: Runs) -> None:
+        for (first, count), jobs in repeated:
+            self.counts.duplicates += jobs - sum(length for _, length in told.inside(first, count))
+
+    def _hear_failed(self, session: Session, poll: Poll, now: float) -> list[Effect]:
         buried, retried = self.window.fail(session.sid, poll.failed, now)
         self.counts.retried += retried
-        self.counts.returned += self.window.renew(session.sid, poll.n, Runs(poll.held))
         return self._bury(buried)
 
     def _respond(self, session: Session, poll: Poll, now: float) -> list[Effect]:
@@ -157,18 +168,23 @@ class Dispatcher:
     # -- handing out
 
     def _lease(self, session: Session, poll: Poll, now: float) -> list[Chunk]:
-        if self.holding or poll.want == 0 or poll.state != "run" or self.window.holds_suspect(session.sid):
+        window = self.window
+        if self.holding or poll.want == 0 or poll.state != "run" or window.holds_suspect(session.sid):
             return []
-        if not self.window.ready_below(self._below):
+        if not self._anything_to_lease():
             return []
-        if self.window.suspects and self._isolates(session):
-            idle = self.window.leased(session.sid) == 0
-            return self._granted(self.window.lease_suspect(session.sid, poll.n, now)) if idle else []
+        if window.suspects and self._isolates(session):
+            idle = window.leased(session.sid) == 0
+            return self._granted(window.lease_suspect(session.sid, poll.n, now)) if idle else []
         want = self._how_many(poll.want, now)
         if want == 0:
             return []
-        leased = self.window.lease(session.sid, poll.n, want, defaults.LEASE_BYTES, now, self._below)
-        return self._granted(leased)
+        return self._granted(window.lease(session.sid, poll.n, want, defaults.LEASE_BYTES, now, self._below))
+
+    def _anything_to_lease(self) -> bool:
+        if self._below == inf and self.window.ready:
+            return True  # not a draining one, which is nearly always: no need to look at which
+        return self.window.ready_below(self._below)
 
     def _isolates(self, session: Session) -> bool:
         """Whether this is the slave that is kept free of other work, to run suspects one batch at a time."""
@@ -192,7 +208,7 @@ class Dispatcher:
 
     def _reply(self, session: Session, kind: str, chunks: Sequence[Chunk] = (), wait_ms: int = 0,
                reason: str = "") -> Send:
-        leases = tuple(Lease(one.first, one.count, one.attempt, one.batch.form, one.batch.blob()) for one in chunks)
+        leases = tuple([Lease(one.first, one.count, one.attempt, one.batch.form, one.batch.blob()) for one in chunks])
         drops, session.drops = tuple(session.drops), []
         reply = Reply(self.run, self.epoch, session.sid, session.n, kind, leases, drops, wait_ms, reason=reason)
         session.answer = wire.encode_reply(reply)
@@ -211,9 +227,7 @@ class Dispatcher:
         return effects
 
     def _has_work(self, now: float) -> bool:
-        if self.holding or not self._slaves.any_parked:
-            return False
-        if not self.window.ready_below(self._below):
+        if self.holding or not self._slaves.any_parked or not self._anything_to_lease():
             return False
         return self.window.suspects or self._throttle.allowed(now) != 0
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from itertools import islice
+from math import ceil
 
 from taskmaster.core.runs import Run
 from taskmaster.core.session import Route, Session
@@ -17,11 +19,13 @@ class Roster:
     """Sessions, in the order in which they were last heard; `in`, `len` and iteration go by session id."""
 
     GONE_KEPT = 1000  # slaves that were given up and are known by name if they come back
+    ROUNDS = 32  # a second, in which those that waited enough end together: a turn for each cost as much as the answers
 
     def __init__(self) -> None:
         self._sessions: OrderedDict[str, Session] = OrderedDict()
         self._by_peer: dict[bytes, Session] = {}
-        self._parked: OrderedDict[str, Session] = OrderedDict()  # about in the order in which they have waited enough
+        self._parked: OrderedDict[str, Session] = OrderedDict()  # the first to come first
+        self._rounds: dict[int, dict[str, Session]] = {}  # the same, by the round in which they have waited enough
         self._lost: dict[str, float] = {}  # slaves whose last connection dropped, and when they are given up
         self._gone: OrderedDict[str, Session] = OrderedDict()  # those given up last: they may be alive after all
 
@@ -77,19 +81,33 @@ class Roster:
         return bool(self._parked)
 
     def park(self, session: Session, poll: Poll, until: float) -> None:
-        session.parked, session.parked_until = poll, until
+        """It waits for work, until the first round from then on."""
+        session.parked, session.park_round = poll, ceil(until * self.ROUNDS)
         self._parked[session.sid] = session
+        self._rounds.setdefault(session.park_round, {})[session.sid] = session
 
     def unpark(self, session: Session) -> None:
+        if session.parked is None:
+            return
         session.parked = None
-        self._parked.pop(session.sid, None)
+        del self._parked[session.sid]
+        of_round = self._rounds[session.park_round]
+        del of_round[session.sid]
+        if not of_round:
+            del self._rounds[session.park_round]
 
-    def parked(self) -> list[tuple[Session, Poll]]:
-        """Those that wait, the first to come first."""
-        return [(session, session.parked) for session in self._parked.values() if session.parked is not None]
+    def parked(self) -> Iterator[tuple[Session, Poll]]:
+        """Those that wait, the first to come first; each may be unparked before the next is asked for."""
+        passed = 0
+        while some := list(islice(self._parked.values(), passed, passed + 8)):
+            for session in some:
+                if session.parked is not None:
+                    yield session, session.parked
+                passed += session.parked is not None
 
     def waited_enough(self, now: float) -> list[Session]:
-        return [session for session in self._parked.values() if session.parked_until <= now]
+        due = [number for number in self._rounds if number <= now * self.ROUNDS]
+        return [session for number in due for session in self._rounds[number].values()]
 
     # -- who is gone
 
@@ -122,8 +140,8 @@ class Roster:
     def next_due(self) -> float | None:
         """When somebody has waited enough, or is lost."""
         times = list(self._lost.values())
-        if self._parked:
-            times.append(next(iter(self._parked.values())).parked_until)
+        if self._rounds:
+            times.append(min(self._rounds) / self.ROUNDS)
         return min(times, default=None)
 
     def _newcomer(self, poll: Poll) -> Session:

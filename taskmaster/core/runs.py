@@ -52,6 +52,11 @@ class Runs:
     def add(self, first: int, count: int) -> int:
         """Add a run; returns how many of its offsets were new."""
         end = first + count
+        if not self._ends or first > self._ends[-1]:  # nearly always: nothing is crossed or touched
+            self._firsts.append(first)
+            self._ends.append(end)
+            self._size += count
+            return count
         low = bisect_left(self._ends, first)
         high = bisect_right(self._firsts, end)
         known = 0
@@ -71,6 +76,10 @@ class Runs:
         high = bisect_left(self._firsts, end)
         if low >= high:
             return 0
+        if high - low == 1 and first <= self._firsts[low] and self._ends[low] <= end:  # nearly always: one, and whole
+            known = self._ends.pop(low) - self._firsts.pop(low)
+            self._size -= known
+            return known
         known = self._covered(low, high, first, end)
         rests = [(self._firsts[low], first), (end, self._ends[high - 1])]
         kept = [(start, stop) for start, stop in rests if start < stop]
@@ -90,6 +99,9 @@ class Runs:
         end = first + count
         low = bisect_right(self._ends, first)
         high = bisect_left(self._firsts, end)
+        if high - low == 1:
+            start, stop = max(self._firsts[low], first), min(self._ends[low], end)
+            return [(start, stop - start)]
         crossed = zip(self._firsts[low:high], self._ends[low:high])
         cut = [(max(start, first), min(stop, end)) for start, stop in crossed]
         return [(start, stop - start) for start, stop in cut]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from taskmaster.core.runs import Run, Runs
+from taskmaster.core.runs import Run
 from taskmaster.core.wire import Frames, Poll
 
 Route = tuple[bytes, ...]
@@ -22,10 +22,10 @@ class Session:
     route: Route = ()
     info: dict[str, Any] = field(default_factory=dict)
     parked: Poll | None = None  # the request that waits for work, when one does
-    parked_until: float = 0.0
+    park_round: int = 0  # in which it has waited enough
     answer: Frames | None = None  # the reply to request n, kept for when the request comes again
     drops: list[Run] = field(default_factory=list)  # jobs it holds that others settled
-    told: Runs = field(default_factory=Runs)  # what request n reported, and one that overtakes it says again
+    told: tuple[Run, ...] = ()  # what request n reported, and one that overtakes it says again
     peers: set[bytes] = field(default_factory=set)  # its connections: a new one may be heard before the old
 
     @property

@@ -165,7 +165,8 @@ class Window:
             enough = want <= half_jobs or most_bytes <= half_bytes
             if count <= 0 or (count < chunk.count and enough):
                 break
-            chunk = self._cut(chunk, count)
+            if count < chunk.count:
+                self._chunks.cut(chunk, count)
             leased.append(self._chunks.grant(chunk, holder, granted, now))
             want -= chunk.count
             most_bytes -= chunk.batch.size
@@ -186,7 +187,7 @@ class Window:
             if not chunk.granted:
                 continue
             runs = chunk.left.inside(first, count)
-            fresh += sum(length for _, length in runs)
+            fresh += sum([length for _, length in runs])
             if chunk.state is State.LEASED and chunk.holder != holder:
                 drops += [(chunk.holder, run) for run in runs]
             self._settle_in(chunk, runs)
@@ -303,15 +304,6 @@ class Window:
             chunk.left.remove(first, count)
         self._chunks.replace(chunk, list(chunk.left))
         return parts
-
-    def _cut(self, chunk: Chunk, count: int) -> Chunk:
-        """The first `count` jobs of a ready chunk, or all of it; the rest waits on."""
-        if count >= chunk.count:
-            return chunk
-        self._chunks.replace(chunk, [(chunk.first, count), (chunk.first + count, chunk.count - count)])
-        head = self._chunks.next_ready()
-        assert head is not None
-        return head
 
 
 def _killer(chunk: Chunk, how: str) -> FailedAttempt:

@@ -109,20 +109,20 @@ def encode_poll(poll: Poll) -> Frames:
 
 
 def encode_reply(reply: Reply) -> Frames:
-    header: dict[str, Any] = {
-        "v": VERSION, "run": reply.run, "epoch": reply.epoch, "sid": reply.sid, "n": reply.n, "kind": reply.kind,
-        "hb": reply.heartbeat_ms,
-    }
+    # Written out, for a master with a thousand slaves writes 15,000 a second: a third of what a dict and dumps take.
+    header = (f'{{"v":{VERSION},"run":{_quoted(reply.run)},"epoch":{reply.epoch},"sid":{_quoted(reply.sid)},'
+              f'"n":{reply.n},"kind":"{reply.kind}","hb":{reply.heartbeat_ms}')
     if reply.leases:
-        header["leases"] = [[one.first, one.count, one.attempt, one.form, len(one.blob)] for one in reply.leases]
+        rows = [f'[{one.first},{one.count},{one.attempt},"{one.form}",{len(one.blob)}]' for one in reply.leases]
+        header += f',"leases":[{",".join(rows)}]'
     if reply.drop:
-        header["drop"] = reply.drop
+        header += f',"drop":{_quoted(reply.drop)}'
     if reply.wait_ms:
-        header["wait"] = reply.wait_ms
+        header += f',"wait":{reply.wait_ms}'
     if reply.reason:
-        header["reason"] = reply.reason
+        header += f',"reason":{_quoted(reply.reason)}'
     blobs = [one.blob for one in reply.leases]
-    return [_dump(header), blobs[0] if len(blobs) == 1 else b"".join(blobs)]
+    return [_utf8(header + "}"), blobs[0] if len(blobs) == 1 else b"".join(blobs)]
 
 
 def decode_poll(frames: Sequence[bytes]) -> Poll | WireError:
@@ -153,27 +153,33 @@ def _total(parse: Callable[[dict[str, Any], bytes], _Message], frames: Sequence[
 
 
 def _header(frames: Sequence[bytes], most: int) -> dict[str, Any]:
-    _need(len(frames) == defaults.FRAMES, f"{len(frames)} frames, not {defaults.FRAMES}")
-    _need(len(frames[0]) <= defaults.HEADER_BYTES, f"a header of {len(frames[0]):,} bytes")
-    _need(len(frames[1]) <= most, f"a blob of {len(frames[1]):,} bytes")
-    header: dict[str, Any] = _load(frames[0])
-    _need(isinstance(header, dict), "the header is no object")
-    version = header.get("v")
-    _need(version == VERSION, f"protocol version {version!r}, this side speaks {VERSION}")
-    return header
+    if len(frames) != defaults.FRAMES:
+        raise _Bad(f"{len(frames)} frames, not {defaults.FRAMES}")
+    header, blob = frames
+    if len(header) > defaults.HEADER_BYTES or len(blob) > most:
+        raise _Bad(f"a header of {len(header):,} and a blob of {len(blob):,} bytes")
+    fields = _load(header)
+    if not isinstance(fields, dict):
+        raise _Bad("the header is no object")
+    if fields.get("v") != VERSION:
+        raise _Bad(f"protocol version {fields.get('v')!r}, this side speaks {VERSION}")
+    return fields
 
 
 def _poll(header: dict[str, Any], blob: bytes) -> Poll:
-    state = header.get("state", "run")
-    _need(state in POLL_STATES, "unknown state")
-    info = header.get("info", {})
-    _need(isinstance(info, dict), "info is no object")
-    return Poll(
-        _text(header, "run"), _number(header, "epoch"), _text(header, "sid"), _number(header, "n"),
-        _number(header, "want"), _number(header, "wait"), state,
-        _runs(header, "held"), _runs(header, "done"), _failed(blob) if blob else (),
-        {_shown(key, 40): _shown(value, 200) for key, value in list(info.items())[:20]} if info else {},
-    )
+    state, info = header.get("state", "run"), header.get("info")
+    if state not in POLL_STATES:
+        raise _Bad("unknown state")
+    run, sid = _texts(header, "run", "sid")
+    epoch, n, want, wait = _numbers(header, "epoch", "n", "want", "wait")
+    return Poll(run, epoch, sid, n, want, wait, state, _runs(header, "held"), _runs(header, "done"),
+                _failed(blob) if blob else (), _info(info) if info is not None else {})
+
+
+def _info(info: Any) -> dict[str, str]:
+    if not isinstance(info, dict):
+        raise _Bad("info is no object")
+    return {_shown(key, 40): _shown(value, 200) for key, value in list(info.items())[:20]}
 
 
 def _shown(value: Any, most: int) -> str:
@@ -185,11 +191,10 @@ def _shown(value: Any, most: int) -> str:
 def _reply(header: dict[str, Any], blob: bytes) -> Reply:
     kind = header.get("kind")
     _need(kind in REPLY_KINDS, "unknown kind")
-    return Reply(
-        _text(header, "run"), _number(header, "epoch"), _text(header, "sid"), _number(header, "n"), str(kind),
-        _leases(header, blob), _runs(header, "drop"), _number(header, "wait"), _number(header, "hb"),
-        str(header.get("reason", ""))[:2000],
-    )
+    run, sid = _texts(header, "run", "sid")
+    epoch, n, wait, heartbeat = _numbers(header, "epoch", "n", "wait", "hb")
+    return Reply(run, epoch, sid, n, str(kind), _leases(header, blob), _runs(header, "drop"), wait, heartbeat,
+                 str(header.get("reason", ""))[:2000])
 
 
 def _leases(header: dict[str, Any], blob: bytes) -> tuple[Lease, ...]:
@@ -224,26 +229,31 @@ def _runs(header: dict[str, Any], key: str) -> tuple[Run, ...]:
     if not rows:
         return ()
     _need(isinstance(rows, list) and len(rows) <= _RUNS_MOST, f"{key} is no list of runs")
-    runs = tuple(map(_pair, rows))
-    _need(all(count > 0 for _, count in runs), f"an empty run in {key}")
-    return runs
+    return tuple([_run(row) for row in rows])
 
 
-def _pair(row: Any) -> Run:
-    _need(isinstance(row, list) and len(row) == 2 and _offset(row[0]) and _natural(row[1]), "not two numbers")
+def _run(row: Any) -> Run:
+    if type(row) is not list or len(row) != 2 or not _offset(row[0]) or not _natural(row[1]):
+        raise _Bad("not two numbers")
+    if row[1] == 0:
+        raise _Bad("an empty run")
     return row[0], row[1]
 
 
-def _number(header: dict[str, Any], key: str) -> int:
-    value = header.get(key, 0)
-    _need(_natural(value), f"{key} is no natural number")
-    return int(value)
+def _numbers(header: dict[str, Any], *keys: str) -> list[int]:
+    values = [header.get(key, 0) for key in keys]
+    for value, key in zip(values, keys):
+        if type(value) is not int or not 0 <= value <= _MOST:
+            raise _Bad(f"{key} is no natural number")
+    return values
 
 
-def _text(header: dict[str, Any], key: str) -> str:
-    value = header.get(key, "")
-    _need(isinstance(value, str) and len(value) <= 200, f"{key} is no short text")
-    return str(value)
+def _texts(header: dict[str, Any], *keys: str) -> list[str]:
+    values = [header.get(key, "") for key in keys]
+    for value, key in zip(values, keys):
+        if not isinstance(value, str) or len(value) > 200:
+            raise _Bad(f"{key} is no short text")
+    return values
 
 
 def _offset(value: Any) -> bool:
@@ -260,13 +270,22 @@ def _need(fact: bool, otherwise: str) -> None:
         raise _Bad(otherwise)
 
 
+# Made once: json.dumps makes an encoder for each call that is not by default, and loads looks for UTF-16.
+_quoted = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_unquoted = json.JSONDecoder().decode
+
+
 def _dump(value: Any) -> bytes:
+    return _utf8(_quoted(value))
+
+
+def _utf8(text: str) -> bytes:
     # "replace" for the lone surrogates that a file name in an error text may hold: the text is for reading
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    return text.encode("utf-8", "replace")
 
 
 def _load(data: bytes) -> Any:
     try:
-        return json.loads(data)
+        return _unquoted(data.decode())
     except ValueError as error:
         raise _Bad(f"no JSON: {error}") from error

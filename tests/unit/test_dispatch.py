@@ -66,7 +66,7 @@ class Talk:
         return [run for reply in replies for run in runs(reply)]
 
     def park(self, sid: str, **fields: Any) -> list[Effect]:
-        return self.say(sid, want=10, wait_ms=1000, **fields)
+        return self.say(sid, want=10, wait_ms=2000, **fields)
 
     def pass_by(self, seconds: float) -> list[Effect]:
         self.now += seconds
@@ -235,10 +235,39 @@ def test_a_parked_request_that_comes_again_still_waits() -> None:
 def test_a_parked_request_is_ended_by_time() -> None:
     talk = Talk()
     talk.park("a")
-    assert talk.master.next_due(talk.now) == talk.now + defaults.PARK_SECONDS
-    assert sent(talk.pass_by(0.9)) == []
-    assert [reply.kind for reply in sent(talk.pass_by(0.1))] == ["wait"]
+    assert sent(talk.pass_by(defaults.PARK_SECONDS - 0.125)) == []
+    assert talk.master.next_due(talk.now) == talk.now + 0.125
+    assert [reply.kind for reply in sent(talk.pass_by(0.125))] == ["wait"]
     assert sent(talk.pass_by(0.1)) == []
+
+
+def test_those_that_wait_end_together_in_rounds() -> None:
+    """A thousand idle slaves had the master turn a thousand times a second."""
+    talk, turns, waited, parked = Talk(), 0, [], {}
+    for number in range(100):
+        talk.park(f"slave{number}")
+        parked[f"slave{number}"] = talk.now
+        talk.now += 0.0007
+    while len(waited) < 100 and turns < 100:
+        turns += 1
+        replies = sent(talk.pass_by(talk.master.next_due(talk.now) - talk.now))
+        waited += [talk.now - parked[reply.sid] for reply in replies if reply.kind == "wait"]
+    assert turns <= 5 and len(waited) == 100
+    assert all(0 <= seconds - defaults.PARK_SECONDS < 0.04 for seconds in waited)
+
+
+def test_all_that_can_be_served_are_though_one_that_cannot_waits_in_front() -> None:
+    talk = Talk(jobs=1)
+    for sid in ("x", "y"):
+        talk.ask(sid, want=1)
+        talk.master.disconnected(sid.encode(), talk.now, 0.0)
+        talk.pass_by(0.0)
+    assert talk.ask("suspect's", want=1) == [(0, 1)]
+    talk.park("suspect's", held=((0, 1),))
+    others = [f"slave{number:02}" for number in range(30)]
+    for sid in others:
+        talk.park(sid)
+    assert [reply.sid for reply in sent(talk.admit(10)) + sent(talk.admit(60))] == others
 
 
 def test_a_request_that_does_not_want_to_wait_is_answered_at_once() -> None:

@@ -1,0 +1,175 @@
+"""Many slaves' sessions played by one process: each says what a slave with a no-op handler would say.
+
+A session settles a lease as it comes and asks for as much as a slave's appetite is by then: what the agent of
+taskmaster.core decides where jobs take no time. Here it is written out, for the agent takes 40 us of Python a
+request, as much as a whole request may cost the master; a test holds the two against each other.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import zmq
+
+from taskmaster.core import wire
+from taskmaster.core.agent import Agent
+from taskmaster.core.pace import Appetite, JobSeconds
+
+THREADS = 10
+JOB_SECONDS = 1e-7  # of a no-op, as a slave's thread sees it
+AT_ONCE = 200  # replies before the clock is looked at
+REQUEST_ID = b"\0\0\0\1"  # a REQ's own frame, which comes back with the reply
+PATIENCE_SECONDS = 10.0
+
+
+class Stalled(Exception):
+    """The master does not answer, or says what no slave expects."""
+
+
+class Session:
+    """One slave: what it says next, given what it is answered."""
+
+    __slots__ = ("answered", "gone", "jobs", "n", "sid", "_appetite", "_head", "_most", "_pace", "_tail")
+
+    def __init__(self, sid: str, most: int | None = None) -> None:
+        """`most` jobs are asked for at a time; None is as many as the appetite says."""
+        self.sid = sid
+        self.n = 1
+        self.jobs = 0  # settled
+        self.answered = 0  # requests
+        self.gone = False
+        self._most = most
+        self._pace = JobSeconds()
+        self._appetite = Appetite(THREADS, self._pace)
+        self._head = self._tail = ""
+
+    def hello(self) -> bytes:
+        """The first request: it knows of no run yet."""
+        return self._introduce("", 0)
+
+    def hear(self, header: bytes) -> bytes | None:
+        """The request that follows this reply; None where none does. Raises Stalled."""
+        reply: dict[str, Any] = json.loads(header)
+        kind = reply["kind"]
+        if reply["n"] != self.n:
+            return None
+        self.answered += 1
+        if kind == "jobs":
+            return self._settle(reply["leases"])
+        if kind == "reset":
+            self._know(reply["run"], reply["epoch"])
+            self.n += 1
+            return self._introduce(reply["run"], reply["epoch"])
+        if kind == "stop":
+            self.gone = True
+            return None
+        if kind != "wait" or "drop" in reply:
+            raise Stalled(f"an answer that no slave expects: {header!r:.200}")
+        return self._ask("")
+
+    def bye(self) -> bytes:
+        """The last request; it may overtake one that is held."""
+        self.n += 1
+        return f'{self._head}{self.n},"want":0,"wait":0,"state":"bye","held":[],"done":[]}}'.encode()
+
+    def _introduce(self, run: str, epoch: int) -> bytes:
+        who = {"host": "crowd", "pid": self.sid[:8]}
+        return wire.encode_poll(wire.Poll(run, epoch, self.sid, self.n, self._want, Agent.WAIT_MS, info=who))[0]
+
+    def _know(self, run: str, epoch: int) -> None:
+        self._head = f'{{"v":{wire.VERSION},"run":"{run}","epoch":{epoch},"sid":"{self.sid}","n":'
+        self._tail = f',"wait":{Agent.WAIT_MS},"state":"run","held":[],"done":['
+
+    def _settle(self, leases: Sequence[Sequence[Any]]) -> bytes:
+        count = sum([lease[1] for lease in leases])
+        self.jobs += count
+        if self._most is None:
+            self._appetite.fed(count, count, sum([lease[4] for lease in leases]))
+            self._pace.saw(count, count * JOB_SECONDS)
+        return self._ask(",".join([f"[{lease[0]},{lease[1]}]" for lease in leases]))
+
+    def _ask(self, done: str) -> bytes:
+        self.n += 1
+        return f'{self._head}{self.n},"want":{self._want}{self._tail}{done}]}}'.encode()
+
+    @property
+    def _want(self) -> int:
+        return self._most or self._appetite.target()
+
+
+class Crowd:
+    """Sessions, each with a connection of its own, over one socket. `close` it."""
+
+    def __init__(self, address: str, count: int, most: int | None = None) -> None:
+        self._context = zmq.Context()
+        # A ROUTER may dial one address many times and name each connection: 1,000 sockets would cost as many looks.
+        self._socket = self._context.socket(zmq.ROUTER)
+        for option, value in {zmq.LINGER: 0, zmq.SNDHWM: 0, zmq.RCVHWM: 0}.items():
+            self._socket.setsockopt(option, value)
+        self._sessions = {b"slave %d" % number: Session(secrets.token_hex(16), most) for number in range(count)}
+        for name in self._sessions:
+            self._socket.setsockopt(zmq.CONNECT_ROUTING_ID, name)
+            self._socket.connect(address)
+
+    @property
+    def jobs(self) -> int:
+        """Settled so far, by all."""
+        return sum(session.jobs for session in self._sessions.values())
+
+    @property
+    def answered(self) -> int:
+        """Requests so far, of all."""
+        return sum(session.answered for session in self._sessions.values())
+
+    def join(self) -> float:
+        """Say hello for all; returns the seconds until the last one is answered. Raises Stalled."""
+        began = time.perf_counter()
+        for name, session in self._sessions.items():
+            self._send(name, session.hello())
+        self._play_until(lambda session: session.answered > 0)
+        return time.perf_counter() - began
+
+    def play(self, seconds: float) -> None:
+        """Ask and settle for so long. Raises Stalled."""
+        end = time.perf_counter() + seconds
+        while (left := end - time.perf_counter()) > 0:
+            if not self._turn(min(left, PATIENCE_SECONDS)) and left > PATIENCE_SECONDS:
+                raise Stalled(f"no answer within {PATIENCE_SECONDS:g} s")
+
+    def leave(self) -> None:
+        """Say goodbye for all, until each is told to stop. Raises Stalled."""
+        for name, session in self._sessions.items():
+            self._send(name, session.bye())
+        self._play_until(lambda session: session.gone)
+
+    def close(self) -> None:
+        self._socket.close()
+        self._context.term()
+
+    def _play_until(self, true: Callable[[Session], bool]) -> None:
+        waiting = list(self._sessions.values())
+        while waiting := [session for session in waiting if not true(session)]:
+            if not self._turn(PATIENCE_SECONDS):
+                raise Stalled(f"{len(waiting)} slaves got no answer for {PATIENCE_SECONDS:g} s")
+
+    def _turn(self, seconds: float) -> bool:
+        """Wait for replies and go on from each; returns whether there were any."""
+        if not self._socket.poll(int(1000 * seconds) + 1):
+            return False
+        receive, send, sessions, at_once = self._socket.recv_multipart, self._send, self._sessions, zmq.NOBLOCK
+        try:
+            for _ in range(AT_ONCE):
+                name, _, _, header, _ = receive(at_once)
+                request = sessions[name].hear(header)
+                if request is not None:
+                    send(name, request)
+        except zmq.Again:
+            pass
+        return True
+
+    def _send(self, name: bytes, header: bytes) -> None:
+        self._socket.send_multipart([name, REQUEST_ID, b"", header, b""])
