@@ -64,6 +64,7 @@ class Agent:
         self._told_failed: list[FailedAttempt] = []
         self._n = 0
         self._asked: wire.Frames | None = None  # the request under way
+        self._held_before = 0  # when it was asked
         self._parkable = False
         self._sent_at = now
         self._heard_at = now
@@ -173,6 +174,7 @@ class Agent:
         self._collect()
         last = self.state != "run" and not self.held and not self._news
         state = "bye" if last else self.state
+        self._held_before = len(self.held)
         want = max(0, self._target - len(self.held)) if state == "run" else 0
         # Not with failures left to tell: they wait for the answer to this request.
         self._parkable = want > 0 and load.idle > load.queued and not self._news
@@ -251,8 +253,8 @@ class Agent:
         for lease in reply.leases:
             self.held.add(lease.first, lease.count)
             self._untold.add(lease.first, lease.count)
-        jobs = sum(lease.count for lease in reply.leases)
-        self.appetite.fed(len(self.held), jobs, sum(len(lease.blob) for lease in reply.leases))
+        jobs, size = sum(lease.count for lease in reply.leases), sum(len(lease.blob) for lease in reply.leases)
+        self.appetite.fed(self._held_before + jobs, jobs, size)
         return Take(reply.leases)
 
     def _stop(self, reply: Reply) -> list[Effect]:

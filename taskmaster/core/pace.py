@@ -69,7 +69,10 @@ class Appetite:
         return min(self.threads + behind, self._ceiling)
 
     def fed(self, held: int, jobs: int, size: int) -> None:
-        """`jobs` jobs of `size` bytes came, and now `held` are held: next time it may be twice as many."""
+        """`jobs` jobs of `size` bytes came on top of others, `held` in all: next time it may be twice as many.
+
+        Those that were settled while the answer was under way count, too: the slave was quick enough for them all.
+        """
         self._job_bytes = max(1.0, size / max(1, jobs))
         self._ceiling = min(max(self._ceiling, 2 * held), 1 << 24)
 

@@ -108,6 +108,22 @@ def test_its_appetite_doubles_as_long_as_jobs_are_quick() -> None:
     assert wants == [4, 8, 16, 32, 64]
 
 
+def test_its_appetite_doubles_though_half_is_settled_before_each_answer() -> None:
+    """It asked for half of its target, held only that when it came, and so for ever wanted eight jobs at a time."""
+    talk, wants, offset = Talk(threads=4), [], 4
+    talk.holding((0, 4))
+    talk.agent.pace.saw(4, 4e-6)
+    for _ in range(5):
+        half = len(talk.agent.held) // 2
+        talk.settle(offset - 2 * half, half)
+        poll = talk.asks(BUSY, seconds=LATE)
+        wants.append(poll.want)
+        talk.settle(offset - half, half)
+        talk.answer("jobs", (offset, poll.want))
+        offset += poll.want
+    assert wants == sorted(wants) and wants[-1] > 8 * wants[0]
+
+
 def test_slow_jobs_are_asked_for_one_a_thread() -> None:
     talk = Talk(threads=4)
     talk.holding((0, 4))
