@@ -48,7 +48,8 @@ class JobSeconds:
 class Appetite:
     """How many jobs a slave should hold: one for each thread and LEASE_SECONDS of work behind them.
 
-    What it never held before it approaches by doubling, for the first jobs may be quicker than the rest. Beyond
+    Nothing waits behind jobs that take longer than that: to fetch the next one is a small part of it, and another
+    slave may have a thread for it at once. What it never held before it approaches by doubling, for the first jobs may be quicker than the rest. Beyond
     one for each thread it never holds more than HELD_BYTES of payloads.
     """
 
@@ -62,8 +63,15 @@ class Appetite:
 
     def target(self) -> int:
         """Jobs to hold, running ones counted; at least the number of threads."""
+        return self._enough(self._job_seconds.guess)
+
+    def most(self) -> int:
+        """Jobs to hold before some are given back: the target if jobs took half as long, for a guess wavers."""
         guess = self._job_seconds.guess
-        if guess is None:
+        return self._enough(guess / 2 if guess is not None else None)
+
+    def _enough(self, guess: float | None) -> int:
+        if guess is None or guess > defaults.LEASE_SECONDS:
             return self.threads
         behind = int(min(self.threads * defaults.LEASE_SECONDS / guess, defaults.HELD_BYTES / self._job_bytes))
         return min(self.threads + behind, self._ceiling)

@@ -194,7 +194,7 @@ class Control:
         for work in self._pool.running():
             self._look(work, now)
             self._harvest(work, now)
-        if len(self._agent.held) > 2 * self._agent.appetite.target():
+        if len(self._agent.held) > self._agent.appetite.most():
             self._sift(now)
 
     def _look(self, work: Slice, now: float) -> None:

@@ -22,12 +22,18 @@ def appetite(threads: int, seconds: float | None, held_before: int = 0, size: in
     (10, 10.0, 1000, 10),       # ten-second jobs go out one at a time
     (10, 0.01, 1000, 60),       # 10 ms: 50 ms behind each thread
     (1, 0.05, 1000, 2),
+    (32, 0.06, 1000, 32),       # nothing waits behind slow jobs
     (10, 1e-6, 0, 10),          # never fed: no more than one each yet
     (10, 1e-6, 10, 20),         # and then by doubling
     (10, 1e-6, 1 << 20, 500_010),
 ])
 def test_a_slave_holds_one_job_a_thread_and_fifty_milliseconds_behind(threads, seconds, held_before, target) -> None:
     assert appetite(threads, seconds, held_before).target() == target
+
+
+@pytest.mark.parametrize("seconds, most", [(None, 10), (0.01, 110), (0.05, 30), (0.09, 21), (0.2, 10), (10.0, 10)])
+def test_what_a_slave_need_not_give_back_is_its_target_if_jobs_took_half_as_long(seconds, most) -> None:
+    assert appetite(10, seconds, 1000).most() == most
 
 
 def test_a_slave_holds_few_large_jobs_though_they_are_quick() -> None:
