@@ -129,13 +129,18 @@ class Agent:
         """When a new request should go out; far away while one is under way that may not be overtaken."""
         news = self._news_due(load)
         if self._asked is not None:
-            return max(news, self._sent_at + defaults.REPORT_SECONDS_IDLE) if self._parkable else _NEVER
+            return max(news, self._sent_at + self._parked_after) if self._parkable else _NEVER
         times = [self._sent_at + self._heartbeat, news]
         if self.state == "run" and self._wants(load):
             times.append(self._ask_after)
         if self.state != "run" and self.quiet:
             times.append(self._sent_at)
         return min(times)
+
+    @property
+    def _parked_after(self) -> float:
+        """Seconds after which a request that may be held is: overtaken sooner, it loses the jobs in its answer."""
+        return max(defaults.REPORT_SECONDS_IDLE, 2 * self.appetite.trip)
 
     def _wants(self, load: Load) -> bool:
         """Whether to ask for work: when a thread is idle, or half of the work behind the threads is gone or never came.
@@ -215,6 +220,8 @@ class Agent:
         reply = wire.decode_reply(frames)
         if isinstance(reply, wire.WireError) or (reply.sid, reply.n) != (self.sid, self._n) or self._asked is None:
             return []
+        if reply.kind == "reset" or not self._parkable:  # an answer that was not held back
+            self.appetite.trip = now - self._sent_at
         self._asked, self._heard_at, self._silent = None, now, 0
         self._heartbeat = max(0.05, reply.heartbeat_ms / 1000)
         if reply.kind == "reset" or (reply.run, reply.epoch) != (self._run, self._master_epoch):

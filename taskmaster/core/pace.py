@@ -49,14 +49,20 @@ class Appetite:
     """How many jobs a slave should hold: one for each thread and LEASE_SECONDS of work behind them.
 
     Nothing waits behind jobs that take longer than that: to fetch the next one is a small part of it, and another
-    slave may have a thread for it at once. What it never held before it approaches by doubling, for the first jobs may be quicker than the rest. Beyond
-    one for each thread it never holds more than HELD_BYTES of payloads.
+    slave may have a thread for it at once. To what waits comes work for twice as long as an answer takes, for half of
+    it has to last until the next one, however far away or busy the master is.
+
+    What it never held before it approaches by doubling, for the first jobs may be quicker than the rest. Beyond one
+    for each thread it never holds more than HELD_BYTES of payloads.
     """
 
-    __slots__ = ("_ceiling", "_job_bytes", "_job_seconds", "threads")
+    __slots__ = ("_ceiling", "_job_bytes", "_job_seconds", "threads", "trip")
+
+    MOST_TRIP = 0.2  # seconds: so that no more than half a second of work waits
 
     def __init__(self, threads: int, job_seconds: JobSeconds) -> None:
         self.threads = threads
+        self.trip = 0.0  # seconds from a request to its answer
         self._job_seconds = job_seconds
         self._ceiling = threads
         self._job_bytes = 1.0  # of late
@@ -71,9 +77,10 @@ class Appetite:
         return self._enough(guess / 2 if guess is not None else None)
 
     def _enough(self, guess: float | None) -> int:
-        if guess is None or guess > defaults.LEASE_SECONDS:
+        seconds = defaults.LEASE_SECONDS + 2 * min(self.trip, self.MOST_TRIP)
+        if guess is None or guess > seconds:
             return self.threads
-        behind = int(min(self.threads * defaults.LEASE_SECONDS / guess, defaults.HELD_BYTES / self._job_bytes))
+        behind = int(min(self.threads * seconds / guess, defaults.HELD_BYTES / self._job_bytes))
         return min(self.threads + behind, self._ceiling)
 
     def fed(self, held: int, jobs: int, size: int) -> None:

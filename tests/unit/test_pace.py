@@ -31,6 +31,13 @@ def test_a_slave_holds_one_job_a_thread_and_fifty_milliseconds_behind(threads, s
     assert appetite(threads, seconds, held_before).target() == target
 
 
+@pytest.mark.parametrize("trip, target", [(0.0, 60), (0.02, 100), (0.2, 460), (5.0, 460)])
+def test_a_far_or_busy_master_is_made_up_for_by_more_work(trip, target) -> None:
+    hungry = appetite(10, 0.01, 1000)
+    hungry.trip = trip
+    assert hungry.target() == pytest.approx(target, abs=1)
+
+
 @pytest.mark.parametrize("seconds, most", [(None, 10), (0.01, 110), (0.05, 30), (0.09, 21), (0.2, 10), (10.0, 10)])
 def test_what_a_slave_need_not_give_back_is_its_target_if_jobs_took_half_as_long(seconds, most) -> None:
     assert appetite(10, seconds, 1000).most() == most
