@@ -100,16 +100,17 @@ class Appetite:
         return max(1, min(int(defaults.SLICE_SECONDS / guess), share))
 
 
-def lease_size(want: int, ready: int, size: int, slaves: int) -> int:
+def lease_size(want: int, ready: int, size: int, slaves: int, returned: bool = False) -> int:
     """Jobs for one lease: what the slave wants, yet leave the others their share of what is there.
 
     A share is half of an equal part of the ready jobs, so that leases shrink towards the end of the source
     (guided self-scheduling), and at most a quarter of an equal part of the window, so that a slave always has one
     lease behind it and one before it. What takes a slave a fiftieth of the time it asked for (about 1 ms) is never
-    cut further: below that a lease costs more than it evens out.
+    cut further: below that a lease costs more than it evens out. But of jobs that a slave `returned` everyone gets a
+    share alone: they were slower than it thought, and the next one may think the same.
     """
     share = min(ceil(ready / (2 * slaves)), ceil(size / (4 * slaves)))
-    return max(1, min(want, ready, max(share, want // 50)))
+    return max(1, min(want, ready, share if returned else max(share, want // 50)))
 
 
 def retry_delay(attempt: int, offset: int) -> float:

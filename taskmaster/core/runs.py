@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
+from math import ceil
 
 Run = tuple[int, int]
 """`(first, count)`: the offsets from first to first + count - 1."""
@@ -109,3 +110,10 @@ class Runs:
             max(0, min(self._ends[at], end) - max(self._firsts[at], first))
             for at in range(low, high)
         )
+
+
+def pieces(run: Run, parts: int) -> list[Run]:
+    """A run cut into at most so many parts, all but the last of one length."""
+    first, count = run
+    step = ceil(count / parts)
+    return [(at, min(step, first + count - at)) for at in range(first, first + count, step)]

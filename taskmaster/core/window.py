@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import ceil, inf
+from math import inf
 from typing import Any
 
 from taskmaster import defaults
 from taskmaster.core.chunks import Chunk, Chunks, State
 from taskmaster.core.codec import BadJob, Batch
 from taskmaster.core.pace import retry_delay
-from taskmaster.core.runs import Run, Runs
+from taskmaster.core.runs import Run, Runs, pieces
 from taskmaster.core.watermark import Watermark
 from taskmaster.core.wire import FailedAttempt
 from taskmaster.job import NO_CURSOR
@@ -91,6 +91,12 @@ class Window:
     def ready(self) -> int:
         """Jobs that may be leased at once, suspects not counted."""
         return self._chunks.ready
+
+    @property
+    def next_was_leased(self) -> bool:
+        """Whether the first job that may be leased was in a slave's hands before."""
+        chunk = self._chunks.next_ready()
+        return chunk is not None and chunk.granted > 0
 
     @property
     def suspects(self) -> bool:
@@ -279,7 +285,7 @@ class Window:
         struck = chunk.strikes + 1
         runs = list(chunk.left)
         if struck >= self.STRIKES_TO_ISOLATE:
-            runs = [piece for run in runs for piece in _pieces(run, self.ISOLATE_PARTS)]
+            runs = [piece for run in runs for piece in pieces(run, self.ISOLATE_PARTS)]
         for part in self._part_off(chunk, runs):
             part.strikes = struck
             part.alone = struck >= self.STRIKES_TO_ISOLATE
@@ -306,12 +312,6 @@ class Window:
         head = self._chunks.next_ready()
         assert head is not None
         return head
-
-
-def _pieces(run: Run, parts: int) -> list[Run]:
-    first, count = run
-    step = ceil(count / parts)
-    return [(at, min(step, first + count - at)) for at in range(first, first + count, step)]
 
 
 def _killer(chunk: Chunk, how: str) -> FailedAttempt:

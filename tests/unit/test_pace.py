@@ -76,6 +76,11 @@ def test_a_lease_leaves_the_others_their_share(want, ready, size, slaves, jobs) 
     assert lease_size(want, ready, size, slaves) == jobs
 
 
+def test_what_was_given_back_is_shared_however_much_is_wanted() -> None:
+    assert lease_size(100_000, 160, 100_000, 10) == 160
+    assert lease_size(100_000, 160, 100_000, 10, returned=True) == 8
+
+
 def test_leases_shrink_towards_the_end_of_the_source() -> None:
     ready, sizes = 1000, []
     while ready:
