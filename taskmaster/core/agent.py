@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from taskmaster import defaults
@@ -64,7 +65,8 @@ class Agent:
         self._told_failed: list[FailedAttempt] = []
         self._n = 0
         self._asked: wire.Frames | None = None  # the request under way
-        self._held_before = 0  # when it was asked
+        self._held_before = 0  # when it was asked,
+        self._fed = 0.0  # and when jobs came last; without limit if their bytes left no room for more
         self._parkable = False
         self._sent_at = now
         self._heard_at = now
@@ -143,14 +145,15 @@ class Agent:
         return max(defaults.REPORT_SECONDS_IDLE, 2 * self.appetite.trip)
 
     def _wants(self, load: Load) -> bool:
-        """Whether to ask for work: when a thread is idle, or half of the work behind the threads is gone or never came.
+        """Whether to ask for work: when a thread is idle, or half of the work behind the threads is gone.
 
-        A lease that is smaller than what was asked for is followed by the next request at once: there is work to do
-        while that is under way. Asking when the last one was done halved the rate of 5 kB jobs.
+        A lease that was cut by its bytes is followed by the next request at once: there is work to do while that is
+        under way. Asking when the last one was done halved the rate of 5 kB jobs. One that was cut to a share is what
+        there was: asking for the rest at once cost a no-op on one thread five times the requests.
         """
-        target = self._target
-        behind, missing = target - self.appetite.threads, target - len(self.held)
-        return missing > 0 and (load.idle > load.queued or 0 < behind <= 2 * missing)
+        held, enough = len(self.held), min(self._target, self._fed)
+        behind = enough - self.appetite.threads
+        return held < self._target and (load.idle > load.queued or 0 < behind <= 2 * (enough - held))
 
     @property
     def _target(self) -> int:
@@ -261,6 +264,7 @@ class Agent:
             self.held.add(lease.first, lease.count)
             self._untold.add(lease.first, lease.count)
         jobs, size = sum(lease.count for lease in reply.leases), sum(len(lease.blob) for lease in reply.leases)
+        self._fed = inf if 2 * size > defaults.LEASE_BYTES else len(self.held)
         self.appetite.fed(self._held_before + jobs, jobs, size)
         return Take(reply.leases)
 

@@ -46,8 +46,9 @@ class Talk:
         [poll] = self.polls(self.tick(load, seconds))
         return poll
 
-    def answer(self, kind: str = "wait", *leases: Run, n: int | None = None, **fields: Any) -> list[Effect]:
-        jobs = tuple(Lease(first, count, 1, "json", b"[]") for first, count in leases)
+    def answer(self, kind: str = "wait", *leases: Run, n: int | None = None, size: int = 2,
+               **fields: Any) -> list[Effect]:
+        jobs = tuple(Lease(first, count, 1, "json", b"[]".rjust(size)) for first, count in leases)
         number = self.agent._n if n is None else n
         reply = Reply(self.run, self.epoch, "s", number, kind, jobs, **fields)
         return self.agent.receive(wire.encode_reply(reply), IDLE, self.now)
@@ -133,7 +134,7 @@ def test_slow_jobs_are_asked_for_one_a_thread() -> None:
 
 
 @pytest.mark.parametrize("held, asks", [(104, False), (64, False), (54, True), (14, True), (4, True)])
-def test_it_asks_for_more_when_half_of_what_waits_is_gone_or_never_came(held: int, asks: bool) -> None:
+def test_it_asks_for_more_when_half_of_what_waits_is_gone(held: int, asks: bool) -> None:
     talk = Talk(threads=4)
     talk.holding((0, 104))
     if held < 104:
@@ -141,6 +142,20 @@ def test_it_asks_for_more_when_half_of_what_waits_is_gone_or_never_came(held: in
     talk.agent.pace.saw(100, 100 * 4 * 0.05 / 100)  # 100 jobs behind the threads are 50 ms of work
     assert talk.agent.appetite.target() == 104
     assert bool(talk.tick(Load(held - 4, 0))) == asks
+
+
+@pytest.mark.parametrize("size, asks", [(100, False), (defaults.LEASE_BYTES, True)])
+def test_less_than_it_wanted_is_all_there_is_unless_the_bytes_were_too_many(size: int, asks: bool) -> None:
+    talk = Talk(threads=4)
+    talk.holding((0, 104))
+    talk.settle(0, 100)
+    talk.agent.pace.saw(100, 100 * 4 * 0.05 / 100)
+    talk.asks(BUSY)
+    talk.answer("jobs", (104, 40), size=size)
+    assert talk.agent.appetite.target() >= 84
+    assert bool(talk.tick(FULL)) == asks
+    talk.settle(100, 24)
+    assert bool(talk.tick(BUSY)) != asks, "one request is under way already, or half is gone now"
 
 
 def test_it_does_not_ask_again_at_once_when_there_was_nothing() -> None:
