@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from taskmaster import defaults
@@ -64,6 +65,7 @@ class Agent:
         self._told_failed: list[FailedAttempt] = []
         self._n = 0
         self._asked: wire.Frames | None = None  # the request under way
+        self._fed = 0.0  # jobs held when the last ones came; without limit if their bytes left no room for more
         self._parkable = False
         self._unheard = False  # the request under way went down with its connection
         self._sent_at = now
@@ -142,7 +144,7 @@ class Agent:
         """When a new request should go out; far away while one is under way that may not be overtaken."""
         news = self._news_due(load)
         if self._asked is not None:
-            return news if self._parkable else _NEVER
+            return max(news, self._sent_at + self._parked_after) if self._parkable else _NEVER
         times = [self._sent_at + self._heartbeat, news]
         if self.state == "run" and self._wants(load):
             times.append(self._ask_after)
@@ -150,15 +152,21 @@ class Agent:
             times.append(self._sent_at)
         return min(times)
 
-    def _wants(self, load: Load) -> bool:
-        """Whether to ask for work: when a thread is idle, or half of the work behind the threads is gone or never came.
+    @property
+    def _parked_after(self) -> float:
+        """Seconds after which a request that may be held is: overtaken sooner, it loses the jobs in its answer."""
+        return max(defaults.REPORT_SECONDS_IDLE, 2 * self.appetite.trip)
 
-        A lease that is smaller than what was asked for is followed by the next request at once: there is work to do
-        while that is under way. Asking when the last one was done halved the rate of 5 kB jobs.
+    def _wants(self, load: Load) -> bool:
+        """Whether to ask for work: when a thread is idle, or half of the work behind the threads is gone.
+
+        A lease that was cut by its bytes is followed by the next request at once: there is work to do while that is
+        under way. Asking when the last one was done halved the rate of 5 kB jobs. One that was cut to a share is what
+        there was: asking for the rest at once cost a no-op on one thread five times the requests.
         """
-        target = self._target
-        behind, missing = target - self.appetite.threads, target - len(self.held)
-        return missing > 0 and (load.idle > load.queued or 0 < behind <= 2 * missing)
+        held, enough = len(self.held), min(self._target, self._fed)
+        behind = enough - self.appetite.threads
+        return held < self._target and (load.idle > load.queued or 0 < behind <= 2 * (enough - held))
 
     @property
     def _target(self) -> int:
@@ -230,6 +238,8 @@ class Agent:
         reply = wire.decode_reply(frames)
         if isinstance(reply, wire.WireError) or (reply.sid, reply.n) != (self.sid, self._n) or self._asked is None:
             return []
+        if reply.kind == "reset" or not self._parkable:  # an answer that was not held back
+            self.appetite.trip = now - self._sent_at
         self._asked, self._heard_at, self._silent = None, now, 0
         self._heartbeat = max(0.05, reply.heartbeat_ms / 1000)
         if reply.kind == "reset" or (reply.run, reply.epoch) != (self._run, self._master_epoch):
@@ -274,8 +284,9 @@ class Agent:
         for lease in reply.leases:
             self.held.add(lease.first, lease.count)
             self._untold.add(lease.first, lease.count)
-        jobs = sum(lease.count for lease in reply.leases)
-        self.appetite.fed(jobs, sum(len(lease.blob) for lease in reply.leases))
+        jobs, size = sum(lease.count for lease in reply.leases), sum(len(lease.blob) for lease in reply.leases)
+        self._fed = inf if 2 * size > defaults.LEASE_BYTES else len(self.held)
+        self.appetite.fed(jobs, size)
         return [Take(reply.leases)]
 
     def _stop(self, reply: Reply) -> list[Effect]:

@@ -196,7 +196,8 @@ class Dispatcher:
     def _how_many(self, want: int, now: float) -> int:
         if self.window.ready == 0:
             return 0
-        size = lease_size(want, self.window.ready, self.window.size, len(self._slaves))
+        returned = self.window.next_was_leased
+        size = lease_size(want, self.window.ready, self.window.size, len(self._slaves), returned)
         allowed = self._throttle.allowed(now)
         return size if allowed is None else min(size, allowed)
 

@@ -48,24 +48,39 @@ class JobSeconds:
 class Appetite:
     """How many jobs a slave should hold: one for each thread and LEASE_SECONDS of work behind them.
 
+    Nothing waits behind jobs that take longer than that: to fetch the next one is a small part of it, and another
+    slave may have a thread for it at once. To what waits comes work for twice as long as an answer takes, for half of
+    it has to last until the next one, however far away or busy the master is.
+
     Nor does it hold more than it has handled so far, for the first jobs may be quicker than the rest; and beyond one
     for each thread never more than HELD_BYTES of payloads.
     """
 
-    __slots__ = ("_handled", "_job_bytes", "_job_seconds", "threads")
+    __slots__ = ("_handled", "_job_bytes", "_job_seconds", "threads", "trip")
+
+    MOST_TRIP = 0.2  # seconds: so that no more than half a second of work waits
 
     def __init__(self, threads: int, job_seconds: JobSeconds) -> None:
         self.threads = threads
+        self.trip = 0.0  # seconds from a request to its answer
         self._job_seconds = job_seconds
         self._handled = 0
         self._job_bytes = 1.0  # of late
 
     def target(self) -> int:
         """Jobs to hold, running ones counted; at least the number of threads."""
+        return self._enough(self._job_seconds.guess)
+
+    def most(self) -> int:
+        """Jobs to hold before some are given back: the target if jobs took half as long, for a guess wavers."""
         guess = self._job_seconds.guess
-        if guess is None:
+        return self._enough(guess / 2 if guess is not None else None)
+
+    def _enough(self, guess: float | None) -> int:
+        seconds = defaults.LEASE_SECONDS + 2 * min(self.trip, self.MOST_TRIP)
+        if guess is None or guess > seconds:
             return self.threads
-        behind = int(min(self.threads * defaults.LEASE_SECONDS / guess, defaults.HELD_BYTES / self._job_bytes))
+        behind = int(min(self.threads * seconds / guess, defaults.HELD_BYTES / self._job_bytes))
         return self.threads + min(behind, self._handled)
 
     def fed(self, jobs: int, size: int) -> None:
@@ -85,17 +100,18 @@ class Appetite:
         return max(1, min(int(defaults.SLICE_SECONDS / guess), share))
 
 
-def lease_size(want: int, ready: int, size: int, slaves: int) -> int:
+def lease_size(want: int, ready: int, size: int, slaves: int, returned: bool = False) -> int:
     """Jobs for one lease: what the slave wants, yet leave the others their share of what is there.
 
     A share is half of an equal part of the ready jobs, so that leases shrink towards the end of the source
     (guided self-scheduling), and at most a quarter of an equal part of the window, so that a slave always has one
     lease behind it and one before it. What takes a slave a fiftieth of the time it asked for (about 1 ms) is cut no
     further than to its whole part, and to half of that of the window: of no-ops the round trip to the master takes
-    longer than the work.
+    longer than the work. But of jobs that a slave `returned` everyone gets a share alone: they were slower than it
+    thought, and the next one may think the same.
     """
     share = min(ceil(ready / (2 * slaves)), ceil(size / (4 * slaves)))
-    little = min(want // 50, ceil(ready / slaves), ceil(size / (2 * slaves)))
+    little = 0 if returned else min(want // 50, ceil(ready / slaves), ceil(size / (2 * slaves)))
     return max(1, min(want, ready, max(share, little)))
 
 

@@ -125,7 +125,7 @@ class Runs:
 
 
 def pieces(run: Run, parts: int) -> list[Run]:
-    """A run cut into at most so many of about one length."""
+    """A run cut into at most so many parts, all but the last of one length."""
     first, count = run
     step = ceil(count / parts)
     return [(at, min(step, first + count - at)) for at in range(first, first + count, step)]

@@ -99,6 +99,12 @@ class Window:
         return self._chunks.ready
 
     @property
+    def next_was_leased(self) -> bool:
+        """Whether the first job that may be leased was in a slave's hands before."""
+        chunk = self._chunks.next_ready()
+        return chunk is not None and chunk.granted > 0
+
+    @property
     def suspects(self) -> bool:
         """Whether a suspect waits for a slave of its own."""
         return self._chunks.next_suspect() is not None

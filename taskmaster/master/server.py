@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 SHOW_SECONDS = 0.2
 FAILURES_TOLD = 5  # each by a line: enough to see what is wrong
-MESSAGES_AT_ONCE = 500  # before the source, the clock and the state have their turn
+MESSAGES_AT_ONCE = 100  # 6 ms, before the source, the clock and the state have their turn
 EFFECTS_AT_ONCE = 64  # 2 ms: moves the mark of what was handed out once, wakes ZeroMQ's thread once
 
 

@@ -208,14 +208,15 @@ class Control:
         for work in self._pool.running():
             self._look(work, now)
             self._harvest(work, now)
-        if len(self._agent.held) > 2 * self._agent.appetite.target():
+        if len(self._agent.held) > self._agent.appetite.most():
             self._sift(now)
 
     def _look(self, work: Slice, now: float) -> None:
         started, since = work.started, now - work.seen_at
-        if started > work.seen:
-            self._agent.pace.saw(started - work.seen, since)
-        elif started == work.seen:
+        done = started - max(1, work.seen)  # of a slice not looked at before, the first job has only begun
+        if done > 0:
+            self._agent.pace.saw(done, since)
+        elif started:
             self._agent.pace.still_running(since)
         if started != work.seen:
             work.seen, work.seen_at = started, now

@@ -58,3 +58,15 @@ def test_a_job_at_each_look_is_seen_to_be_slow() -> None:
         pool.finish_one_and_begin_the_next()
     assert agent.pace.guess is not None and agent.pace.guess > 0.01
     assert work.count <= 4 and sum(one.count for one in pool.waiting) >= 36
+
+
+def test_a_job_that_has_only_begun_says_nothing_of_how_long_it_takes() -> None:
+    """A job of a second that began 0.2 ms before a look was taken for one of 0.2 ms, and others waited behind it."""
+    work = Slice(0, 0, 1, [0])
+    pool = OneThread(work)
+    agent = Agent("s", 1, {}, Patience(), 0.0)
+    agent.pace.saw(1, 1.0)
+    control = Control(agent, cast(Dialer, None), cast(Pool, pool), cast(Waker, None), lambda: 0.0)
+    look: Any = control._watch
+    look(0.0002)
+    assert agent.pace.guess == 1.0

@@ -216,6 +216,16 @@ def test_what_one_gives_back_feeds_another() -> None:
     assert [(reply.sid, runs(reply)) for reply in sent(talk.say("a"))] == [("a", []), ("b", [(0, 1)])]
 
 
+def test_what_one_gives_back_is_not_all_for_one() -> None:
+    """Jobs that had turned slow went from slave to slave, each of which wanted thousands of quick ones, for 0.4 s."""
+    talk = Talk(jobs=40)
+    talk.ask("a", want=10_000)
+    for sid in ("b", "c", "d"):
+        talk.say(sid, want=10_000, wait_ms=1000)
+    shares = [sum(count for _, count in runs(reply)) for reply in sent(talk.say("a", held=()))]
+    assert shares == [0, 5, 5, 4]
+
+
 def test_a_parked_request_that_is_overtaken_is_answered_no_more() -> None:
     talk = Talk()
     talk.park("a")

@@ -23,12 +23,25 @@ def appetite(threads: int, seconds: float | None, handled: int = 0, size: int = 
     (10, 10.0, 1000, 10),       # ten-second jobs go out one at a time
     (10, 0.01, 1000, 60),       # 10 ms: 50 ms behind each thread
     (1, 0.05, 1000, 2),
+    (32, 0.06, 1000, 32),       # nothing waits behind slow jobs
     (10, 1e-6, 0, 10),          # none handled: no more than one each yet
     (10, 1e-6, 10, 20),         # and then as many more as were
     (10, 1e-6, 1 << 20, 500_010),
 ])
 def test_a_slave_holds_one_job_a_thread_and_fifty_milliseconds_behind(threads, seconds, handled, target) -> None:
     assert appetite(threads, seconds, handled).target() == target
+
+
+@pytest.mark.parametrize("trip, target", [(0.0, 60), (0.02, 100), (0.2, 460), (5.0, 460)])
+def test_a_far_or_busy_master_is_made_up_for_by_more_work(trip, target) -> None:
+    hungry = appetite(10, 0.01, 1000)
+    hungry.trip = trip
+    assert hungry.target() == pytest.approx(target, abs=1)
+
+
+@pytest.mark.parametrize("seconds, most", [(None, 10), (0.01, 110), (0.05, 30), (0.09, 21), (0.2, 10), (10.0, 10)])
+def test_what_a_slave_need_not_give_back_is_its_target_if_jobs_took_half_as_long(seconds, most) -> None:
+    assert appetite(10, seconds, 1000).most() == most
 
 
 def test_a_slave_holds_few_large_jobs_though_they_are_quick() -> None:
@@ -64,6 +77,11 @@ def test_three_slow_jobs_outweigh_a_million_quick_ones() -> None:
 ])
 def test_a_lease_leaves_the_others_their_share(want, ready, size, slaves, jobs) -> None:
     assert lease_size(want, ready, size, slaves) == jobs
+
+
+def test_what_was_given_back_is_shared_however_much_is_wanted() -> None:
+    assert lease_size(100_000, 160, 100_000, 10) == 16
+    assert lease_size(100_000, 160, 100_000, 10, returned=True) == 8
 
 
 def test_leases_shrink_towards_the_end_of_the_source() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskmaster.core.runs import Runs
+from taskmaster.core.runs import Runs, pieces
 
 RUN = st.tuples(st.integers(0, 40), st.integers(1, 12))
 
@@ -36,3 +36,8 @@ def test_a_million_neighbours_are_one_run() -> None:
     for first in range(0, 1_000_000, 1000):
         runs.add(first, 1000)
     assert list(runs) == [(0, 1_000_000)] and runs.first == 0
+
+
+def test_a_run_is_cut_into_pieces_of_one_length() -> None:
+    assert pieces((10, 20), 8) == [(10, 3), (13, 3), (16, 3), (19, 3), (22, 3), (25, 3), (28, 2)]
+    assert pieces((10, 3), 8) == [(10, 1), (11, 1), (12, 1)] and pieces((10, 3), 1) == [(10, 3)]
