@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks import machine, table
+from benchmarks import machine, plot, table
 from benchmarks.report import Plan, Report
 from benchmarks.workloads import WORKLOADS
 
@@ -47,6 +47,8 @@ def main(names: tuple[str, ...], rounds: int | None, quick: bool, json_file: Pat
         everything = {"machine": found, "time": time.strftime("%FT%TZ", time.gmtime()), "rounds": plan.rounds,
                       "quick": quick, "workloads": {report.name: report.json() for report in reports}}
         json_file.write_text(json.dumps(everything, indent=1) + "\n")
+    if plot_file is not None:
+        plot_file.write_text(plot.svg(reports, machine.line(found)), "utf-8")
     sys.exit(1 if any(report.wrong for report in reports) else 0)
 
 

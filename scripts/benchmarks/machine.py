@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -22,11 +23,9 @@ def load() -> list[float]:
     return [round(number, 2) for number in os.getloadavg()]
 
 
-def line(found: dict[str, object]) -> str:
+def line(found: Mapping[str, object]) -> str:
     """The same for a person."""
-    one, five, fifteen = load() if "load" not in found else found["load"]  # type: ignore[misc]
-    return (f"{found['cores']} cores, {found['cpu']}, {found['memory']}, {found['system']}, Python {found['python']}, "
-            f"load average {one} {five} {fifteen}")
+    return "{cores} cores, {cpu}, {memory}, {system}, Python {python}, load average {load}".format(**found)
 
 
 def _field(path: str, name: str) -> str:

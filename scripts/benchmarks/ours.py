@@ -16,28 +16,23 @@ import shlex
 import socket
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from benchmarks import measure
+from benchmarks.marks import STAMPS, Mark, first, read_marks
 from benchmarks.sample import Sample, sample_of
+from taskmaster import defaults
+from taskmaster.errors import EXIT_DONE_WITH_FAILURES
 
 ROOT = Path(__file__).resolve().parents[2]
 JOBS = Path(__file__).resolve().parent / "jobs"
 LIMIT_SECONDS = 600.0
-
-
-@dataclass(frozen=True)
-class Mark:
-    """A line of jobs/stamps.py: which word, process, at what time, and further numbers."""
-
-    word: str
-    pid: int
-    time: float
-    numbers: tuple[float, ...]
+# Runs a command at a terminal that nobody looks at.
+WATCHED = [sys.executable, "-c", "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"]
 
 
 @dataclass(frozen=True)
@@ -47,25 +42,23 @@ class Run:
     measured: list[measure.Measured]
     summary: Mapping[str, Any]
     marks: list[Mark]
+    count: int
 
-    @property
-    def wrong(self) -> str:
-        """What spoils it, empty if nothing does."""
+    def wrong(self, failing: int = 0) -> str:
+        """What spoils it, empty if nothing does; `failing` jobs have to fail."""
         for one in self.measured:
-            if one.code != 0:
+            if one.code != (EXIT_DONE_WITH_FAILURES if failing else 0):
                 return f"exit code {one.code}: {one.told.strip()[-300:]}"
         if not self.summary.get("finished"):
             return "the summary does not say that it is finished"
-        again = [name for name in ("failed", "retried", "replayed", "duplicates") if self.summary[name]]
-        return ", ".join(f"{self.summary[name]} {name}" for name in again)
+        if self.handled + failing != self.count:
+            return f"handled {self.handled:,} of {self.count - failing:,} jobs"
+        due = {"failed": failing, "retried": (defaults.ATTEMPTS - 1) * failing, "replayed": 0, "duplicates": 0}
+        return ", ".join(f"{self.summary[name]} {name}" for name, number in due.items() if self.summary[name] != number)
 
     @property
     def handled(self) -> int:
         return int(self.summary.get("handled", 0))
-
-    def first(self, word: str) -> float | None:
-        """The time of the first mark of this word."""
-        return min((mark.time for mark in self.marks if mark.word == word), default=None)
 
     @property
     def begin(self) -> float | None:
@@ -78,7 +71,7 @@ class Run:
     @property
     def end(self) -> float | None:
         """When the master said that all is settled: its clock starts within a millisecond of the source's."""
-        source = self.first("source")
+        source = first(self.marks, "source")
         return source + float(self.summary["elapsed"]) if source is not None and self.summary else None
 
     @property
@@ -87,33 +80,14 @@ class Run:
         return self.end - self.begin if self.begin is not None and self.end is not None else 0.0
 
 
-def run(job: str, slaves: int, arguments: Mapping[str, object], master_options: Sequence[str] = (),
-        slave_options: Sequence[str] = (), *, tcp: bool = False, environment: Mapping[str, str] | None = None) -> Run:
-    """One run in a folder of its own: by tm-run, or with `tcp` by tm-master and tm-spawn over loopback."""
-    with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        folder = Path(name)
-        target, pairs = str(JOBS / f"{job}.py"), [f"{key}={value}" for key, value in arguments.items()]
-        master = [*pairs, "--summary", "summary.json", *master_options]
-        if tcp:
-            address = ["--address", f"tcp://127.0.0.1:{_free_port()}"]
-            commands = [[*_command("master"), target, *master, *address],
-                        [*_command("spawn"), target, str(slaves), *slave_options, *address]]
-        else:
-            commands = [[*_command("run"), target, str(slaves), *master, *slave_options]]
-        measured = measure.run_all(commands, folder, _environment(folder, environment or {}), LIMIT_SECONDS)
-        return Run(measured, _summary(folder), _marks(folder))
-
-
-def command_line(job: str, slaves: int, arguments: Mapping[str, object], options: Sequence[str], tcp: bool) -> str:
-    """What a reader would type for the same."""
-    pairs = [f"{key}={value}" for key, value in arguments.items()]
-    shown = [f"{job}.py", *([] if tcp else [str(slaves)]), *pairs, *options]
-    return shlex.join(["tm-master" if tcp else "tm-run", *shown]) + (f" + tm-spawn {job}.py {slaves}" if tcp else "")
-
-
 @dataclass(frozen=True)
 class Ours:
-    """taskmaster as a contender: `options` are only what a workload prescribes for all, such as its threads."""
+    """taskmaster as a contender, by tm-run, or with `tcp` by tm-master and tm-spawn over loopback.
+
+    Options are only what a workload prescribes for all, such as its threads, or what it is about. `terminal` lets the
+    commands think that a person watches. `extra_jobs` come besides `count`;
+    `failing` of all have to fail.
+    """
 
     job: str
     count: int
@@ -122,19 +96,46 @@ class Ours:
     master_options: tuple[str, ...] = ()
     slave_options: tuple[str, ...] = ()
     tcp: bool = False
+    terminal: bool = False
+    extra_jobs: int = 0
+    failing: int = 0
     name: str = "taskmaster"
 
     @property
     def how(self) -> str:
-        return command_line(self.job, self.slaves, {}, [*self.master_options, *self.slave_options], self.tcp)
+        """What a reader would type for the same, but for the number of jobs."""
+        target, given = f"{self.job}.py", [f"{key}={value}" for key, value in self.arguments.items()]
+        if not self.tcp:
+            return shlex.join(["tm-run", target, str(self.slaves), *given, *self.master_options, *self.slave_options])
+        return " + ".join([shlex.join(["tm-master", target, *given, *self.master_options]),
+                           shlex.join(["tm-spawn", target, str(self.slaves), *self.slave_options])])
 
     def run(self) -> Sample:
         try:
-            found = run(self.job, self.slaves, {"count": self.count, **self.arguments}, self.master_options,
-                        self.slave_options, tcp=self.tcp)
+            found = self._execute()
         except measure.Overtime as error:
             return Sample(self.count, wrong=str(error))
-        return sample_of(found.measured, self.count, found.handled, found.seconds, found.wrong)
+        return sample_of(found.measured, found.marks, found.count - self.failing, found.handled, found.seconds,
+                         found.wrong(self.failing))
+
+    def _execute(self) -> Run:
+        """One run in a folder of its own. Raises Overtime."""
+        with tempfile.TemporaryDirectory(prefix="bench-") as name:
+            folder = Path(name)
+            measured = measure.run_all(self._commands(), folder, environment({STAMPS: str(folder / "stamps")}),
+                                       LIMIT_SECONDS)
+            return Run(measured, _summary(folder), read_marks(folder / "stamps"), self.count + self.extra_jobs)
+
+    def _commands(self) -> list[list[str]]:
+        target = str(JOBS / f"{self.job}.py")
+        pairs = [f"{key}={value}" for key, value in {"count": self.count, **self.arguments}.items()]
+        master = [*pairs, "--summary", "summary.json", *self.master_options]
+        if not self.tcp:
+            before = WATCHED if self.terminal else []
+            return [[*before, *_command("run"), target, str(self.slaves), *master, *self.slave_options]]
+        address = ["--address", f"tcp://127.0.0.1:{_free_port()}"]
+        return [[*_command("master"), target, *master, *address],
+                [*_command("spawn"), target, str(self.slaves), *self.slave_options, *address]]
 
 
 def job_module(name: str) -> ModuleType:
@@ -151,10 +152,6 @@ def environment(more: Mapping[str, str]) -> dict[str, str]:
     return {**kept, "PYTHONPATH": os.pathsep.join(paths), **more}
 
 
-def _environment(folder: Path, more: Mapping[str, str]) -> dict[str, str]:
-    return environment({"BENCH_STAMPS": str(folder / "stamps"), **more})
-
-
 def _command(name: str) -> list[str]:
     """tm-NAME as it is installed beside this Python; its module where it is not."""
     script = Path(sys.executable).parent / f"tm-{name}"
@@ -165,12 +162,6 @@ def _summary(folder: Path) -> Mapping[str, Any]:
     path = folder / "summary.json"
     found: Mapping[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     return found
-
-
-def _marks(folder: Path) -> list[Mark]:
-    path = folder / "stamps"
-    lines = [line.split() for line in path.read_text().splitlines()] if path.exists() else []
-    return [Mark(word, int(pid), float(at), tuple(map(float, numbers))) for word, pid, at, *numbers in lines]
 
 
 def _free_port() -> int:

@@ -7,6 +7,7 @@ A function imports its peer itself: where that fails, the peer is reported as mi
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import json
 import multiprocessing
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import measure
+from benchmarks.marks import STAMPS, Mark, read_marks
 from benchmarks.ours import LIMIT_SECONDS, environment, job_module
 from benchmarks.sample import Sample, sample_of
 
@@ -59,29 +61,26 @@ def executor(work: Work, procs: int, chunk: int) -> Timing:
 
 def joblib(work: Work, procs: int, batch: int | str) -> Timing:
     """`pre_dispatch` keeps it from starving; by default it pulls two jobs a worker ahead, whatever the batch."""
-    from joblib import Parallel, delayed
-
+    library: Any = importlib.import_module("joblib")  # not by its name, which is this function's too
     ahead = "2 * n_jobs" if batch == "auto" else 4 * procs * int(batch)
-    with Parallel(n_jobs=procs, batch_size=batch, pre_dispatch=ahead) as workers:
-        workers(delayed(abs)(number) for number in range(4 * procs))
-        handle = delayed(work.handle)
+    with library.Parallel(n_jobs=procs, batch_size=batch, pre_dispatch=ahead) as workers:
+        workers(library.delayed(abs)(number) for number in range(4 * procs))
+        handle = library.delayed(work.handle)
         return _timed(lambda: workers(map(handle, work.jobs())))
 
 
 def dask(work: Work, procs: int, threads: int, batch: int) -> Timing:
     """Batches by hand and a window of 8 of them a thread: `Client.map` would take in the whole source first."""
-    from distributed import Client, LocalCluster
+    distributed: Any = importlib.import_module("distributed")
 
-    with LocalCluster(n_workers=procs, threads_per_worker=threads, dashboard_address=None) as cluster, \
-            Client(cluster) as client:
+    with distributed.LocalCluster(n_workers=procs, threads_per_worker=threads, dashboard_address=None) as cluster, \
+            distributed.Client(cluster) as client:
         client.wait_for_workers(procs)
         client.gather(client.map(abs, range(4 * procs)))
-        return _timed(lambda: _through_dask(client, work, batch, 8 * procs * threads))
+        return _timed(lambda: _through_dask(client, distributed.as_completed, work, batch, 8 * procs * threads))
 
 
-def _through_dask(client: Any, work: Work, batch: int, window: int) -> Iterator[None]:
-    from distributed import as_completed
-
+def _through_dask(client: Any, as_completed: Any, work: Work, batch: int, window: int) -> Iterator[None]:
     jobs = work.jobs()
     batches = iter(lambda: list(itertools.islice(jobs, batch)), [])
     first = [client.submit(_handle_batch, work.handle, some, pure=False) for some in itertools.islice(batches, window)]
@@ -123,6 +122,7 @@ class Peer:
     count: int
     tuning: Mapping[str, object]
     arguments: Mapping[str, object] = field(default_factory=dict)
+    extra_jobs: int = 0  # that come besides `count`
 
     @property
     def how(self) -> str:
@@ -131,20 +131,22 @@ class Peer:
     def run(self) -> Sample:
         order = {"peer": self.name, "job": self.job, "tuning": dict(self.tuning),
                  "arguments": {"count": self.count, **self.arguments}}
-        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-            command = [sys.executable, "-c", "from benchmarks import peers; peers.main()", json.dumps(order)]
+        command = [sys.executable, "-c", "from benchmarks import peers; peers.main()", json.dumps(order)]
+        with tempfile.TemporaryDirectory(prefix="bench-") as name:
+            stamps = Path(name) / "stamps"
             try:
-                found = measure.run(command, Path(folder), environment({}), LIMIT_SECONDS)
+                measured = measure.run(command, Path(name), environment({STAMPS: str(stamps)}), LIMIT_SECONDS)
             except measure.Overtime as error:
                 return Sample(self.count, wrong=str(error))
-        return self._sample(found)
+            return _sample(measured, read_marks(stamps), self.count + self.extra_jobs)
 
-    def _sample(self, found: measure.Measured) -> Sample:
-        said: dict[str, Any] = json.loads(found.said.splitlines()[-1]) if found.code == 0 and found.said else {}
-        if "missing" in said:
-            return Sample(self.count, missing=said["missing"])
-        wrong = "" if said else f"exit code {found.code}: {found.told.strip()[-300:]}"
-        return sample_of([found], self.count, said.get("handled", 0), said.get("seconds", 0.0), wrong)
+
+def _sample(found: measure.Measured, marks: list[Mark], count: int) -> Sample:
+    said: dict[str, Any] = json.loads(found.said.splitlines()[-1]) if found.code == 0 and found.said else {}
+    if "missing" in said:
+        return Sample(count, missing=said["missing"])
+    wrong = "" if said else f"exit code {found.code}: {found.told.strip()[-300:]}"
+    return sample_of([found], marks, count, said.get("handled", 0), said.get("seconds", 0.0), wrong)
 
 
 def main() -> None:

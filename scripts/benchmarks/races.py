@@ -8,14 +8,15 @@ from dataclasses import dataclass, replace
 from benchmarks import ours
 from benchmarks.ours import Ours
 from benchmarks.peers import NOT_RUN, Peer
-from benchmarks.report import Plan, Report, Verdict, at_least, at_most
-from benchmarks.sample import Contender, Sample, Standing, take_turns
+from benchmarks.report import Bar, Plan, Report, Verdict, at_least, at_most
+from benchmarks.sample import Contender, Standing, take_turns, wrongs
 
 POOL, EXECUTOR, JOBLIB, DASK = "multiprocessing.Pool", "ProcessPoolExecutor", "joblib", "dask.distributed"
 COLUMNS = ("", "jobs/s", "min", "max", "of best peer", "whole jobs/s", "us/job master", "slaves", "MB master", "slave",
            "jobs")
 CLOCK = ("jobs/s counts from workers ready to the last job settled (a peer: to the last result), whole jobs/s from "
          "command to exit; us is CPU, start-up and end included, MB the peak of resident memory")
+QUICK_PROCS = 4
 
 Judge = Callable[[Sequence[Standing]], Iterator[Verdict]]
 
@@ -35,18 +36,20 @@ class Race:
         best = best_rate(standings[1:])
         ran = [one for one in standings if not one.missing]
         return Report(
-            name, self.about, COLUMNS, [_row(one, best) for one in ran], list(self._verdicts(standings, plan.quick)),
-            [CLOCK, *_missing(standings)], [f"{one.label}: {one.wrong}" for one in ran if one.wrong],
-            [one.json() for one in standings], [(one.label, one.rate) for one in ran])
+            name, self.about, COLUMNS, [_row(one, best) for one in ran], plan.judged(self.judge(standings)),
+            [CLOCK, *missing(standings)], wrongs(standings), [one.json() for one in standings],
+            [_bar(one) for one in ran])
 
     def _few(self) -> Sequence[Contender]:
-        """Each peer once, with few jobs."""
+        """Each peer once, with few jobs and processes."""
         once = {one.name: one for one in reversed(self.contenders)}
-        return [replace(one, count=min(one.count, self.quick)) for one in reversed(once.values())]
+        return [_small(one, min(one.count, self.quick)) for one in reversed(once.values())]
 
-    def _verdicts(self, standings: Sequence[Standing], quick: bool) -> Iterator[Verdict]:
-        for verdict in self.judge(standings):
-            yield replace(verdict, met=None, reading=f"{verdict.reading}, of tiny counts") if quick else verdict
+
+def _small(one: Ours | Peer, count: int) -> Contender:
+    if isinstance(one, Ours):
+        return replace(one, count=count)
+    return replace(one, count=count, tuning={**one.tuning, "procs": min(int(str(one.tuning["procs"])), QUICK_PROCS)})
 
 
 def best_rate(standings: Sequence[Standing], name: str = "", **tuning: object) -> float:
@@ -56,28 +59,38 @@ def best_rate(standings: Sequence[Standing], name: str = "", **tuning: object) -
                 and one.contender.how.endswith(wanted)), default=0.0)
 
 
-def _missing(standings: Sequence[Standing]) -> list[str]:
+def missing(standings: Sequence[Standing]) -> list[str]:
     """Peers that did not run, each told once."""
     found = {one.contender.name: one.missing for one in standings if one.missing}
     return [f"{name}: {why}" for name, why in {**found, **NOT_RUN}.items()]
 
 
-def _row(standing: Standing, best: float) -> list[str]:
-    def middle(value: Callable[[Sample], float]) -> float:
-        return standing.middle(value)
+def _bar(standing: Standing) -> Bar:
+    contender = standing.contender
+    plain = isinstance(contender, Peer) and (contender.tuning.get("chunk") == 1 or contender.tuning.get("batch") == 1)
+    return Bar(contender.name, contender.how, standing.rate, plain)
 
+
+def rate_cells(standing: Standing) -> list[str]:
+    """Median, least and most jobs/s."""
     rates = standing.of(lambda sample: sample.rate)
+    return [f"{rate:,.0f}" for rate in (standing.middle(lambda sample: sample.rate), rates[0], rates[-1])]
+
+
+def _row(standing: Standing, best: float) -> list[str]:
     count = standing.samples[0].count
     return [
-        standing.label, f"{middle(lambda one: one.rate):,.0f}", f"{rates[0]:,.0f}", f"{rates[-1]:,.0f}",
-        f"{standing.rate / best:.2f}" if best else "-", f"{middle(lambda one: one.whole_rate):,.0f}",
-        _three(middle(lambda one: one.master_cpu) / count * 1e6),
-        _three(middle(lambda one: one.slaves_cpu) / count * 1e6),
-        f"{middle(lambda one: one.master_peak) / 2 ** 20:.0f}", f"{middle(lambda one: one.slave_peak) / 2 ** 20:.0f}",
+        standing.label, *rate_cells(standing), f"{standing.rate / best:.2f}" if best else "-",
+        f"{standing.middle(lambda one: one.whole_rate):,.0f}",
+        three(standing.middle(lambda one: one.master_cpu) / count * 1e6),
+        three(standing.middle(lambda one: one.slaves_cpu) / count * 1e6),
+        f"{standing.middle(lambda one: one.master_peak) / 2 ** 20:.0f}",
+        f"{standing.middle(lambda one: one.slave_peak) / 2 ** 20:.0f}",
         f"{count:,}", *(["WRONG: " + standing.wrong] if standing.wrong else [])]
 
 
-def _three(number: float) -> str:
+def three(number: float) -> str:
+    """Three digits that count."""
     return f"{number:.3f}" if number < 1 else f"{number:.3g}" if number < 1000 else f"{number:,.0f}"
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -15,6 +15,11 @@ class Plan:
     quick: bool
     tell: Callable[[str], None]
 
+    def judged(self, verdicts: Iterable[Verdict]) -> list[Verdict]:
+        """The same, but for tiny counts, which say nothing on speed."""
+        return [replace(one, met=None, reading=f"{one.reading}, of tiny counts") if self.quick else one
+                for one in verdicts]
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -23,6 +28,20 @@ class Verdict:
     target: str
     reading: str
     met: bool | None
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A rate for the plot; `plain` is a peer as it comes, without tuning."""
+
+    name: str
+    how: str
+    rate: float
+    plain: bool
+
+    @property
+    def label(self) -> str:
+        return f"{self.name} {self.how}".strip()
 
 
 @dataclass(frozen=True)
@@ -37,13 +56,13 @@ class Report:
     notes: Sequence[str] = ()
     wrong: Sequence[str] = ()
     data: Any = field(default_factory=list)
-    bars: Sequence[tuple[str, float]] = ()  # contenders and their rates, for the plot; the first is taskmaster
+    bars: Sequence[Bar] = ()  # the first is taskmaster's
 
     def json(self) -> dict[str, Any]:
         """For a program; the rows as they are shown and the numbers behind them."""
         return {"about": self.about, "columns": list(self.columns), "rows": [list(row) for row in self.rows],
                 "targets": [vars(verdict) for verdict in self.verdicts], "notes": list(self.notes),
-                "wrong": list(self.wrong), "bars": [list(bar) for bar in self.bars], "data": self.data}
+                "wrong": list(self.wrong), "data": self.data}
 
 
 def at_least(target: str, reading: float, least: float, shown: str) -> Verdict:

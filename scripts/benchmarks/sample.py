@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, Protocol
 
+from benchmarks.marks import Mark
 from benchmarks.measure import Measured
 
 
@@ -16,6 +17,7 @@ class Sample:
 
     `wrong` says what spoils it: a count that is not right, an exit code. CPU is seconds, memory bytes, both of the
     process that has the jobs (the master) and of those that handle them (slaves: CPU of all, memory of the largest).
+    `cpu` is that of all together, and finer. `began` is when the command was started, on the clock of the marks.
     """
 
     count: int
@@ -28,11 +30,23 @@ class Sample:
     slave_peak: int = 0
     wrong: str = ""
     missing: str = ""
+    cpu: float = 0.0
+    began: float = 0.0
+    marks: Sequence[Mark] = ()
 
     @property
     def rate(self) -> float:
         """Jobs/s from workers ready to all settled."""
         return self.handled / self.seconds if self.seconds else 0.0
+
+    def numbers(self, word: str) -> list[float]:
+        """The first number of each mark of this word."""
+        return [mark.numbers[0] for mark in self.marks if mark.word == word]
+
+    def json(self) -> dict[str, Any]:
+        """All but the marks, which are very many."""
+        kept = {key: value for key, value in vars(self).items() if key not in ("marks", "began")}
+        return {**kept, "rate": self.rate, "whole_rate": self.whole_rate}
 
     @property
     def whole_rate(self) -> float:
@@ -40,7 +54,8 @@ class Sample:
         return self.handled / self.whole if self.whole else 0.0
 
 
-def sample_of(measured: Sequence[Measured], count: int, handled: int, seconds: float, wrong: str) -> Sample:
+def sample_of(measured: Sequence[Measured], marks: Sequence[Mark], count: int, handled: int, seconds: float,
+              wrong: str) -> Sample:
     """`measured` are the commands of one run: the one that has the jobs, then, if on its own, one that has slaves."""
     master, *crews = measured
     if not wrong and handled != count:
@@ -48,7 +63,8 @@ def sample_of(measured: Sequence[Measured], count: int, handled: int, seconds: f
     return Sample(
         count, handled, seconds, max(one.ended for one in measured) - master.began, master.own_cpu,
         master.below_cpu + sum(crew.own_cpu + crew.below_cpu for crew in crews), master.own_peak,
-        max([master.below_peak, *(crew.below_peak for crew in crews)]), wrong)
+        max([master.below_peak, *(crew.below_peak for crew in crews)]), wrong, "",
+        sum(one.cpu for one in measured), master.began, marks)
 
 
 class Contender(Protocol):
@@ -99,9 +115,8 @@ class Standing:
 
     def json(self) -> dict[str, Any]:
         """All there is, for a program."""
-        samples = [{**vars(sample), "rate": sample.rate, "whole_rate": sample.whole_rate} for sample in self.samples]
         return {"name": self.contender.name, "how": self.contender.how, "missing": self.missing, "wrong": self.wrong,
-                "rate": self.rate, "samples": samples}
+                "rate": self.rate, "samples": [sample.json() for sample in self.samples]}
 
 
 def take_turns(contenders: Sequence[Contender], rounds: int, tell: Callable[[str], None]) -> list[Standing]:
@@ -113,3 +128,8 @@ def take_turns(contenders: Sequence[Contender], rounds: int, tell: Callable[[str
                 tell(f"round {number} of {rounds}: {standing.label}")
                 standing.samples.append(standing.contender.run())
     return standings
+
+
+def wrongs(standings: Sequence[Standing]) -> list[str]:
+    """Whose runs were spoiled, and by what."""
+    return [f"{one.label}: {one.wrong}" for one in standings if one.wrong]

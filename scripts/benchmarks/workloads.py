@@ -32,4 +32,11 @@ WORKLOADS: Mapping[str, Workload] = {
     "sleep10ms": Workload("jobs that wait 10 ms, 2 x 32 threads, beside the peers", "races:report"),
     "mixed": Workload("short jobs among a few long ones, beside the peers", "races:report"),
     "cpu": Workload("1 ms of pure Python a job, beside the peers", "races:report"),
+    "trickle": Workload("a job every 10 ms: from its yield to its handler", "latency:trickle"),
+    "shift": Workload("no-ops, then jobs of 50 ms: who holds too many of them", "shift:shift"),
+    "memory": Workload("resident memory at 10^6, 10^7 and 10^8 jobs", "memory:memory"),
+    "slaves": Workload("1 to 1,000 slaves' sessions against one master", "sessions:slaves"),
+    "startup": Workload("one job: from the command to its handler, and to the exit", "latency:startup"),
+    "features": Workload("checkpoints, progress and failures, on against off", "features:features"),
+    "growth": Workload("CPU a job, by jobs, window, threads and bytes", "growth:growth"),
 }
