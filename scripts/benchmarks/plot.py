@@ -14,7 +14,7 @@ from benchmarks.report import Bar, Report
 from taskmaster.core.stats import rate_text
 
 SHOWN = ("noop", "payload5k", "sleep10ms", "mixed", "cpu")
-WIDTH, LEFT, BAR, ROW, GAP = 760, 300, 14, 19, 40
+WIDTH, LEFT, BAR, ROW, GAP = 820, 340, 14, 19, 40
 ROOM = WIDTH - LEFT - 120  # for the longest bar; what is behind it is its text
 OURS, BEST, OTHER, INK, PALE = "#1f6f54", "#7a869a", "#b9c1cd", "#1d2430", "#5b6472"
 
