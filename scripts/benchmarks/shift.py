@@ -1,9 +1,10 @@
 """The workload `shift`: jobs that do nothing, then jobs of 50 ms; who held thousands must not keep them.
 
 What a slave holds cannot be seen from outside. What can: jobs leave the master in their order, so when somebody has
-begun a job, those before it have left; those of them that a slave begins later waited with it, or were given back to
-the master and waited there. The jobs that waited for a slave, in seconds of all its threads' work, are therefore at
-least what it held. The tail is how long one slave went on alone after another had begun its last job.
+begun a job, those before it have left. Those of them that a slave begins later waited with it, or were given back and
+waited with the master. They are therefore the most that it can have held, in seconds of all its threads' work: if that
+is little the target is met, if it is much nothing is known. The tail is how long one slave went on alone after
+another's last job, which is what held work would cost.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from benchmarks.report import Plan, Report, Verdict, at_most
 from benchmarks.sample import Contender, Sample, Standing, take_turns, wrongs
 
 SLAVES, THREADS = 2, 10
+HELD_SECONDS = 1.0
 SEEN = 3  # slow jobs, after which a slave should know
 
 
@@ -47,10 +49,10 @@ def shift(name: str, plan: Plan) -> Report:
     rows = [_row(one, ideal) for one in standings if not one.missing]
     return Report(
         name, f"jobs that do nothing, then {slow:,} of 50 ms, {SLAVES * THREADS} at once: the slow ones' time",
-        ("", "quick before", "s", "min", "max", "of ideal", "held s", "tail s"), rows,
+        ("", "quick before", "s", "min", "max", "of ideal", "held s, at most", "tail s"), rows,
         plan.judged(_judge(standings[:2], ideal)),
-        [f"ideal {ideal:.2f} s; held: the most work that waited for one slave {SEEN} slow jobs on, as far as it can be "
-         "seen from outside; tail: how long one went on after another's last job", *missing(standings)],
+        [f"ideal {ideal:.2f} s; held: the most work that one slave can have held from {SEEN} slow jobs on, what it gave "
+         "back to the master included; tail: how long one went on after another's last job", *missing(standings)],
         wrongs(standings), [one.json() for one in standings])
 
 
@@ -76,7 +78,7 @@ def tail(sample: Sample) -> float:
 
 
 def held(sample: Sample) -> float:
-    """The most work that waited for one slave once it had seen SEEN slow jobs end, in seconds of its THREADS."""
+    """The most that one slave can have held once it had seen SEEN slow jobs end, in seconds of its THREADS."""
     found = calls(sample)
     each: float = ours.job_module("shift").SLOW_SECONDS / THREADS
     most = max((len(_waiting(found, pid)) for pid in {one.pid for one in found}), default=0)
@@ -111,5 +113,6 @@ def _judge(standings: Sequence[Standing], ideal: float) -> Iterator[Verdict]:
     for standing, before in zip(standings, ("as many", "very many"), strict=True):
         ratio, work = standing.middle(seconds) / ideal, standing.middle(held)
         yield at_most(f"finish within 1.10 x the ideal, after {before} quick jobs", ratio, 1.10, f"{ratio:.3f} x")
-        yield at_most(f"no slave holds more than about 1 s of work, after {before} quick jobs", work or 1e-9, 1.0,
-                      f"{work:.2f} s seen to wait")
+        target = f"no slave holds more than about 1 s of work, after {before} quick jobs"
+        known = work <= HELD_SECONDS
+        yield Verdict(target, f"at most {work:.2f} s, tail {standing.middle(tail):.2f} s", True if known else None)
