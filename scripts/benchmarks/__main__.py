@@ -39,7 +39,7 @@ def main(names: tuple[str, ...], rounds: int | None, quick: bool, json_file: Pat
             raise click.UsageError(f"No workload {name!r}. There are {', '.join(WORKLOADS)}.")
     found = machine.describe()
     click.echo(machine.line(found))
-    if machine.load()[0] > BUSY and not quick:
+    if machine.load() > BUSY and not quick:
         click.echo("The machine is busy: what follows is not to be trusted.", err=True)
     plan = Plan(rounds or (1 if quick else 3), quick, _tell)
     reports = [_run(name, plan) for name in names or WORKLOADS]
@@ -63,4 +63,4 @@ def _tell(text: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="scripts/bench")

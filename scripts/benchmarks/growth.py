@@ -36,7 +36,8 @@ def growth(name: str, plan: Plan) -> Report:
     points = _few(list(_points())) if plan.quick else list(_points())
     runs = [Ours("noop", 1), *(point.run for point in points)]
     start, *standings = take_turns(runs, plan.rounds, plan.tell)
-    _again([start, *standings], plan)
+    short = [one for point, one in zip(points, standings, strict=True) if point.run.count <= SMALL and not point.size]
+    _again([start, *short], plan)
     base = start.middle(lambda sample: sample.cpu)
     copy = copy_seconds()
     rows = [_row(point, standing, base, copy) for point, standing in zip(points, standings, strict=True)]
@@ -82,9 +83,8 @@ def _few(points: Sequence[Point]) -> list[Point]:
     return few[::-1]
 
 
-def _again(standings: Sequence[Standing], plan: Plan) -> None:
+def _again(small: Sequence[Standing], plan: Plan) -> None:
     """More turns for what is small: that is cheap, and all noise."""
-    small = [one for one in standings if one.samples[0].count <= SMALL]
     for _ in range(0 if plan.quick else SMALL_TURNS * plan.rounds):
         for one in small:
             plan.tell(f"once more: {one.label}, {one.samples[0].count:,} jobs")

@@ -27,7 +27,7 @@ def trickle(name: str, plan: Plan) -> Report:
     contenders: list[Contender] = [
         *(Ours("trickle", count, arguments={"long": busy}, extra_jobs=warm + busy) for busy in (0, BUSY)),
         *(Peer(peer, "trickle", count, {"procs": THREADS, "chunk": 1}, {"long": busy}, warm + busy)
-          for peer in (POOL, EXECUTOR) for busy in (0, BUSY))]
+          for peer in ((POOL,) if plan.quick else (POOL, EXECUTOR)) for busy in (0, BUSY))]
     standings = [_complete(one, count) for one in take_turns(contenders, plan.rounds, plan.tell)]
     rows = [[_label(one), *(_ms(one, part) for part in (0.5, 0.9, 0.99, 1.0)), f"{count:,}"]
             for one in standings if not one.missing]

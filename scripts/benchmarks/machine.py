@@ -11,21 +11,22 @@ from pathlib import Path
 
 def describe() -> dict[str, object]:
     """Cores that may be used, CPU, memory, Python, and how busy it is."""
+    kilobytes = int(_field("/proc/meminfo", "MemTotal").split()[0])
     return {
         "cores": len(os.sched_getaffinity(0)), "cpu": _field("/proc/cpuinfo", "model name"),
-        "memory": _field("/proc/meminfo", "MemTotal"), "system": f"{platform.system()} {platform.release()}",
-        "python": sys.version.split()[0], "load": load(),
+        "memory": f"{kilobytes / 2 ** 20:.0f} GiB", "system": f"{platform.system()} {platform.release()}",
+        "python": sys.version.split()[0], "load average": load(),
     }
 
 
-def load() -> list[float]:
-    """Processes that wanted a core, on average over 1, 5 and 15 minutes."""
-    return [round(number, 2) for number in os.getloadavg()]
+def load() -> float:
+    """Processes that wanted a core, on average over the last minute."""
+    return round(os.getloadavg()[0], 2)
 
 
 def line(found: Mapping[str, object]) -> str:
     """The same for a person."""
-    return "{cores} cores, {cpu}, {memory}, {system}, Python {python}, load average {load}".format(**found)
+    return "{cores} cores, {cpu}, {memory}, {system}, Python {python}, load average {load average}".format(**found)
 
 
 def _field(path: str, name: str) -> str:

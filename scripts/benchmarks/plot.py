@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from benchmarks.report import Bar, Report
-from taskmaster.core.stats import rate_text
+from taskmaster.core.stats import SEPARATOR, rate_text
 
 SHOWN = ("noop", "payload5k", "sleep10ms", "mixed", "cpu")
 WIDTH, LEFT, BAR, ROW, GAP = 820, 340, 14, 19, 40
@@ -44,10 +44,10 @@ def _panel(report: Report, y: int) -> Iterator[str]:
         middle = y + 22 + ROW * at
         width = max(1.0, ROOM * bar.rate / top) if top else 1.0
         colour = OURS if at == 0 else BEST if bar.rate == best else OTHER
-        times = f"{bar.rate / best:.3g} x" if best and bar.rate >= 0.01 * best else "< 0.01 x" if best else ""
+        times = f"{SEPARATOR}{bar.rate / best:.2f} x" if best else ""
         yield _text(LEFT - 8, middle + 11, bar.label, INK, "bold" if at == 0 else "normal", "end")
         yield f'<rect x="{LEFT}" y="{middle}" width="{width:.1f}" height="{BAR}" fill="{colour}"/>'
-        yield _text(round(LEFT + width + 6), middle + 11, f"{rate_text(bar.rate)}  {times}".strip(), INK)
+        yield _text(round(LEFT + width + 6), middle + 11, rate_text(bar.rate) + times, INK)
 
 
 def _chosen(bars: Sequence[Bar]) -> list[Bar]:

@@ -185,5 +185,6 @@ def test_the_plot_shows_each_peer_at_its_best_and_as_it_comes() -> None:
     drawn = plot.svg([Report("noop", "jobs < nothing", (), [], bars=bars)], "a machine")
 
     texts = [element.text for element in ElementTree.fromstring(drawn).iter("{http://www.w3.org/2000/svg}text")]
-    assert texts[2:] == ["noop: jobs < nothing", "taskmaster tm-run", "9.0/s  1.5 x", "pool chunk=9", "6.0/s  1 x",
-                         "other batch=1", "2.0/s  0.333 x", "pool chunk=1", "1.0/s  0.167 x"]
+    assert texts[2:] == ["noop: jobs < nothing", "taskmaster tm-run", "9.0/s · 1.50 x",
+                         "pool chunk=9", "6.0/s · 1.00 x", "other batch=1", "2.0/s · 0.33 x",
+                         "pool chunk=1", "1.0/s · 0.17 x"]
