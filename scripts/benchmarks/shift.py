@@ -51,7 +51,7 @@ def shift(name: str, plan: Plan) -> Report:
         name, f"jobs that do nothing, then {slow:,} of 50 ms, {SLAVES * THREADS} at once: the slow ones' time",
         ("", "quick before", "s", "min", "max", "of ideal", "held s, at most", "tail s"), rows,
         plan.judged(_judge(standings[:2], ideal)),
-        [f"ideal {ideal:.2f} s; held: the most work that one slave can have held from {SEEN} slow jobs on, what it gave "
+        [f"ideal {ideal:.2f} s; held: the most that one slave can have held from {SEEN} slow jobs on, what it gave "
          "back included; tail: how long one went on after another's last job", *missing(standings)],
         wrongs(standings), [one.json() for one in standings])
 
