@@ -1,0 +1,42 @@
+"""The workloads by name. One is added by a line here: what it is about, and the module and function that run it.
+
+The function takes the name and a Plan and returns a Report. Modules are imported when their workload is wanted, so
+one that needs what is not there disturbs no other.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from benchmarks.report import Plan, Report
+
+
+@dataclass(frozen=True)
+class Workload:
+    """`place` is module:function in this package."""
+
+    about: str
+    place: str
+
+    def run(self, name: str, plan: Plan) -> Report:
+        module, _, function = self.place.partition(":")
+        found: Report = getattr(importlib.import_module(f"benchmarks.{module}"), function)(name, plan)
+        return found
+
+
+WORKLOADS: Mapping[str, Workload] = {
+    "noop": Workload("jobs that do nothing, beside the peers", "races:report"),
+    "payload5k": Workload("jobs of 5,000 bytes, beside the peers", "races:report"),
+    "sleep10ms": Workload("jobs that wait 10 ms, 2 x 32 threads, beside the peers", "races:report"),
+    "mixed": Workload("short jobs among a few long ones, beside the peers", "races:report"),
+    "cpu": Workload("1 ms of pure Python a job, beside the peers", "races:report"),
+    "trickle": Workload("a job every 10 ms: from its yield to its handler", "latency:trickle"),
+    "shift": Workload("no-ops, then jobs of 50 ms: who holds too many of them", "shift:shift"),
+    "memory": Workload("resident memory at 10^6, 10^7 and 10^8 jobs", "memory:memory"),
+    "slaves": Workload("1 to 1,000 slaves' sessions against one master", "sessions:slaves"),
+    "startup": Workload("one job: from the command to its handler, and to the exit", "latency:startup"),
+    "features": Workload("checkpoints, progress and failures, on against off", "features:features"),
+    "growth": Workload("CPU a job, by jobs, window, threads and bytes", "growth:growth"),
+}
