@@ -60,6 +60,10 @@ class Child:
         """Whether it got through its start."""
         return b"ready" in self._heard()
 
+    def said_over(self) -> bool:
+        """Whether the master told it to stop."""
+        return b"over" in self._heard()
+
     def vanished(self) -> bool:
         """Whether it began to work and never said that it was done: a handler ended the process, perhaps with 0."""
         return b"ready" in self._heard() and b"done" not in self._heard()

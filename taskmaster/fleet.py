@@ -23,6 +23,10 @@ from taskmaster.core.restarts import HOPELESS, LASTING, RestartPolicy
 #: What the others get to finish their jobs when one slave met an error that each of them would meet.
 HOPELESS_GRACE_SECONDS: Final = 10.0
 
+#: When the master told one slave to stop, how long the others have to hear it, too. One that came up just after the
+#: master had gone waited two minutes for it, and the fleet then ended as if there had never been one.
+OVER_SECONDS: Final = 5.0
+
 _WATCH_SECONDS: Final = 0.02
 # A killed process can linger in the kernel (a dead network disk); exit must not wait for it for ever.
 _REAP_SECONDS: Final = 5.0
@@ -90,6 +94,7 @@ class Fleet:
         self._owner = threading.current_thread()
         self._quitting = False
         self._kill_at: float | None = None
+        self._end_at: float | None = None  # when those that have not heard that it is over are told to end
 
     def __enter__(self) -> Fleet:
         return self
@@ -126,11 +131,15 @@ class Fleet:
         deaths += self._start_due(now)
         if self._kill_at is not None and now >= self._kill_at:
             self._kill()
+        if self._end_at is not None and now >= self._end_at and not self._quitting:
+            self.signal(signal.SIGTERM)
         return deaths
 
     def next_due(self, now: float) -> float | None:
-        """Seconds until `watch` has to start or kill a slave; None when only a death can give it work."""
+        """Seconds until `watch` has to start or end a slave; None when only a death can give it work."""
         moments = [slot.due for slot in self._slots if slot.due is not None]
+        if self._end_at is not None and self.alive and not self._quitting:
+            moments.append(self._end_at)
         if self._kill_at is not None and self.alive:
             moments.append(self._kill_at)
         return max(0.0, min(moments) - now) if moments else None
@@ -191,6 +200,8 @@ class Fleet:
         status = _status(code)
         if code == errors.EXIT_DONE and child.vanished():
             code = errors.EXIT_ERROR  # os._exit(0) in a handler looks like a good end, and is a crash
+        if child.said_over() and self._end_at is None:
+            self._end_at = now + OVER_SECONDS
         child.close()
         slot.child = None
         return self._bury(slot, child.pid, code, status, now)

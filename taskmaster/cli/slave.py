@@ -50,6 +50,8 @@ def command(target: str, address: str, key_file: Path | None, insecure: bool, co
         progress.close()
     if slave.error is not None:
         raise slave.error
+    if slave.dismissed:
+        orphan.say_over()
     if code == EXIT_DONE:
         orphan.say_done()
     return code

@@ -52,6 +52,7 @@ class Agent:
         self.appetite = Appetite(threads, self.pace)
         self.epoch = 0  # counts this slave's masters: the masters' own epochs start anew with a new run
         self.state = "run"
+        self.dismissed = False  # told to stop by the master, before it wanted to itself
         self.held = Runs()
         self._run = ""
         self._master_epoch = 0
@@ -290,6 +291,7 @@ class Agent:
         return [Take(reply.leases)]
 
     def _stop(self, reply: Reply) -> list[Effect]:
+        self.dismissed |= self.state == "run"
         if self.quiet:
             return [Leave()]
         self.drain()

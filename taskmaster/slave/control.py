@@ -59,6 +59,11 @@ class Control:
         self._drains += 1
         self._waker.ring()
 
+    @property
+    def dismissed(self) -> bool:
+        """Whether it ends because the master told it to."""
+        return self._agent.dismissed
+
     def run(self) -> None:
         """Serve until the master says stop, or is gone, or `drain` was called and all is said."""
         self._dialer.register(self._waker)

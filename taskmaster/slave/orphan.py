@@ -55,6 +55,11 @@ def say_done() -> None:
     _say(b"done\n")
 
 
+def say_over() -> None:
+    """Tell the fleet that the master has told this slave to stop: there is nothing for the others to wait for."""
+    _say(b"over\n")
+
+
 def _say(word: bytes) -> None:
     for fd in _word_fds:
         try:

@@ -54,6 +54,11 @@ class Slave:
         return self._control.error
 
     @property
+    def dismissed(self) -> bool:
+        """Whether it ended because the master told it to: then there is no work for others either."""
+        return self._control.dismissed
+
+    @property
     def stuck(self) -> bool:
         """Whether a handler is still running: then the process has to be ended without waiting for it."""
         return bool(self._pool.running())

@@ -93,6 +93,23 @@ def test_a_slave_killed_with_9_is_replaced(tmp_path: Path) -> None:
         assert watched.fleet.verdict() is None
 
 
+def test_when_the_master_told_one_slave_to_stop_no_other_waits_for_it_long(tmp_path: Path) -> None:
+    """One that came up just after the end waited two minutes for a master, and the fleet ended with 69."""
+    first = f"os.open({str(tmp_path / 'one')!r}, os.O_CREAT | os.O_EXCL); orphan.say_over(); orphan.say_done()"
+    script = f"import os, time\n{READY}\ntry:\n    {first}\nexcept FileExistsError:\n    time.sleep(60)"
+    with fleet_of(script, 3, speed=8.0) as watched:
+        assert watched.until_over() == errors.EXIT_DONE
+        assert sorted(death.status for death in watched.deaths) == ["exit 0"] + ["killed by SIGTERM"] * 2
+
+
+def test_one_slave_that_was_drained_by_hand_ends_no_other(tmp_path: Path) -> None:
+    first = f"os.open({str(tmp_path / 'one')!r}, os.O_CREAT | os.O_EXCL); orphan.say_done()"
+    script = f"import os, time\n{READY}\ntry:\n    {first}\nexcept FileExistsError:\n    time.sleep(60)"
+    with fleet_of(script, 2) as watched:
+        watched.until(lambda: watched.deaths)
+        assert watched.fleet.next_due(watched.now()) is None and watched.fleet.alive == 1
+
+
 def test_the_time_of_the_next_start_is_known_while_one_is_planned() -> None:
     with fleet_of("raise SystemExit(1)") as watched:
         assert watched.fleet.next_due(watched.now()) is None

@@ -122,7 +122,7 @@ def test_its_appetite_doubles_though_half_is_settled_before_each_answer() -> Non
         talk.settle(offset - half, half)
         talk.answer("jobs", (offset, poll.want))
         offset += poll.want
-    assert wants == sorted(wants) and wants[-1] > 8 * wants[0]
+    assert wants == sorted(wants) and wants[-1] >= 8 * wants[0]
 
 
 def test_slow_jobs_are_asked_for_one_a_thread() -> None:
@@ -592,3 +592,13 @@ def test_a_slave_whose_connection_was_made_again_speaks_at_once() -> None:
     assert talk.tick(BUSY, seconds=0.5) == []
     talk.agent.reconnected()
     assert talk.asks(BUSY).held == ((0, 4),)
+
+
+def test_it_knows_whether_it_was_told_to_stop_or_wanted_to() -> None:
+    told, wanted = Talk(), Talk()
+    told.join()
+    told.answer("stop")
+    wanted.join()
+    wanted.agent.drain()
+    wanted.answer("stop")
+    assert (told.agent.dismissed, wanted.agent.dismissed) == (True, False)
