@@ -71,9 +71,9 @@ class WatchedListener(Listener):
         self._watcher.turned()
         super().wait(seconds)
 
-    def dropped(self) -> list[bytes]:
+    def dropped(self) -> list[tuple[bytes, bool]]:
         gone = super().dropped()
-        for peer in gone:
+        for peer, _ in gone:
             self._watcher.is_dropped(peer)
         return gone
 
