@@ -79,13 +79,27 @@ class WatchedListener(Listener):
 
 
 class WatchedServer(Server):
-    """Shows its effects before it performs them."""
+    """Shows its effects before it performs them: answers when they are decided, for several are sent together."""
 
     watcher: Watcher
 
+    def watch(self, watcher: Watcher) -> None:
+        self.watcher = watcher
+        self._shown: list[Effect] = []
+        decide = self._dispatcher.receive
+
+        def receive(route: Route, frames: Frames, now: float) -> list[Effect]:
+            effects = decide(route, frames, now)
+            watcher.decides(effects)
+            self._shown += effects
+            return effects
+
+        self._dispatcher.receive = receive  # type: ignore[method-assign]
+
     def _perform(self, effects: Iterable[Effect]) -> None:
         seen = list(effects)
-        self.watcher.decides(seen)
+        known, self._shown = {id(effect) for effect in self._shown}, []
+        self.watcher.decides([effect for effect in seen if id(effect) not in known])
         super()._perform(seen)
 
 
@@ -131,7 +145,7 @@ class SimulatedMaster(Master):
         server = WatchedServer(listener, dispatcher, feeder, self._keeper, self._waker, self._progress,
                                options.budget, place.process.clock, first_offset=self._first, total=options.total,
                                crew=crew)
-        server.watcher = place.watcher
+        server.watch(place.watcher)
         return server
 
 
