@@ -139,6 +139,7 @@ def test_the_exit_codes_are_those_of_the_code() -> None:
     f"cut off within {defaults.HANDSHAKE_SECONDS:.0f} seconds",
     f"A master lets itself open {defaults.CONNECTIONS:,} files",
     f"fewer than {defaults.CONNECTIONS_FEW}; it knows at most {defaults.SLAVES:,} slaves",
+    f"no more than {defaults.STALLED_SPAN_JOBS:,} jobs once the",
     f"silent for {defaults.LEASE_LIFE_SECONDS:.0f} seconds",
     f"up to {defaults.RETRY_SECONDS_MOST:.0f} seconds",
     f"``--max-failures`` ({defaults.MAX_FAILURES[:-1]} % of at least {defaults.MAX_FAILURES_SAMPLE} finished jobs)",
