@@ -88,7 +88,8 @@ class Session:
         count = sum([lease[1] for lease in leases])
         self.jobs += count
         if self._most is None:
-            self._appetite.fed(count, count, sum([lease[4] for lease in leases]))
+            self._appetite.fed(count, sum([lease[4] for lease in leases]))
+            self._appetite.digested(count)
             self._pace.saw(count, count * JOB_SECONDS)
         return self._ask(",".join([f"[{lease[0]},{lease[1]}]" for lease in leases]))
 

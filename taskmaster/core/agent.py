@@ -202,7 +202,7 @@ class Agent:
         # Not with failures left to tell: they wait for the answer to this request.
         self._parkable = want > 0 and load.idle > load.queued and not self._news
         # A request held back for longer than the timeout would look lost: three of those, and the connection is left.
-        wait = min(self.WAIT_MS, int(self._patience.timeout * 500)) if self._parkable else 0
+        wait = min(self.WAIT_MS, int(self._patience.timeout * 750)) if self._parkable else 0
         poll = Poll(self._run, self._master_epoch, self.sid, self._n, want, wait, state,
                     tuple(self._untold)[:self.MOST_RUNS], tuple(self._told_done), tuple(self._told_failed),
                     {} if self._introduced else self._info)
