@@ -40,10 +40,13 @@ def command(target: str, address: str, key_file: Path | None, insecure: bool, co
     handler = targets.load(wanted)
     targets.check_arity(handler)
     orphan.say_ready()
+    early: list[None] = []  # interrupts while the slave is made: by themselves they end it with a 1
+    options.on_signals(lambda: _slaves[0].drain() if _slaves else early.append(None))
     slave = Slave(handler, str(wanted), address, threads=concurrency, patience=Patience(timeout / 1000, retries),
                   job_timeout=job_timeout, show=progress.draw, keys=shared)
     _slaves.append(slave)
-    options.on_signals(slave.drain)
+    for _ in early:
+        slave.drain()
     try:
         code = slave.run()
     finally:

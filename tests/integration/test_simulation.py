@@ -39,7 +39,6 @@ BROKEN: list[tuple[str, type[Any], int]] = [
     ("agent", mutants.TakesASentReportForHeard, 13),
     ("agent", mutants.ReportsToTheNextMaster, 20),
     ("agent", mutants.LeavesAtOnce, 103),
-    ("agent", mutants.TakesJobsThoughItEnds, 146),
     ("keeper", mutants.CheckpointsWhatWasDispatched, 0),
     ("keeper", mutants.SavesTheCursorOfTheHead, 0),
     ("keeper", mutants.KeepsItsEpoch, 1),
