@@ -189,7 +189,8 @@ class PullSize:
 
     PULL_SECONDS = 0.002
     MOST = 4096  # a lease of quick jobs is a few whole slices: to cut one costs as much as to encode it
-    MOST_BYTES = defaults.LEASE_BYTES // 4
+    # A lease of large jobs is one slice: several in one message are copied once more at both ends.
+    MOST_BYTES = defaults.LEASE_BYTES * 7 // 8
 
     def __init__(self) -> None:
         self._jobs = 1
