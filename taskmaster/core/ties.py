@@ -11,5 +11,5 @@ from typing import Final
 PARENT_FD: Final = "TASKMASTER_PARENT_FD"
 #: The parent's process id.
 PARENT_PID: Final = "TASKMASTER_PARENT_PID"
-#: A descriptor to write a line to when the slave got through its start, and when it ends: on whose word, and in good order.
+#: A descriptor to write lines to: when the slave got through its start, and when it ends, on whose word and how.
 WORD_FD: Final = "TASKMASTER_WORD_FD"
