@@ -59,13 +59,14 @@ class Appetite:
     __slots__ = ("_handled", "_job_bytes", "_job_seconds", "threads", "trip")
 
     MOST_TRIP = 0.2  # seconds: so that no more than half a second of work waits
+    LEAST_BYTES = 40.0  # of a job once it is decoded: a small int is 5 on the wire, 32 and its place in a list here
 
     def __init__(self, threads: int, job_seconds: JobSeconds) -> None:
         self.threads = threads
         self.trip = 0.0  # seconds from a request to its answer
         self._job_seconds = job_seconds
         self._handled = 0
-        self._job_bytes = 1.0  # of late
+        self._job_bytes = self.LEAST_BYTES  # of late
 
     def target(self) -> int:
         """Jobs to hold, running ones counted; at least the number of threads."""
@@ -85,7 +86,7 @@ class Appetite:
 
     def fed(self, jobs: int, size: int) -> None:
         """`jobs` jobs of `size` bytes came."""
-        self._job_bytes = max(1.0, size / max(1, jobs))
+        self._job_bytes = max(self.LEAST_BYTES, size / max(1, jobs))
 
     def digested(self, jobs: int) -> None:
         """`jobs` jobs were handled: as many more may be held from now on."""

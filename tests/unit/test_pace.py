@@ -26,7 +26,7 @@ def appetite(threads: int, seconds: float | None, handled: int = 0, size: int = 
     (32, 0.06, 1000, 32),       # nothing waits behind slow jobs
     (10, 1e-6, 0, 10),          # none handled: no more than one each yet
     (10, 1e-6, 10, 20),         # and then as many more as were
-    (10, 1e-6, 1 << 20, 500_010),
+    (10, 1e-6, 1 << 20, 10 + int(defaults.HELD_BYTES / 40)),  # what that many small ones take
 ])
 def test_a_slave_holds_one_job_a_thread_and_fifty_milliseconds_behind(threads, seconds, handled, target) -> None:
     assert appetite(threads, seconds, handled).target() == target
