@@ -38,5 +38,6 @@ WORKLOADS: Mapping[str, Workload] = {
     "slaves": Workload("1 to 1,000 slaves' sessions against one master", "sessions:slaves"),
     "startup": Workload("one job: from the command to its handler, and to the exit", "latency:startup"),
     "features": Workload("checkpoints, progress and failures, on against off", "features:features"),
+    "keys": Workload("no-ops and 5,000 bytes over tcp, with the key and without", "keys:keys"),
     "growth": Workload("CPU a job, by jobs, window, threads and bytes", "growth:growth"),
 }
