@@ -6,7 +6,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +23,6 @@ SOON = 3.0  # a refusal has to be known by then
 OURS = keys.derive(b"1" * 32, "/a/key")
 THEIRS = keys.derive(b"2" * 32, "/b/key")
 ANYWHERE = "tcp://127.0.0.1:0"
-
-
-@pytest.fixture
-def opened() -> Iterator[Callable[[Any], Any]]:
-    """What is given to it is closed at the end."""
-    made: list[Any] = []
-
-    def note(one: Any) -> Any:
-        made.append(one)
-        return one
-
-    yield note
-    for one in reversed(made):
-        one.close()
 
 
 def awaited(look: Callable[[], Any], wait: Callable[[float], None], seconds: float = SECONDS) -> Any:

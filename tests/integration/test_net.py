@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +20,6 @@ from taskmaster.errors import UsageError
 from taskmaster.net import Dialer, Listener, Waker
 
 SECONDS = 10.0
-
-
-@pytest.fixture
-def opened() -> Iterator[Callable[[Any], Any]]:
-    """What is given to it is closed at the end."""
-    made: list[Any] = []
-
-    def note(one: Any) -> Any:
-        made.append(one)
-        return one
-
-    yield note
-    for one in reversed(made):
-        one.close()
 
 
 def awaited(look: Callable[[], Any], wait: Callable[[float], None]) -> Any:
