@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from taskmaster import addresses, defaults, targets
-from taskmaster.cli import options
+from taskmaster.cli import masters, options
 from taskmaster.keys import Keys
 from taskmaster.master.master import Master
 from taskmaster.master.progress import make_progress
@@ -23,7 +23,7 @@ log = logging.getLogger("taskmaster.cli.master")  # also where `python -m` calls
 @click.argument("arguments", nargs=-1, metavar="[KEY=VALUE]...")
 @options.address_option
 @options.key_options
-@options.master_options
+@masters.master_options
 @options.common_options
 def command(target: str, arguments: tuple[str, ...], address: str, key_file: Path | None, insecure: bool,
             state: Path | None, summary: Path | None, log_level: str, no_progress: bool, **master: Any) -> int:
@@ -34,11 +34,11 @@ def command(target: str, arguments: tuple[str, ...], address: str, key_file: Pat
     """
     progress = make_progress(not no_progress, sys.stderr)
     options.configure_logging(log_level, progress)
-    options.check_summary(summary)
+    masters.check_summary(summary)
     source = targets.parse_target(target, defaults.GET_JOBS)
-    work = options.workload(source, source, arguments, state)
+    work = masters.workload(source, source, arguments, state)
     shared = options.master_keys(address, key_file, insecure)
-    one = Master(work, options.master_settings(master), progress)
+    one = Master(work, masters.master_settings(master), progress)
     options.on_signals(one.interrupt)
     try:
         one.open(address, shared)
@@ -46,7 +46,7 @@ def command(target: str, arguments: tuple[str, ...], address: str, key_file: Pat
         outcome = one.run()
     finally:
         one.close()
-    return options.conclude(outcome, summary)
+    return masters.conclude(outcome, summary)
 
 
 def _tell_where(address: str, shared: Keys | None) -> None:

@@ -1,14 +1,13 @@
-"""The options that commands share, and what every command does around its work."""
+"""The options that commands share, and what every command does around its work. A slave loads no master for it."""
 
 from __future__ import annotations
 
 import logging
 import os
-import shlex
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, TypeVar
@@ -16,13 +15,8 @@ from typing import Any, TypeVar
 import click
 
 from taskmaster import addresses, defaults, keys, knock, targets
-from taskmaster.core.budget import parse_budget
-from taskmaster.core.codec import CODECS
-from taskmaster.errors import (EXIT_ERROR, EXIT_USAGE, KeyRefused, StateUnwritable, TaskmasterError, UsageError,
-                               UserCodeError)
+from taskmaster.errors import EXIT_ERROR, EXIT_USAGE, KeyRefused, TaskmasterError, UserCodeError
 from taskmaster.keys import Keys
-from taskmaster.master.keeper import Identity
-from taskmaster.master.master import Options, Outcome, Workload, write_summary
 from taskmaster.master.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -34,7 +28,7 @@ SETTINGS = {"auto_envvar_prefix": "TASKMASTER", "help_option_names": ["-h", "--h
 LEVELS = ("debug", "info", "warning", "error")
 
 
-def _all(*decorators: Decorator) -> Decorator:
+def all_of(*decorators: Decorator) -> Decorator:
     def decorate(command: Any) -> Any:
         for decorator in reversed(decorators):
             command = decorator(command)
@@ -50,40 +44,19 @@ def option(*names: str, **settings: Any) -> Decorator:
 address_option = option("--address", default=defaults.ADDRESS, metavar="ADDRESS",
                         help="Where the master listens: tcp://HOST:PORT, or ipc://PATH on one box.")
 
-key_options = _all(
+key_options = all_of(
     option("--key-file", type=click.Path(path_type=Path, readable=False), metavar="FILE",
            help="The key that a master shares with its slaves, for tcp addresses  "
                 f"[default: ~/.config/taskmaster/key unless {keys.VARIABLE} holds one]"),
     option("--insecure", is_flag=True, help="Use no key: let anybody in who reaches the master's address."),
 )
 
-common_options = _all(
+common_options = all_of(
     option("--log-level", type=click.Choice(LEVELS), default="info", help="How much to say on standard error."),
     option("--no-progress", is_flag=True, help="Show no progress."),
 )
 
-master_options = _all(
-    option("--size", type=click.IntRange(1), default=defaults.WINDOW_JOBS, metavar="JOBS",
-           help="Most jobs between the first unfinished one and the newest pulled: bounds memory and replays."),
-    option("--state", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
-           help="Folder of checkpoint and failures file  [default: .taskmaster/TARGET-HASH in the working folder]"),
-    option("--reset", is_flag=True, help="Start over; the old state is moved aside."),
-    option("--force-resume", is_flag=True, help="Go on by count though the source now gives another job there."),
-    option("--attempts", type=click.IntRange(1), default=defaults.ATTEMPTS, metavar="N",
-           help="Times a job is tried before it goes to the failures file."),
-    option("--max-failures", default=defaults.MAX_FAILURES, metavar="N|P%|none",
-           help=f"Stop when more jobs failed: a number, or a share of at least {defaults.MAX_FAILURES_SAMPLE} "
-                "finished jobs."),
-    option("--limit", type=click.IntRange(1), metavar="N", help="Pull at most this many jobs in this run."),
-    option("--rate", type=click.FloatRange(0, min_open=True), metavar="N", help="Hand out at most N jobs a second."),
-    option("--total", type=click.IntRange(0), metavar="N", help="How many jobs there are in all, for the ETA."),
-    option("--codec", type=click.Choice(CODECS), default="pickle",
-           help="How jobs travel; json for handlers that are not Python (it turns tuples into lists)."),
-    option("--summary", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-           help="Write the summary of the run there, as one JSON object."),
-)
-
-slave_options = _all(
+slave_options = all_of(
     option("--concurrency", type=click.IntRange(1, 10_000), default=defaults.CONCURRENCY, metavar="N",
            help="Threads in each slave that call the handler."),
     option("--job-timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS",
@@ -152,27 +125,6 @@ def _made(path: Path) -> Keys:
     return made
 
 
-def master_settings(given: dict[str, Any]) -> Options:
-    """The options of a master or a box as one value. Raises UsageError."""
-    names = ("size", "attempts", "limit", "rate", "total", "codec", "reset", "force_resume")
-    return Options(budget=parse_budget(given["max_failures"]), **{name: given[name] for name in names})
-
-
-def workload(source: targets.Target, handler: targets.Target, pairs: Sequence[str], state: Path | None) -> Workload:
-    """What to run, with the user's module imported and its arguments converted. Raises TargetError, UsageError."""
-    get_jobs = targets.load(source)
-    arguments = targets.arguments(get_jobs, pairs)
-    texts = dict(pair.split("=", 1) for pair in pairs)
-    folder = state or Path(defaults.STATE_FOLDER) / targets.state_name(source, texts)
-    return Workload(get_jobs, arguments, Identity(str(source), texts, str(handler)), folder)
-
-
-def check_summary(summary: Path | None) -> None:
-    """Raise UsageError where no summary can be written: told after hours of work it would be told too late."""
-    if summary is not None and not (summary.parent.is_dir() and os.access(summary.parent, os.W_OK)):
-        raise UsageError(f"--summary {summary} cannot be written: {summary.parent} is no folder that you may write to.")
-
-
 def configure_logging(level: str, progress: Progress) -> None:
     """Log lines go through the progress, so that they do not tear it."""
     handler = logging.StreamHandler(_Lines(progress))
@@ -205,29 +157,6 @@ def on_signals(interrupt: Callable[[], None]) -> None:
 
     signal.signal(signal.SIGINT, handle)
     signal.signal(signal.SIGTERM, handle)
-
-
-def conclude(outcome: Outcome, summary: Path | None) -> int:
-    """Say how a run ended, and return its exit code."""
-    resume = None if outcome.stats.finished else _same_command()
-    if outcome.error is not None:
-        report(outcome.error)
-    click.echo(outcome.text(resume), err=True)
-    try:
-        if summary is not None:
-            write_summary(summary, outcome, resume)
-    except StateUnwritable as error:
-        report(error)
-        return outcome.exit_code or error.exit_code
-    return outcome.exit_code
-
-
-def _same_command() -> str:
-    """What goes on where this command stopped."""
-    program = Path(sys.argv[0])
-    # Started by `python -m`, the program is the module's file, which nobody can start by its name.
-    name = f"tm-{program.stem}" if program.suffix == ".py" else program.name
-    return shlex.join([name, *(argument for argument in sys.argv[1:] if argument != "--reset")])
 
 
 def report(error: BaseException) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from taskmaster import defaults, targets
-from taskmaster.cli import options
+from taskmaster.cli import masters, options
 from taskmaster.local import Box
 from taskmaster.master.progress import make_progress
 
@@ -21,7 +21,7 @@ from taskmaster.master.progress import make_progress
 @options.option("--get-jobs-callback", default=defaults.GET_JOBS, metavar="NAME", help="The iterator's name in FILE.")
 @options.option("--handle-job-callback", default=defaults.HANDLE_JOB, metavar="NAME",
                 help="The handler's name in FILE.")
-@options.master_options
+@masters.master_options
 @options.slave_options
 @options.common_options
 def command(target: str, procs: int, arguments: tuple[str, ...], get_jobs_callback: str, handle_job_callback: str,
@@ -33,14 +33,14 @@ def command(target: str, procs: int, arguments: tuple[str, ...], get_jobs_callba
     """
     progress = make_progress(not no_progress, sys.stderr)
     options.configure_logging(log_level, progress)
-    options.check_summary(summary)
+    masters.check_summary(summary)
     handler = targets.parse_target(target, handle_job_callback)
-    work = options.workload(targets.parse_target(target, get_jobs_callback), handler, arguments, state)
+    work = masters.workload(targets.parse_target(target, get_jobs_callback), handler, arguments, state)
     targets.check_arity(targets.load(handler))
     slave = [str(handler), *options.slave_arguments(concurrency, job_timeout, timeout, retries, log_level)]
-    box = Box(work, options.master_settings(master), slave, procs, progress)
+    box = Box(work, masters.master_settings(master), slave, procs, progress)
     options.on_signals(box.interrupt)
-    return options.conclude(box.run(), summary)
+    return masters.conclude(box.run(), summary)
 
 
 def main() -> None:
