@@ -186,8 +186,9 @@ class Control:
             self.exit_code = EXIT_INTERRUPTED if self._in_pool else self.exit_code
         for work in self._pool.ended():
             self._in_pool -= work.count
-            if work.count:
-                self._agent.pace.saw(work.count, work.seconds)
+            jobs, seconds = work.unseen()
+            if jobs and seconds >= 0:
+                self._agent.pace.saw(jobs, seconds)
             self._harvest(work, now)
 
     def _harvest(self, work: Slice, now: float) -> None:
@@ -213,6 +214,7 @@ class Control:
         for work in self._pool.running():
             self._look(work, now)
             self._harvest(work, now)
+        self._agent.pace.looked()
         if len(self._agent.held) > self._agent.appetite.most():
             self._sift(now)
 

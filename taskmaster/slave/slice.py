@@ -58,6 +58,11 @@ class Slice:
         """The offset of the job that is running, or was last."""
         return self.first + max(0, self.started - 1)
 
+    def unseen(self) -> tuple[int, float]:
+        """Once it has ended: the jobs that ended since it was last looked at, and the seconds from then on."""
+        assert self.began is not None
+        return self._total - max(0, self.seen - 1), self.began + self.seconds - self.seen_at
+
     def run(self, handler: Callable[[Any], Any], clock: Callable[[], float]) -> None:
         """Call the handler for each job; what it raises, of any kind, is that job's failure and nobody else's."""
         self.seen_at = self.began = clock()

@@ -24,6 +24,16 @@ def test_a_slice_that_ran_is_settled_as_one_run() -> None:
     assert work.harvest() == ([], []), "told twice"
 
 
+def test_a_slice_that_was_looked_at_counts_what_came_after() -> None:
+    """Else the end of a slice whose first thousand jobs were quick says nothing of those that were slow."""
+    times = iter([1.0, 4.0])
+    work = Slice(1, 100, 1, list(range(5)))
+    work.run(nothing, lambda: next(times))
+    assert work.unseen() == (5, 3.0)
+    work.seen, work.seen_at = 3, 2.0  # two were done, the third was running
+    assert work.unseen() == (3, 2.0)
+
+
 @pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt, GeneratorExit, StopIteration])
 def test_what_a_handler_raises_is_the_failure_of_its_job_alone(error: type[BaseException]) -> None:
     def handler(job: int) -> None:

@@ -242,14 +242,16 @@ class Threads:
 
     def _loop(self, thread: int) -> None:
         simulation = self._model.simulation
+        debt = [0.0]  # seconds computed and not yet paid for in simulated time: the lock is kept from job to job
         while True:
             while not self._waiting:
                 self._idle.append(getcurrent())
                 simulation.park()
             self._running[thread] = work = self._waiting.popleft()
-            debt = [0.0]  # seconds computed and not yet paid for in simulated time
             work.run(lambda offset: self._handle(offset, debt), lambda: simulation.now + debt[0])
-            self.lock.hold(debt[0])
+            if not self._waiting:
+                self.lock.hold(debt[0])
+                debt[0] = 0.0
             self._running[thread] = None
             self._ended.append(work)
             self._wake()

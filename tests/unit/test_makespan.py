@@ -129,6 +129,15 @@ def test_what_waits_behind_slow_jobs_goes_to_others_that_are_idle(work: Work, fl
     assert busy_share(run, work, fleet, changed + CHANGE_SECONDS + 0.05, run.seconds - 0.15) >= 0.97
 
 
+@pytest.mark.parametrize("work", [
+    pytest.param(Work([0.4 * MS] * 20_000, computing=True), id="ten threads under one lock: one job in twelve waits"),
+    pytest.param(Work(shuffled(14_850, 150)), id="one job in a hundred is slow"),
+])
+def test_what_is_slow_only_now_and_then_makes_a_slave_give_back_little(work: Work) -> None:
+    """The guess swung with each slow job: every job was given back twice, and computing took a tenth longer."""
+    assert simulate(work, Fleet(2)).returned <= len(work.seconds) / 2
+
+
 @pytest.mark.parametrize("fleet", [Fleet(10), Fleet(100, threads=1), Fleet(30, threads=3)])
 def test_no_slave_starves(fleet: Fleet) -> None:
     work = Work([10 * MS] * 30 * fleet.slaves * fleet.threads)

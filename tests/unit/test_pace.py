@@ -64,6 +64,29 @@ def test_three_slow_jobs_outweigh_a_million_quick_ones() -> None:
     assert guess.guess is not None and guess.guess > 0.03
 
 
+def test_between_the_guess_and_the_mean_of_the_last_look_the_more_cautious_is_taken() -> None:
+    """Eleven jobs of 0.4 ms and one of 45 ms are jobs of 4 ms: to hold as many as the last quick one promises is too
+    many, and to give back what the slow one asks for is too early."""
+    guess = JobSeconds()
+    for seconds in [0.0004] * 11 + [0.045]:
+        guess.saw(1, seconds)
+    guess.looked()
+    mean = pytest.approx(0.0041, rel=0.02)
+    assert guess.least == mean and guess.most == guess.guess and guess.guess > 0.01
+    for _ in range(11):
+        guess.saw(1, 0.0004)
+    assert guess.most == mean and guess.least == guess.guess < 0.001
+
+
+def test_a_look_that_saw_no_job_end_leaves_the_guess_alone() -> None:
+    guess = JobSeconds()
+    guess.saw(1000, 0.001)
+    guess.looked()
+    guess.still_running(0.05)
+    guess.looked()
+    assert guess.most == guess.least == guess.guess
+
+
 @pytest.mark.parametrize("want, ready, size, slaves, jobs", [
     (100, 0, 1000, 1, 1),            # asked only when there is something ready
     (10, 100, 1000, 1, 10),          # what is wanted
