@@ -15,6 +15,7 @@ from typing import Any
 
 from taskmaster import defaults
 from taskmaster.core import wire
+from taskmaster.core.codec import Bytes
 from taskmaster.core.orders import Drop, Effect, Forget, GiveUp, Halt, Leave, Rebuild, Request, Take
 from taskmaster.core.pace import Appetite, JobSeconds
 from taskmaster.core.runs import Runs
@@ -234,7 +235,7 @@ class Agent:
 
     # -- replies
 
-    def receive(self, frames: Sequence[bytes], load: Load, now: float) -> list[Effect]:
+    def receive(self, frames: Sequence[Bytes], load: Load, now: float) -> list[Effect]:
         """What the master's answer asks for; what is no answer to the request under way changes nothing."""
         reply = wire.decode_reply(frames)
         if isinstance(reply, wire.WireError) or (reply.sid, reply.n) != (self.sid, self._n) or self._asked is None:
@@ -268,7 +269,7 @@ class Agent:
         if reply.drop:
             effects.append(Drop(reply.drop))
         if reply.kind == "jobs":
-            effects += self._take(reply) if self.state == "run" else self._decline(now)
+            effects += self._take(reply, load, now) if self.state == "run" else self._decline(now)
         elif reply.kind == "wait":
             self._ask_after = now + reply.wait_ms / 1000
         elif reply.kind == "stop":
@@ -281,14 +282,18 @@ class Agent:
         self._note_news(now)
         return []
 
-    def _take(self, reply: Reply) -> list[Effect]:
+    def _take(self, reply: Reply, load: Load, now: float) -> list[Effect]:
         for lease in reply.leases:
             self.held.add(lease.first, lease.count)
             self._untold.add(lease.first, lease.count)
         jobs, size = sum(lease.count for lease in reply.leases), sum(len(lease.blob) for lease in reply.leases)
         self._fed = inf if 2 * size > defaults.LEASE_BYTES else len(self.held)
         self.appetite.fed(jobs, size)
-        return [Take(reply.leases)]
+        taken: list[Effect] = [Take(reply.leases)]
+        if self._fed == inf and len(self.held) < self._target:
+            # First, so that the master gets the next megabyte ready while this one is decoded.
+            taken.insert(0, Request(self._ask(Load(load.queued + jobs, 0), now)))
+        return taken
 
     def _stop(self, reply: Reply) -> list[Effect]:
         self.dismissed |= self.state == "run"

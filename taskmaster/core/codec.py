@@ -21,6 +21,9 @@ from typing import Any
 BATCH_BYTES = 4 << 20
 PROTOCOL = 5  # the newest that Python 3.10 to 3.13 all read and write
 
+Bytes = bytes | memoryview
+"""As they may be received: a large frame is not copied out of the socket's memory."""
+
 
 @dataclass(frozen=True)
 class BadJob:
@@ -115,7 +118,7 @@ def encode_plain(payloads: list[Any], codec: str, limit: int) -> Batch | None:
     return batch if batch.size <= min(limit, BATCH_BYTES) else None
 
 
-def decode(form: str, blob: bytes) -> tuple[list[Any], dict[int, BaseException]]:
+def decode(form: str, blob: Bytes) -> tuple[list[Any], dict[int, BaseException]]:
     """Payloads in order, and what was raised for each index that does not decode (its payload is None).
 
     Raises ValueError when the container itself is not what `form` says.
@@ -148,7 +151,7 @@ def _loads_each(parts: list[bytes]) -> tuple[list[Any], dict[int, BaseException]
 @dataclass(frozen=True)
 class _Container:
     dump: Callable[[Sequence[Any]], bytes]
-    load: Callable[[bytes], Any]
+    load: Callable[[Bytes], Any]
 
 
 def _dump_pickle(value: Any) -> bytes:
@@ -185,10 +188,14 @@ def _dump_json(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
+def _load_json(blob: Bytes) -> Any:
+    return json.loads(bytes(blob))  # no copy, unless it is a view
+
+
 _CONTAINERS = {
     "pickle": _Container(_dump_plain, pickle.loads),
     "pickles": _Container(_dump_pickle, pickle.loads),
-    "json": _Container(_dump_json, json.loads),
+    "json": _Container(_dump_json, _load_json),
 }
 FORMS = frozenset(_CONTAINERS)
 HARMLESS_FORMS = frozenset({"json"})  # decoding the others runs whatever code their maker wants

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from taskmaster import defaults
-from taskmaster.core.codec import FORMS
+from taskmaster.core.codec import FORMS, Bytes
 from taskmaster.core.runs import Run
 
 VERSION = 1
@@ -72,7 +72,7 @@ class Lease:
     count: int
     attempt: int
     form: str
-    blob: bytes
+    blob: Bytes
 
 
 @dataclass(frozen=True)
@@ -121,16 +121,16 @@ def encode_reply(reply: Reply) -> Frames:
         header += f',"wait":{reply.wait_ms}'
     if reply.reason:
         header += f',"reason":{_quoted(reply.reason)}'
-    blobs = [one.blob for one in reply.leases]
+    blobs = [bytes(one.blob) for one in reply.leases]  # the very same: a view is only ever received
     return [_utf8(header + "}"), blobs[0] if len(blobs) == 1 else b"".join(blobs)]
 
 
-def decode_poll(frames: Sequence[bytes]) -> Poll | WireError:
+def decode_poll(frames: Sequence[Bytes]) -> Poll | WireError:
     """What a slave said, or why these frames are not it."""
     return _total(_poll, frames, defaults.REPORT_BYTES)
 
 
-def decode_reply(frames: Sequence[bytes]) -> Reply | WireError:
+def decode_reply(frames: Sequence[Bytes]) -> Reply | WireError:
     """What a master said, or why these frames are not it."""
     return _total(_reply, frames, defaults.BLOB_BYTES)
 
@@ -142,7 +142,7 @@ class _Bad(Exception):
 _Message = TypeVar("_Message")
 
 
-def _total(parse: Callable[[dict[str, Any], bytes], _Message], frames: Sequence[bytes],
+def _total(parse: Callable[[dict[str, Any], Bytes], _Message], frames: Sequence[Bytes],
            most: int) -> _Message | WireError:
     try:
         return parse(_header(frames, most), frames[1])
@@ -152,7 +152,7 @@ def _total(parse: Callable[[dict[str, Any], bytes], _Message], frames: Sequence[
         return WireError("nested too deeply")
 
 
-def _header(frames: Sequence[bytes], most: int) -> dict[str, Any]:
+def _header(frames: Sequence[Bytes], most: int) -> dict[str, Any]:
     if len(frames) != defaults.FRAMES:
         raise _Bad(f"{len(frames)} frames, not {defaults.FRAMES}")
     header, blob = frames
@@ -166,7 +166,7 @@ def _header(frames: Sequence[bytes], most: int) -> dict[str, Any]:
     return fields
 
 
-def _poll(header: dict[str, Any], blob: bytes) -> Poll:
+def _poll(header: dict[str, Any], blob: Bytes) -> Poll:
     state, info = header.get("state", "run"), header.get("info")
     if state not in POLL_STATES:
         raise _Bad("unknown state")
@@ -188,7 +188,7 @@ def _shown(value: Any, most: int) -> str:
     return text if text.isprintable() else "".join(one if one.isprintable() else "?" for one in text)
 
 
-def _reply(header: dict[str, Any], blob: bytes) -> Reply:
+def _reply(header: dict[str, Any], blob: Bytes) -> Reply:
     kind = header.get("kind")
     _need(kind in REPLY_KINDS, "unknown kind")
     run, sid = _texts(header, "run", "sid")
@@ -197,7 +197,7 @@ def _reply(header: dict[str, Any], blob: bytes) -> Reply:
                  str(header.get("reason", ""))[:2000])
 
 
-def _leases(header: dict[str, Any], blob: bytes) -> tuple[Lease, ...]:
+def _leases(header: dict[str, Any], blob: Bytes) -> tuple[Lease, ...]:
     rows = header.get("leases", [])
     _need(isinstance(rows, list), "leases is no list")
     leases, at = [], 0
@@ -212,7 +212,7 @@ def _leases(header: dict[str, Any], blob: bytes) -> tuple[Lease, ...]:
     return tuple(leases)
 
 
-def _failed(blob: bytes) -> tuple[FailedAttempt, ...]:
+def _failed(blob: Bytes) -> tuple[FailedAttempt, ...]:
     rows = _load(blob)
     _need(isinstance(rows, list), "failures are no list")
     failed = []
@@ -284,8 +284,8 @@ def _utf8(text: str) -> bytes:
     return text.encode("utf-8", "replace")
 
 
-def _load(data: bytes) -> Any:
+def _load(data: Bytes) -> Any:
     try:
-        return _unquoted(data.decode())
+        return _unquoted(str(data, "utf-8"))  # a view of bytes has no decode()
     except ValueError as error:
         raise _Bad(f"no JSON: {error}") from error

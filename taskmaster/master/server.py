@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 SHOW_SECONDS = 0.2
 FAILURES_TOLD = 5  # each by a line: enough to see what is wrong
 MESSAGES_AT_ONCE = 100  # 6 ms, before the source, the clock and the state have their turn
+CREW_SECONDS = 0.02  # between looks at the slave processes: one at each turn was a tenth of this loop's time
 EFFECTS_AT_ONCE = 64  # 2 ms: moves the mark of what was handed out once, wakes ZeroMQ's thread once
 
 
@@ -82,6 +83,7 @@ class Server:
         self._start = self._window.watermark
         self._total = total
         self._crew = crew
+        self._crew_at = 0.0  # when it is looked at next
         self._host = socket.gethostname()
         self._began = clock()
         self._source_end: Ending | None = None
@@ -119,7 +121,7 @@ class Server:
     def _due(self) -> float:
         now = self._clock()
         times = [self._dispatcher.next_due(now), self._feeder.late_after, self._keeper.next_due(self._window),
-                 now + (0.02 if self._crew is not None else SHOW_SECONDS)]
+                 self._crew_at if self._crew is not None else now + SHOW_SECONDS]
         return min(due for due in times if due is not None)
 
     def _hear(self, now: float) -> None:
@@ -190,8 +192,9 @@ class Server:
                             job.offset, job.attempts, job.error, job.message, more)
 
     def _watch_crew(self, now: float) -> None:
-        if self._crew is None:
+        if self._crew is None or now < self._crew_at:
             return
+        self._crew_at = now + CREW_SECONDS
         for dead in self._crew.watch(now):
             self._perform(self._dispatcher.died(self._host, dead.pid, dead.status, now))
         verdict = self._crew.verdict()

@@ -17,7 +17,7 @@ import pytest
 
 from taskmaster.addresses import private_address
 from taskmaster.errors import UsageError
-from taskmaster.net import Dialer, Listener, Waker
+from taskmaster.net import COPIED_BYTES, Dialer, Listener, Waker
 
 SECONDS = 10.0
 
@@ -42,6 +42,20 @@ def test_a_request_and_its_answer(scheme: str, tmp_path: Path, opened: Callable[
     assert frames == [b"head", b"blob"]
     listener.send(route, [b"answer", b""])
     assert awaited(dialer.receive, dialer.wait) == [b"answer", b""]
+
+
+@pytest.mark.parametrize("size", [COPIED_BYTES - 1, COPIED_BYTES, 10 * COPIED_BYTES])
+def test_a_large_answer_outlives_the_next_one(size: int, opened: Callable[[Any], Any]) -> None:
+    """It is a view of ZeroMQ's memory, and leases are decoded while the next answer comes."""
+    listener = opened(Listener("tcp://127.0.0.1:0"))
+    dialer = opened(Dialer(listener.address))
+    answers = []
+    for byte in b"abc":
+        dialer.send([b"ask"])
+        route, _ = awaited(listener.receive, listener.wait)
+        listener.send(route, [b"head", bytes([byte]) * size])
+        answers.append(awaited(dialer.receive, dialer.wait))
+    assert [bytes(blob) for _, blob in answers] == [bytes([byte]) * size for byte in b"abc"]
 
 
 def test_the_answer_to_an_overtaken_request_is_not_taken_for_that_of_the_newer(opened: Callable[[Any], Any]) -> None:

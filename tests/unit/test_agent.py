@@ -150,9 +150,9 @@ def test_less_than_it_wanted_is_all_there_is_unless_the_bytes_were_too_many(size
     talk.settle(0, 100)
     talk.agent.pace.saw(100, 100 * 4 * 0.05 / 100)
     talk.asks(BUSY)
-    talk.answer("jobs", (104, 40), size=size)
+    took = talk.answer("jobs", (104, 40), size=size)
     assert talk.agent.appetite.target() >= 84
-    assert bool(talk.tick(FULL)) == asks
+    assert [type(effect) for effect in took] == ([Request, Take] if asks else [Take]), "asked before it is decoded"
     talk.settle(100, 24)
     assert bool(talk.tick(BUSY)) != asks, "one request is under way already, or half is gone now"
 
