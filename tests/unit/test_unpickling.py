@@ -34,7 +34,7 @@ CALLS: Mapping[str, set[str]] = {
 SEES_MESSAGES = ("core/wire.py", "core/dispatch.py", "core/roster.py", "core/session.py", "core/effects.py",
                  "master/server.py", "net.py", "door.py")
 #: All that they may take from the module that can unpickle.
-FROM_CODEC = {"FORMS", "Batch", "BadJob"}
+FROM_CODEC = {"Bytes", "FORMS", "Batch", "BadJob"}
 
 
 def sources() -> dict[str, ast.Module]:
