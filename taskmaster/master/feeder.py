@@ -94,7 +94,8 @@ class Feeder:
         """Pull jobs below `offset`, whatever was allowed before, and at most QUEUED_BYTES ahead of `take`."""
         with self._room:
             self._allowed = offset
-            self._room.notify()
+            if self._has_room():
+                self._room.notify()
 
     def take(self) -> Fed | None:
         """What the source gave next, None when there is nothing now."""
@@ -130,11 +131,14 @@ class Feeder:
 
     def _await_room(self) -> int:
         with self._room:
-            self._room.wait_for(lambda: self._allowed > self._pulled and self._queued_bytes < QUEUED_BYTES)
+            self._room.wait_for(self._has_room)
             most = self._allowed  # it may be less the next moment
         if self._end is not None:
             most = min(most, self._end)
         return min(self._size.jobs, max(0, most - self._pulled))
+
+    def _has_room(self) -> bool:
+        return self._allowed > self._pulled and self._queued_bytes < QUEUED_BYTES
 
     def _pull(self, jobs: Iterator[Any], want: int) -> int:
         """Returns how many came; what came before an exception is handed over like the rest."""

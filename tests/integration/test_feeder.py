@@ -186,3 +186,21 @@ def test_a_source_that_gives_another_first_job_is_refused() -> None:
     assert fed.until()
     assert fed.jobs == [] and isinstance(fed.end, Raised) and isinstance(fed.end.error, StateMismatch)
     assert "--force-resume" in str(fed.end.error)
+
+
+def test_a_limit_that_shrinks_the_moment_it_was_read_does_not_end_the_source() -> None:
+    """The window shrinks when its oldest job stands still. Read twice, the limit then left nothing to pull, and
+    nothing pulled was taken for the end of the source: the run ended well with most of its jobs never pulled."""
+    fed = Tap(lambda: range(10), allow=0)
+
+    class Shrinks(threading.Condition):
+        def __exit__(self, *error: Any) -> None:
+            fed.feeder._allowed = 0
+            super().__exit__(*error)
+
+    fed.feeder = Feeder(Source(lambda: range(10), {}, Start(0)), 0, None, "pickle", time.monotonic, lambda: None)
+    fed.feeder._room = Shrinks()
+    fed.feeder._allowed = 10
+    fed.feeder.start()
+    assert fed.until(jobs=1)
+    assert fed.end is None and fed.jobs == [0]
