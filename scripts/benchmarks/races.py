@@ -188,14 +188,14 @@ RACES: Mapping[str, Race] = {
                 (DASK, 6_000, {"procs": 2, "threads": 10, "batch": 1})),
     ], 400, _judge_mixed),
     "cpu": Race("jobs of about 1 ms of pure Python", [
-        Ours("cpu", 20_000),
+        Ours("cpu", 40_000),
         *_peers("cpu",
-                (POOL, 20_000, {"procs": 2, "chunk": 1}),
-                (POOL, 20_000, {"procs": 2, "chunk": 10}),
-                (POOL, 20_000, {"procs": 2, "chunk": 100}),
-                (EXECUTOR, 20_000, {"procs": 2, "chunk": 10}),
-                (JOBLIB, 20_000, {"procs": 2, "batch": "auto"}),
-                (DASK, 20_000, {"procs": 2, "threads": 1, "batch": 10})),
+                (POOL, 10_000, {"procs": 2, "chunk": 1}),
+                (POOL, 10_000, {"procs": 2, "chunk": 10}),
+                (POOL, 40_000, {"procs": 2, "chunk": 100}),
+                (EXECUTOR, 10_000, {"procs": 2, "chunk": 10}),
+                (JOBLIB, 40_000, {"procs": 2, "batch": "auto"}),
+                (DASK, 10_000, {"procs": 2, "threads": 1, "batch": 10})),
     ], 200, _judge_cpu),
 }
 

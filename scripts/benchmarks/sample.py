@@ -120,14 +120,24 @@ class Standing:
 
 
 def take_turns(contenders: Sequence[Contender], rounds: int, tell: Callable[[str], None]) -> list[Standing]:
-    """A B C A B C ...: what the machine does meanwhile then falls on all alike. One that is missing sits out."""
+    """A B C C B A ...: what the machine does meanwhile then falls on all alike, also where it grows slower and slower.
+
+    One that is missing sits out.
+    """
     standings = [Standing(contender) for contender in contenders]
     for number in range(1, rounds + 1):
-        for standing in standings:
+        for standing in standings if number % 2 else reversed(standings):
             if not standing.missing:
                 tell(f"round {number} of {rounds}: {standing.label}")
                 standing.samples.append(standing.contender.run())
     return standings
+
+
+def median_ratio(one: Standing, other: Standing) -> float:
+    """Of the rates of two standings, round by round; 0 where there is none."""
+    pairs = [(mine.rate, its.rate) for mine, its in zip(one.samples, other.samples)]
+    ratios = [mine / its for mine, its in pairs if mine and its]
+    return median(ratios) if ratios and not (one.wrong or other.wrong) else 0.0
 
 
 def wrongs(standings: Sequence[Standing]) -> list[str]:

@@ -17,7 +17,7 @@ from benchmarks.measure import Measured  # noqa: E402
 from benchmarks.ours import Ours, Run  # noqa: E402
 from benchmarks.peers import Peer  # noqa: E402
 from benchmarks.report import Bar, Plan, Report, Verdict, at_least, at_most  # noqa: E402
-from benchmarks.sample import Sample, Standing, sample_of, take_turns  # noqa: E402
+from benchmarks.sample import Sample, Standing, median_ratio, sample_of, take_turns  # noqa: E402
 
 MASTER, SLAVE, OTHER = 1, 2, 3
 SUMMARY = {"elapsed": 4.0, "handled": 100, "finished": True, "failed": 0, "retried": 0, "replayed": 0, "duplicates": 0}
@@ -95,8 +95,16 @@ def test_contenders_take_turns_and_who_is_missing_sits_out() -> None:
     standings = take_turns([Scripted("a", log, good, good), Scripted("b", log, gone), Scripted("c", log, good, good)],
                            2, lambda text: None)
 
-    assert log == ["a", "b", "c", "a", "c"]
+    assert log == ["a", "b", "c", "c", "a"]
     assert [one.missing for one in standings] == ["", "gone", ""]
+
+
+def test_two_are_compared_round_by_round() -> None:
+    """A machine that grows slower and slower says nothing then of which of them is."""
+    on, off = (Standing(Scripted("a", []), [Sample(10, 10, seconds) for seconds in times])
+               for times in ((1.0, 2.2, 4.0), (1.1, 2.0, 4.0)))
+    assert median_ratio(on, off) == 1.0
+    assert median_ratio(on, Standing(Scripted("b", []))) == 0.0
 
 
 def test_what_was_wrong_once_is_nobodys_best() -> None:
