@@ -69,7 +69,7 @@ def test_peers_stand_in_the_table_and_those_that_are_missing_below_it(
         assert missing in ended.stdout
     turns = [line.split(":")[1].split()[0] for line in ended.stderr.splitlines() if line.startswith("round")]
     assert turns == ["taskmaster", "multiprocessing.Pool", "ProcessPoolExecutor", "joblib", "dask.distributed",
-                     "taskmaster", "multiprocessing.Pool", "ProcessPoolExecutor"]
+                     "ProcessPoolExecutor", "multiprocessing.Pool", "taskmaster"]
     assert "taskmaster" in (tmp_path / "found.svg").read_text()
 
 
