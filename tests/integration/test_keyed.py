@@ -12,25 +12,17 @@ from typing import Any
 
 import pytest
 import zmq
+from waiting import SECONDS, awaited
 
 from taskmaster import defaults, keys, knock, net
 from taskmaster.door import Doorman
 from taskmaster.errors import KeyRefused
 from taskmaster.net import Dialer, Listener
 
-SECONDS = 10.0
 SOON = 3.0  # a refusal has to be known by then
 OURS = keys.derive(b"1" * 32, "/a/key")
 THEIRS = keys.derive(b"2" * 32, "/b/key")
 ANYWHERE = "tcp://127.0.0.1:0"
-
-
-def awaited(look: Callable[[], Any], wait: Callable[[float], None], seconds: float = SECONDS) -> Any:
-    """What `look` gives, once it gives something; None when it does not in time."""
-    end = time.monotonic() + seconds
-    while (found := look()) is None and time.monotonic() < end:
-        wait(0.05)
-    return found
 
 
 def refusal(dialer: Dialer, seconds: float = SOON) -> str | None:

@@ -14,23 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import SECONDS, awaited
 
 from taskmaster.addresses import private_address
 from taskmaster.errors import UsageError
 from taskmaster.net import COPIED_BYTES, Dialer, Listener, Waker
 
-SECONDS = 10.0
-
-
-def awaited(look: Callable[[], Any], wait: Callable[[float], None]) -> Any:
-    """What `look` gives, once it gives something."""
-    end = time.monotonic() + SECONDS
-    while time.monotonic() < end:
-        found = look()
-        if found:
-            return found
-        wait(0.05)
-    raise AssertionError("nothing came")
 
 
 @pytest.mark.parametrize("scheme", ["tcp", "ipc"])
