@@ -21,7 +21,6 @@ from taskmaster.errors import UsageError
 from taskmaster.net import COPIED_BYTES, Dialer, Listener, Waker
 
 
-
 @pytest.mark.parametrize("scheme", ["tcp", "ipc"])
 def test_a_request_and_its_answer(scheme: str, tmp_path: Path, opened: Callable[[Any], Any]) -> None:
     listener = opened(Listener("tcp://127.0.0.1:0" if scheme == "tcp" else f"ipc://{tmp_path}/s"))
