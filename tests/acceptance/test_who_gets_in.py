@@ -143,15 +143,14 @@ def test_a_key_that_may_be_no_secret_is_refused(place: Place, here: tuple[str, s
 
 def test_a_key_can_be_given_by_file_or_as_text(place: Place, here: tuple[str, str]) -> None:
     key = place.folder / "mine"
-    master = place.start("master", "work.py", *here, "--key-file", "mine")
+    master = place.start("master", "work.py", *here, "--key-file", "mine", "--rate", 50)  # time for both to join
     assert listening(here[1]) and not key_of(place).exists()
     refused(place.start("slave", "work.py", *here).end(SOON), "another key")
     spawn = place.start("spawn", "work.py", 1, *here, "--key-file", "mine", **elsewhere(place))
     slave = place.start("slave", "work.py", *here, TASKMASTER_KEY=key.read_text().strip(), **elsewhere(place))
-    assert master.end().code == 0
-    for one in (spawn, slave):
-        one.signal(15)  # the last to come may have missed the master
-        assert one.end().code == 0
+    ended = master.end()
+    assert ended.code == 0 and ended.err.count(" joined") == 2
+    assert spawn.end().code == slave.end().code == 0
     assert place.handled().keys() == numbers(100)
 
 
