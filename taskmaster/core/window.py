@@ -17,7 +17,7 @@ from typing import Any
 from taskmaster import defaults
 from taskmaster.core.chunks import Chunk, Chunks, State
 from taskmaster.core.codec import BadJob, Batch
-from taskmaster.core.pace import PullSize, retry_delay
+from taskmaster.core.pace import retry_delay
 from taskmaster.core.runs import Run, Runs, pieces
 from taskmaster.core.watermark import Watermark
 from taskmaster.core.wire import FailedAttempt
@@ -78,13 +78,11 @@ class Window:
 
         Of payloads that nobody asked for yet, READY_BYTES are enough: more would only be cold when they are sent.
         What is done above a job that takes long is done again after a crash: then STALLED_SPAN_JOBS are enough.
-        A little room is none while much is ready: to pull a few jobs at each turn was 16 % of a master's busy loop.
         """
         if self._chunks.bytes >= self._most_bytes or self._chunks.ready_bytes >= defaults.READY_BYTES:
             return 0
         span = min(self.size, defaults.STALLED_SPAN_JOBS) if self._stalled(now) else self.size
-        room = max(0, self.watermark + span - self.head)
-        return room if room >= min(PullSize.MOST, self.ready // 8) else 0
+        return max(0, self.watermark + span - self.head)
 
     def _stalled(self, now: float) -> bool:
         """Whether the job at the watermark has been with a slave for SPAN_SECONDS, or waits for one."""
