@@ -107,30 +107,50 @@ class TurnedAway:
 class Crowd:
     """The open connections, at most `most` of them: without a descriptor left no checkpoint can be written.
 
-    libzmq has no such limit. The newest over it is shut down as it comes; who is in stays in.
+    libzmq has no such limit. Over it the one that has kept silent for longest is shut down: a slave speaks within
+    milliseconds, so strangers who only connect cannot keep it out, and a peer that spoke stays in.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._open: set[int] = set()
+        self._silent: dict[int, None] = {}  # a set that keeps the order in which they came
+        self._speaking: set[int] = set()
+        self._cut: set[int] = set()  # and not yet ended
         self._full = False
 
     def came(self, descriptor: int) -> None:
         """A connection was accepted."""
-        self._open.add(descriptor)
-        if len(self._open) > self._most:
-            self._tell()
-            _shut_down(descriptor)
+        self.left(descriptor)  # of an earlier connection by this number
+        self._silent[descriptor] = None
+
+    def spoke(self, descriptor: int) -> bool:
+        """A message came by it; False when it was cut off before that was read."""
+        if descriptor in self._cut:
+            return False
+        self._silent.pop(descriptor, None)
+        self._speaking.add(descriptor)
+        return True
 
     def left(self, descriptor: int) -> None:
         """A connection has ended."""
-        self._open.discard(descriptor)
+        self._silent.pop(descriptor, None)
+        self._speaking.discard(descriptor)
+        self._cut.discard(descriptor)
+
+    def thin(self) -> None:
+        """Shut down what is too much, of all that `came` and did not leave: call it with no news left to read."""
+        while self._silent and len(self._silent) + len(self._speaking) > self._most:
+            self._tell()
+            descriptor = next(iter(self._silent))
+            del self._silent[descriptor]
+            self._cut.add(descriptor)
+            _shut_down(descriptor)
 
     def _tell(self) -> None:
         if not self._full:
             self._full = True
-            log.warning("There is room for %d connections, and more came; the newest are cut off as long as that is so",
-                        self._most)
+            log.warning("There is room for %d connections, and more came; as long as that is so, those that have said "
+                        "nothing are cut off", self._most)
 
 
 def _shut_down(descriptor: int) -> None:

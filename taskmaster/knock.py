@@ -1,7 +1,8 @@
 """A slave at the master's door: whether it is merely not answered, or will never be let in, and why.
 
-libzmq tries again for ever and says little: "the other side hung up" may be another key, or a tunnel with nothing
-behind it. So after some failures in a row the greeting of whoever listens there is read: it names the mechanism.
+libzmq tries again for ever and says little: "the other side hung up" may be another key, a tunnel with nothing
+behind it, or a master that has no room. So after some failures in a row the greeting of whoever listens there is read:
+it names the mechanism. A master with room then keeps the connection for a while, the others cut it at once.
 """
 
 from __future__ import annotations
@@ -40,14 +41,15 @@ class Knocks:
     """How handshakes went since the last that succeeded."""
 
     failed: int = 0
-    let_in: bool = False
+    let_in: bool = False  # once at least
     refused: bool = False  # the master's own word that it does not take this key
     given_up: bool = False  # libzmq will not try again on this socket
+    found: str | None = None  # the mechanism that a look has found since
 
     def saw(self, event: int, value: int) -> None:
         """A monitor's event."""
         if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
-            self.failed, self.let_in, self.refused, self.given_up = 0, True, False, False
+            self.failed, self.let_in, self.refused, self.given_up, self.found = 0, True, False, False, None
         elif event != zmq.EVENT_CONNECTED:
             self.failed += 1
             self.refused |= event == zmq.EVENT_HANDSHAKE_FAILED_AUTH and value == _ZAP_REFUSED
@@ -58,16 +60,25 @@ class Knocks:
         """Whether to look who is there."""
         return self.given_up or self.failed >= defaults.HANDSHAKES
 
+    def looked(self, found: str | None) -> Knocks:
+        """What to go on with after a look: one more failure is enough for the next. With nobody there the failures told
+        nothing."""
+        return Knocks(defaults.HANDSHAKES - 1 if found else 0, self.let_in, found=found)
+
     def verdict(self, address: str, keys: Keys | None, found: str | None) -> KeyRefused | None:
         """Why the master at `address`, whose mechanism was `found`, will never let in who has these keys; None while
-        it may yet: where no ZeroMQ answers, the master is absent."""
+        it may yet: where no ZeroMQ answers, the master is absent.
+
+        That it has another key takes two looks and a failure between: the first may have come as a full master had
+        room again.
+        """
         if found == PLAIN and keys is not None:
             return KeyRefused(f"The master at {address} runs with --insecure, and this slave with a key, so it would "
                               "trust nobody there. Start the master without --insecure, or both with it.")
         if found == KEYED and keys is None:
             return KeyRefused(f"The master at {address} asks for a key, and this slave runs with --insecure. "
                               "Leave that out.")
-        if keys is not None and (self.refused or (found == KEYED and self.failed >= defaults.HANDSHAKES)):
+        if keys is not None and (self.refused or (found == self.found == KEYED and self.in_doubt)):
             return KeyRefused(f"The master at {address} has another key than this slave, whose key {keys.name} is in "
                               f"{keys.origin}. {how_to_copy(address, keys.origin)}")
         return None
@@ -83,9 +94,10 @@ def how_to_copy(address: str, path: str) -> str:
 
 
 def mechanism_at(address: str) -> str | None:
-    """The mechanism that whoever listens at a tcp address greets with; None where no ZeroMQ does.
+    """The mechanism that whoever listens at a tcp address greets with; None where no ZeroMQ does, or none that keeps
+    the connection: it has no room.
 
-    Blocks for LOOK_SECONDS at most, or as long as the name's lookup takes.
+    Blocks for LOOK_SECONDS and KEPT_SECONDS at most, or as long as the name's lookup takes.
     """
     parts = tcp_parts(address)
     if parts is None:
@@ -94,10 +106,10 @@ def mechanism_at(address: str) -> str | None:
         with socket.create_connection(parts, defaults.LOOK_SECONDS) as peer:
             peer.sendall(_GREETING)
             greeting = _received(peer, _GREETING_BYTES, time.monotonic() + defaults.LOOK_SECONDS)
+            if len(greeting) < _GREETING_BYTES or greeting[:1] != b"\xff" or not _kept(peer):
+                return None
     except OSError:
         return None  # nobody there after all
-    if len(greeting) < _GREETING_BYTES or greeting[:1] != b"\xff":
-        return None
     return greeting[_MECHANISM].rstrip(b"\0").decode("ascii", "replace")
 
 
@@ -111,6 +123,15 @@ def _received(peer: socket.socket, count: int, deadline: float) -> bytes:
             break
         data += more
     return data
+
+
+def _kept(peer: socket.socket) -> bool:
+    """Whether the peer leaves the connection open, as one does that waits for the rest of a handshake."""
+    peer.settimeout(defaults.KEPT_SECONDS)
+    try:
+        return bool(peer.recv(1))
+    except TimeoutError:
+        return True
 
 
 def is_closed(path: str) -> bool:

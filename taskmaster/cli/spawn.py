@@ -19,7 +19,7 @@ from taskmaster.fleet import Fleet
 from taskmaster.keys import Keys
 from taskmaster.local import SLAVE_COMMAND
 from taskmaster.master.progress import NullProgress
-from taskmaster.net import Dialer
+from taskmaster.dialer import Dialer
 
 log = logging.getLogger("taskmaster.cli.spawn")  # also where `python -m` calls this module __main__
 

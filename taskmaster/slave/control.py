@@ -16,8 +16,9 @@ from taskmaster.core.pace import Meter
 from taskmaster.core.runs import Runs
 from taskmaster.core.stats import SlaveStats
 from taskmaster.core.wire import FailedAttempt, Lease
+from taskmaster.dialer import Dialer
 from taskmaster.errors import EXIT_DONE, EXIT_INTERRUPTED, KeyRefused, MasterGone, TaskmasterError
-from taskmaster.net import Dialer, Waker
+from taskmaster.net import Waker
 from taskmaster.slave.pool import Pool
 from taskmaster.slave.slice import TRACEBACK_CHARACTERS, Slice, failure_of
 

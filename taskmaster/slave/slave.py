@@ -16,10 +16,11 @@ from taskmaster import defaults
 from taskmaster.addresses import dial_address, is_local
 from taskmaster.core.agent import Agent, Patience
 from taskmaster.core.stats import SlaveStats
+from taskmaster.dialer import Dialer
 from taskmaster.errors import EXIT_ERROR, TaskmasterError
 from taskmaster.heap import keep_freed_memory
 from taskmaster.keys import Keys
-from taskmaster.net import Dialer, Waker
+from taskmaster.net import Waker
 from taskmaster.slave.control import Control
 from taskmaster.slave.pool import Pool
 

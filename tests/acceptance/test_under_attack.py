@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import random
 import resource
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +32,29 @@ CHANCE = random.Random(7)
 class Attacked:
     """A master at work for two slaves; `check` it once the attack is over."""
 
-    def __init__(self, place: Place, port: int, preexec: Callable[[], object] | None = None) -> None:
+    def __init__(self, place: Place, port: int, preexec: Callable[[], object] | None = None, slaves: int = 2) -> None:
         self.place = place
         self.port = port
         self.address = f"tcp://127.0.0.1:{port}"
         self.master = place.start("master", "work.py", f"n={JOBS}", "--address", self.address, preexec=preexec)
         self.slaves: list[Running] = []
-        for _ in range(2):
-            self.slaves.append(place.start("slave", "work.py", "--address", self.address, "--concurrency", 2))
-        assert wait_until(lambda: len(place.handled()) > 20), "has not begun"
+        assert wait_until(self.listens), "does not listen"
         self.before = resident(self.master.pid)
+        if slaves:
+            self.start_slaves(slaves)
+            self.before = resident(self.master.pid)
+
+    def listens(self) -> bool:
+        try:
+            self.connect().close()
+        except OSError:
+            return False
+        return True
+
+    def start_slaves(self, count: int) -> None:
+        for _ in range(count):
+            self.slaves.append(self.place.start("slave", "work.py", "--address", self.address, "--concurrency", 2))
+        assert wait_until(lambda: len(self.place.handled()) > 20), "has not begun"
 
     @property
     def keys(self) -> keys.Keys:
@@ -83,6 +97,15 @@ def side_by_side(work: Callable[[], None], threads: int) -> Iterator[None]:
         thread.join()
 
 
+@contextmanager
+def strangers(attacked: Attacked, count: int) -> Iterator[None]:
+    """So many connections that say nothing."""
+    with ExitStack() as open_ones:
+        for _ in range(count):
+            open_ones.enter_context(attacked.connect())
+        yield
+
+
 def say_garbage(attacked: Attacked, chance: random.Random) -> None:
     openings = [b"", b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01", b"\xff" + bytes(8) + b"\x7f\x03\x00CURVE", b"\x01\x00"]
     try:
@@ -100,11 +123,9 @@ def test_two_thousand_strangers_who_talk_nonsense(attacked: Attacked) -> None:
 
 
 def test_strangers_who_only_connect(attacked: Attacked) -> None:
-    idle = [attacked.connect() for _ in range(300)]
-    attacked.check()
+    with strangers(attacked, 300):
+        attacked.check()
     assert attacked.place.handled().keys() == numbers(JOBS)
-    for one in idle:
-        one.close()
 
 
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
@@ -200,11 +221,20 @@ def test_strangers_who_only_connect_leave_files_for_the_state(place: Place) -> N
     """With all descriptors taken by connections no checkpoint could be written, and the run ended with 74."""
     place.write(SLOW)
     attacked = Attacked(place, free_port(), lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)))
-    idle = [attacked.connect() for _ in range(200)]
-    attacked.check()
+    with strangers(attacked, 200):
+        attacked.check()
     assert place.handled().keys() == numbers(JOBS)
-    for one in idle:
-        one.close()
+
+
+def test_strangers_who_only_connect_do_not_keep_a_slave_out(place: Place) -> None:
+    """With all the room theirs, a slave that came later was cut off each time, took that for another key, and ended."""
+    place.write(SLOW)
+    few = functools.partial(resource.setrlimit, resource.RLIMIT_NOFILE, (64, 64))
+    attacked = Attacked(place, free_port(), few, slaves=0)
+    with strangers(attacked, 200):
+        attacked.start_slaves(2)
+        attacked.check()
+    assert place.handled().keys() == numbers(JOBS)
 
 
 def test_few_files_are_told_of_and_are_enough_for_some_slaves(place: Place) -> None:

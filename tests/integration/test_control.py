@@ -6,7 +6,8 @@ import threading
 from typing import Any, cast
 
 from taskmaster.core.agent import Agent, Patience
-from taskmaster.net import Dialer, Waker
+from taskmaster.dialer import Dialer
+from taskmaster.net import Waker
 from taskmaster.slave.control import Control
 from taskmaster.slave.pool import Pool
 from taskmaster.slave.slice import Slice

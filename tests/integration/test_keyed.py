@@ -15,9 +15,10 @@ import zmq
 from waiting import SECONDS, awaited
 
 from taskmaster import defaults, keys, knock, net
+from taskmaster.dialer import Dialer
 from taskmaster.door import Doorman
 from taskmaster.errors import KeyRefused
-from taskmaster.net import Dialer, Listener
+from taskmaster.net import Listener, Waker
 
 SOON = 3.0  # a refusal has to be known by then
 OURS = keys.derive(b"1" * 32, "/a/key")
@@ -104,7 +105,8 @@ def _say_it_slowly(peer: socket.socket) -> None:
 @pytest.mark.parametrize("behave, own", [
     (_hang_up, OURS), (_hang_up, None), (_say_nothing, OURS), (_say_other_things, OURS), (_say_it_slowly, OURS)])
 def test_a_tunnel_with_no_master_behind_it_is_an_absent_master(
-        behave: Callable[[socket.socket], None], own: keys.Keys | None, opened: Callable[[Any], Any]) -> None:
+        behave: Callable[[socket.socket], None], own: keys.Keys | None, opened: Callable[[Any], Any],
+        caplog: pytest.LogCaptureFixture) -> None:
     server = opened(socket.create_server(("127.0.0.1", 0)))
 
     def accept() -> None:
@@ -119,6 +121,7 @@ def test_a_tunnel_with_no_master_behind_it_is_an_absent_master(
     dialer = opened(Dialer(f"tcp://127.0.0.1:{server.getsockname()[1]}", own))
     dialer.send([b"hello", b""])
     assert refusal(dialer, 2.0) is None
+    assert sum("has no room" in line for line in caplog.messages) == (behave in (_hang_up, _say_nothing))
 
 
 def _quietly(behave: Callable[[socket.socket], None], peer: socket.socket) -> None:
@@ -205,7 +208,7 @@ def test_a_stranger_who_says_nothing_is_cut_off(opened: Callable[[Any], Any], mo
             pass  # the greeting, and then the end
 
 
-def test_more_connections_than_there_is_room_for_are_cut_off_the_newest_first(
+def test_strangers_who_fill_the_room_are_cut_off_for_a_slave_that_speaks(
         opened: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(net, "make_room", lambda: 3)
     listener = opened(Listener(ANYWHERE, OURS))
@@ -224,12 +227,51 @@ def test_more_connections_than_there_is_room_for_are_cut_off_the_newest_first(
     strangers = [socket.create_connection((host, int(port)), SECONDS) for _ in range(20)]
     awaited(lambda: None, serve, 0.3)
     assert all(map(heard, early)), "who was in was put out"
-    late = opened(Dialer(listener.address, OURS))
-    assert not heard(late, 0.5)
+    assert heard(opened(Dialer(listener.address, OURS))), "strangers keep a slave out"
     for stranger in strangers:
         stranger.close()
-    assert heard(late)
     assert sum("room for 3 connections" in line for line in caplog.messages) == 1
+
+
+def test_a_slave_too_many_waits_for_room(opened: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It used to say that the master had another key, and to end with 77."""
+    monkeypatch.setattr(net, "make_room", lambda: 1)
+    heard: list[list[bytes]] = []
+    listener = Listener(ANYWHERE, OURS)
+    stop, waker = threading.Event(), opened(Waker())
+    listener.register(waker)
+
+    def serve() -> None:
+        while not stop.is_set():
+            listener.wait(1.0)
+            listener.dropped()
+            while (message := listener.receive()) is not None:
+                heard.append(message[1])
+        listener.close()
+
+    def until_heard(frames: list[bytes], dialer: Dialer, seconds: float = SECONDS) -> bool:
+        def again() -> bool:
+            dialer.receive()  # raises once it thinks that it will never get in
+            if dialer.returned():
+                dialer.send(frames)  # what was on its way is lost
+            return frames in heard
+
+        dialer.send(frames)
+        return bool(awaited(again, dialer.wait, seconds))
+
+    serving = threading.Thread(target=serve)
+    serving.start()
+    try:
+        first = Dialer(listener.address, OURS)
+        assert until_heard([b"first"], first)
+        late = opened(Dialer(listener.address, OURS))
+        assert not until_heard([b"late"], late, SOON)
+        first.close()
+        assert until_heard([b"late"], late)
+    finally:
+        stop.set()
+        waker.ring()
+        serving.join()
 
 
 def test_of_a_message_with_very_many_frames_few_are_kept(opened: Callable[[Any], Any]) -> None:

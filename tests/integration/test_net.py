@@ -17,8 +17,9 @@ import pytest
 from waiting import SECONDS, awaited
 
 from taskmaster.addresses import private_address
+from taskmaster.dialer import COPIED_BYTES, Dialer
 from taskmaster.errors import UsageError
-from taskmaster.net import COPIED_BYTES, Dialer, Listener, Waker
+from taskmaster.net import Listener, Waker
 
 
 @pytest.mark.parametrize("scheme", ["tcp", "ipc"])

@@ -147,7 +147,7 @@ class Listener:
 
 
 class Dialer:
-    """A slave's end: see `net.Dialer`."""
+    """A slave's end: see `dialer.Dialer`."""
 
     def __init__(self, network: Network, process: Process) -> None:
         self.address = "simulated"

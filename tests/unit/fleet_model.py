@@ -26,9 +26,10 @@ from taskmaster.core.effects import Effect, Send
 from taskmaster.core.pace import PullSize
 from taskmaster.core.session import Route
 from taskmaster.core.window import Window
+from taskmaster.dialer import Dialer
 from taskmaster.master.feeder import OVERDUE_SECONDS, QUEUED_BYTES
 from taskmaster.master.server import MESSAGES_AT_ONCE
-from taskmaster.net import Dialer, Waker
+from taskmaster.net import Waker
 from taskmaster.slave.control import Control
 from taskmaster.slave.pool import Pool
 from taskmaster.slave.slice import Slice

@@ -10,7 +10,8 @@ import zmq
 from zmq.utils import z85
 
 from taskmaster import defaults, keys
-from taskmaster.door import TurnedAway, zap_answer
+from taskmaster import door
+from taskmaster.door import Crowd, TurnedAway, zap_answer
 from taskmaster.knock import KEYED, PLAIN, Knocks
 
 OURS = keys.derive(b"1" * 32, "/a/key")
@@ -71,7 +72,6 @@ def test_a_slave_looks_who_is_there_after_failures_in_a_row(events: list[tuple[i
 
 
 @pytest.mark.parametrize("events, own, found, says", [
-    (MANY, OURS, KEYED, "another key .* /a/key. Copy"),
     (MANY, OURS, PLAIN, "runs with --insecure, and this slave with"),
     (MANY, None, KEYED, "asks for a key, and this slave runs with --insecure"),
     ([(PROTOCOL, 2)], OURS, PLAIN, "runs with --insecure"), ([(PROTOCOL, 2)], None, KEYED, "asks for a key"),
@@ -87,13 +87,54 @@ def test_a_slave_that_will_never_get_in_knows_why(events: list[tuple[int, int]],
 
 @pytest.mark.parametrize("events, own, found", [
     (MANY * 20, OURS, None), (MANY * 20, None, None), (MANY, None, PLAIN), ([(PROTOCOL, 2)], OURS, KEYED),
+    (MANY, OURS, KEYED),
     (MANY, OURS, "PLAIN"), ([(AUTH, 500)], OURS, None)])
 def test_a_slave_whose_master_may_yet_come_waits(events: list[tuple[int, int]], own: keys.Keys | None,
                                                  found: str | None) -> None:
-    """A tunnel or a proxy with no master behind it accepts and hangs up; so does a master that is just killed."""
+    """A tunnel or a proxy with no master behind it accepts and hangs up; so does a master that is just killed, and one
+    that has no room: a slave that came as strangers had taken it all said that its key was another, and ended."""
     assert knocks(*events).verdict("tcp://far:5", own, found) is None
 
 
+@pytest.mark.parametrize("looks, events, refused", [
+    ([KEYED], MANY[:2], True), ([KEYED, KEYED], MANY[:2], True), ([KEYED], [], False), ([KEYED, None], MANY, False),
+    ([PLAIN], MANY[:2], False), ([KEYED], [(zmq.EVENT_HANDSHAKE_SUCCEEDED, 0), *MANY], False)])
+def test_another_key_is_found_by_two_looks_with_a_failure_between(looks: list[str | None],
+                                                                  events: list[tuple[int, int]], refused: bool) -> None:
+    found = knocks(*MANY)
+    for look in looks:
+        found = found.looked(look)
+        assert not found.in_doubt and not found.let_in
+    for event in events:
+        found.saw(*event)
+    verdict = found.verdict("tcp://far:5", OURS, KEYED)
+    assert (verdict is not None) is refused
+    assert verdict is None or re.search("another key .* /a/key. Copy", str(verdict))
+
+
+def test_a_look_does_not_forget_that_the_slave_was_let_in_once() -> None:
+    """What it asked then is lost, and it asks again only after it came back, which needs to have been there."""
+    assert knocks((zmq.EVENT_HANDSHAKE_SUCCEEDED, 0), *MANY).looked(KEYED).let_in
+
+
 def test_another_box_is_told_what_to_type() -> None:
-    verdict = knocks(*MANY).verdict("tcp://10.0.0.7:3050", OURS, KEYED)
+    verdict = knocks((AUTH, 400)).verdict("tcp://10.0.0.7:3050", OURS, KEYED)
     assert "scp 10.0.0.7:.config/taskmaster/key /a/key" in str(verdict)
+
+
+@pytest.mark.parametrize("came, spoke, left, cut", [
+    ([1, 2, 3], [], [], []), ([1, 2, 3, 4, 5], [], [], [1, 2]), ([1, 2, 3, 4], [1, 2], [], [3]),
+    ([1, 2, 3, 4], [1, 2, 3], [], [4]), ([1, 2, 3, 4], [1, 2, 3], [2], []), ([1, 2, 3, 2, 4], [], [], [1]),
+    ([1, 2, 3, 4, 5], [1, 3], [1], [2])])
+def test_over_the_limit_who_kept_silent_for_longest_is_cut_off(came: list[int], spoke: list[int], left: list[int],
+                                                               cut: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    was_cut: list[int] = []
+    monkeypatch.setattr(door, "_shut_down", was_cut.append)
+    crowd = Crowd(3)
+    for news, saw in ((came, crowd.came), (spoke, crowd.spoke), (left, crowd.left)):
+        for descriptor in news:
+            saw(descriptor)
+    crowd.thin()
+    assert was_cut == cut
+    crowd.thin()
+    assert was_cut == cut, "one is shut down once"

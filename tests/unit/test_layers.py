@@ -31,13 +31,14 @@ ROOMS: Mapping[str, set[str]] = {
     "keys": LEAVES,
     "door": LEAVES | {"addresses", "keys"},
     "knock": LEAVES | {"addresses", "keys"},
-    "net": LEAVES | {"addresses", "keys", "door", "knock"},
+    "net": LEAVES | {"addresses", "keys", "door"},
+    "dialer": LEAVES | {"addresses", "keys", "knock", "net"},
     "master": MIDDLE,
-    "slave": MIDDLE,
+    "slave": MIDDLE | {"dialer"},
     "children": MIDDLE,
     "fleet": MIDDLE | {"children"},
     "local": MIDDLE | {"master", "fleet"},
-    "cli": MIDDLE | {"knock", "master", "slave", "children", "fleet", "local"},
+    "cli": MIDDLE | {"dialer", "knock", "master", "slave", "children", "fleet", "local"},
     "__init__": {"job", "local"},
 }
 
