@@ -17,15 +17,18 @@ WINDOW_JOBS: Final = 1_000_000
 STALLED_SPAN_JOBS: Final = 100_000
 SPAN_SECONDS: Final = 1.0
 WINDOW_BYTES: Final = 256 << 20  # 256 MiB of encoded payloads: what a small machine can spare when each job is large
-READY_BYTES: Final = 8 << 20  # of payloads ahead of the slaves: 256 MiB pulled ahead halved the rate of 5 kB jobs
+# Of payloads ahead of the slaves: 256 MiB pulled ahead halved the rate of 5 kB jobs, four leases cost a third of it.
+READY_BYTES: Final = 16 << 20
 JOB_BYTES: Final = 16 << 20  # one job's encoded payload; a larger one belongs in a file whose name is the job
 
 # Leases.
 # Of a slave's work: long against a 0.2 ms round trip, short against a person or a tail. In simulated fleets 10 ms take
 # twice the requests, 0.5 s lengthen a run by up to 14 %, and between 20 and 100 ms little changes.
 LEASE_SECONDS: Final = 0.05
-LEASE_BYTES: Final = 1 << 20  # of payloads: four times fewer bytes cost a third of the 5 kB job throughput
-HELD_BYTES: Final = 4 << 20  # of payloads that a slave holds: four leases keep it busy, more would only be cold
+# Of payloads: each turn at either end costs as much as to copy a megabyte. With half of it 5 kB jobs lose a sixth, and
+# twice as much wins nothing.
+LEASE_BYTES: Final = 2 << 20
+HELD_BYTES: Final = 8 << 20  # of payloads that a slave holds: four leases keep it busy; with two, no-ops lose 15 %
 LEASE_LIFE_SECONDS: Final = 60.0  # without renewal: C code that holds the interpreter lock stops renewals meanwhile
 HEARTBEAT_SECONDS: Final = 5.0  # a slave with nothing to say renews its leases this often: 12 chances in a lease's life
 PARK_SECONDS: Final = 1.5  # a master holds an idle slave's request; 1,000 of them a second cost 4 % of a core, or more

@@ -117,6 +117,11 @@ class Agent:
         """Nothing is held and nothing waits to be reported."""
         return not self.held and not self._news and not self._told_done and not self._told_failed
 
+    @property
+    def answer_is_due(self) -> bool:
+        """A request is under way that the master does not hold: until its answer nothing else can be said."""
+        return self._asked is not None and not self._parkable
+
     # -- the clock
 
     def tick(self, load: Load, now: float) -> list[Effect]:

@@ -22,7 +22,7 @@ from taskmaster.job import NO_CURSOR, Job
 from taskmaster.master.source import Source
 
 OVERDUE_SECONDS = 0.005
-QUEUED_BYTES = 2 << 20  # of encoded jobs that wait to be admitted: a few slices of large ones, the window of small ones
+QUEUED_BYTES = 4 << 20  # of encoded jobs that wait to be admitted: a few slices of large ones, the window of small ones
 _UNCHANGING = (int, float, complex, str, bytes, tuple, frozenset, type(None))
 
 

@@ -79,6 +79,8 @@ class Control:
         self._dialer.close()
 
     def _await(self, now: float) -> None:
+        if self._awaits_more():
+            return
         due = self._agent.next_due(self._load())
         if self._in_pool:
             due = min(due, self._look_at)
@@ -92,7 +94,16 @@ class Control:
             self._agent.reconnected()
         if frames is not None:
             now = self._clock()
+            self._collect(now)  # first: the answer may call for a request, and that tells of it
             self._perform(self._agent.receive(frames, self._load(), now), now)
+
+    def _awaits_more(self) -> bool:
+        """Have the pool wake this thread or not; whether something may have ended before it was told to.
+
+        With an answer due nothing can be told before it comes: to wake for it was half of this loop's turns.
+        """
+        before, self._pool.awaited = self._pool.awaited, not self._agent.answer_is_due
+        return self._pool.awaited and not before
 
     def _load(self) -> Load:
         running = self._pool.running()

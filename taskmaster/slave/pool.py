@@ -22,6 +22,7 @@ class Pool:
     def __init__(self, handler: Callable[[Any], Any], threads: int, clock: Callable[[], float],
                  wake: Callable[[], None]) -> None:
         self.threads = threads
+        self.awaited = True  # whether to wake at the end of a slice; look at `ended` after turning it on
         self._handler = handler
         self._clock = clock
         self._wake = wake
@@ -69,7 +70,8 @@ class Pool:
             work.run(self._handler, self._clock)
             self._running[number] = None
             self._ended.put(work)
-            self._wake()
+            if self.awaited:
+                self._wake()
 
 
 def _drained(queue: SimpleQueue[Any]) -> list[Any]:

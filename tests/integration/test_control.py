@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any, cast
 
-from taskmaster.core.agent import Agent, Patience
+from taskmaster.core.agent import Agent, Load, Patience
 from taskmaster.dialer import Dialer
 from taskmaster.net import Waker
 from taskmaster.slave.control import Control
@@ -71,3 +71,55 @@ def test_a_job_that_has_only_begun_says_nothing_of_how_long_it_takes() -> None:
     look: Any = control._watch
     look(0.0002)
     assert agent.pace.guess == 1.0
+
+
+class Scripted:
+    """A pool of which a slice ends while nobody waits for it, and a dialer that shows whether its end was seen."""
+
+    threads = 1
+    address = "scripted"
+
+    def __init__(self) -> None:
+        self.awaited = True
+        self.waited: list[bool] = []  # at each wait: whether all that ended had been collected
+        self._ended: list[Slice] = []
+        self.put = self.register = self.send = self.hush = lambda *args: None
+
+    def end(self, work: Slice) -> None:
+        work.run(lambda job: None, lambda: 0.0)
+        self._ended.append(work)
+
+    def running(self) -> list[Slice]:
+        return []
+
+    def ended(self) -> list[Slice]:
+        ended, self._ended = self._ended, []
+        return ended
+
+    def wait(self, seconds: float) -> None:
+        self.waited.append(not self._ended)
+
+    def receive(self) -> None:
+        return None
+
+    def returned(self) -> bool:
+        return False
+
+
+def test_what_ended_while_an_answer_was_due_is_collected_before_the_next_wait() -> None:
+    """Its end wakes nobody then: looked at only after the wait, a settled job was told of 50 ms late."""
+    scripted: Any = Scripted()
+    agent = Agent("s", 1, {}, Patience(), 0.0)
+    control: Any = Control(agent, scripted, scripted, scripted, lambda: 0.0)
+    agent.tick(Load(queued=0, idle=0), 10.0)  # a heartbeat, which the master does not hold back
+    assert agent.answer_is_due
+    control._await(0.0)
+    assert not scripted.awaited and scripted.waited == [True]
+    agent._asked = None  # the answer came
+    control._in_pool = 1
+    scripted.end(Slice(0, 0, 1, [0]))
+    control._await(0.0)
+    assert scripted.awaited and scripted.waited == [True], "it waited with a slice to collect"
+    control._collect(0.0)
+    control._await(0.0)
+    assert scripted.waited == [True, True] and control._in_pool == 0

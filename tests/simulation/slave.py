@@ -45,6 +45,7 @@ class Pool:
         self._process = process
         self._handle = handle
         self._wake = wake
+        self.awaited = True
         self._waiting = Queue(process)
         self._ended: list[Slice] = []
         self._running: list[Slice | None] = [None] * threads
@@ -76,7 +77,8 @@ class Pool:
             self._running[number] = None
             self._pause()
             self._ended.append(work)
-            self._wake()
+            if self.awaited:
+                self._wake()
 
     def _pause(self) -> None:
         """Now and then, so that a slice is seen in no list at all for a moment."""

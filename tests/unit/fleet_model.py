@@ -211,6 +211,7 @@ class Threads:
         self._number = number
         self._factor = model.fleet.factor(number)
         self._wake = wake
+        self.awaited = True
         self._waiting: deque[Slice] = deque()
         self._ended: list[Slice] = []
         self._running: list[Slice | None] = [None] * self.threads
@@ -255,7 +256,8 @@ class Threads:
                 debt[0] = 0.0
             self._running[thread] = None
             self._ended.append(work)
-            self._wake()
+            if self.awaited:
+                self._wake()
 
     def _handle(self, offset: int, debt: list[float]) -> None:
         seconds = self._model.begin(self._number, offset) * self._factor

@@ -170,6 +170,9 @@ def test_only_an_idle_slave_lets_its_request_be_held(load: Load, held_back: bool
     talk = Talk()
     talk.holding((0, 2))
     assert (talk.asks(load, seconds=9).wait_ms > 0) == held_back
+    assert talk.agent.answer_is_due != held_back, "nothing can be told before an answer that is not held back"
+    talk.answer("wait", wait_ms=20)
+    assert not talk.agent.answer_is_due
 
 
 def test_one_request_is_under_way_at_a_time() -> None:

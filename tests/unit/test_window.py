@@ -128,7 +128,7 @@ def test_little_is_pulled_ahead_of_the_slaves_when_payloads_are_large() -> None:
     made = Window(0, 1000, 1 << 30, 3)
     while made.room(NOW):
         made.admit(batch(["x" * 1_000_000]))
-    assert 7 <= made.ready <= 9
+    assert 0 <= made.ready - defaults.READY_BYTES / 1_000_000 <= 1
     made.lease("a", 1, 4, 1 << 30, 0.0)
     assert made.room(NOW) > 0, "leased payloads do not count"
 
