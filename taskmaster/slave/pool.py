@@ -22,7 +22,7 @@ class Pool:
     def __init__(self, handler: Callable[[Any], Any], threads: int, clock: Callable[[], float],
                  wake: Callable[[], None]) -> None:
         self.threads = threads
-        self.awaited = True  # whether to wake at the end of a slice; look at `ended` after turning it on
+        self.awaited = 0  # wake at the end of a slice when no more than this wait; below 0, never
         self._handler = handler
         self._clock = clock
         self._wake = wake
@@ -36,6 +36,11 @@ class Pool:
 
     def put(self, work: Slice) -> None:
         self._waiting.put(work)
+
+    @property
+    def waiting(self) -> int:
+        """How many slices no thread has taken yet."""
+        return self._waiting.qsize()
 
     def running(self) -> list[Slice]:
         """The slices that threads are at."""
@@ -70,7 +75,7 @@ class Pool:
             work.run(self._handler, self._clock)
             self._running[number] = None
             self._ended.put(work)
-            if self.awaited:
+            if self._waiting.qsize() <= self.awaited:
                 self._wake()
 
 

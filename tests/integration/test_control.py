@@ -80,7 +80,8 @@ class Scripted:
     address = "scripted"
 
     def __init__(self) -> None:
-        self.awaited = True
+        self.awaited = 0
+        self.waiting = 9
         self.waited: list[bool] = []  # at each wait: whether all that ended had been collected
         self._ended: list[Slice] = []
         self.put = self.register = self.send = self.hush = lambda *args: None
@@ -114,12 +115,12 @@ def test_what_ended_while_an_answer_was_due_is_collected_before_the_next_wait() 
     agent.tick(Load(queued=0, idle=0), 10.0)  # a heartbeat, which the master does not hold back
     assert agent.answer_is_due
     control._await(0.0)
-    assert not scripted.awaited and scripted.waited == [True]
+    assert scripted.awaited < 0 and scripted.waited == [True]
     agent._asked = None  # the answer came
     control._in_pool = 1
     scripted.end(Slice(0, 0, 1, [0]))
     control._await(0.0)
-    assert scripted.awaited and scripted.waited == [True], "it waited with a slice to collect"
+    assert scripted.awaited == 4 and scripted.waited == [True], "it waited with a slice to collect"
     control._collect(0.0)
     control._await(0.0)
     assert scripted.waited == [True, True] and control._in_pool == 0

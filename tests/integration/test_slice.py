@@ -118,7 +118,7 @@ def test_a_pool_runs_what_it_is_given_and_gives_back_what_it_has_not_begun() -> 
     assert ran == {0: 1}
 
 
-def test_a_pool_wakes_at_the_end_of_a_slice_only_when_that_is_awaited() -> None:
+def test_a_pool_wakes_at_the_end_of_a_slice_when_so_few_wait() -> None:
     begun, go, woken = threading.Semaphore(0), threading.Semaphore(0), threading.Semaphore(0)
 
     def handler(job: int) -> None:
@@ -126,14 +126,18 @@ def test_a_pool_wakes_at_the_end_of_a_slice_only_when_that_is_awaited() -> None:
         go.acquire(timeout=10)
 
     pool = Pool(handler, 1, time.monotonic, woken.release)
-    pool.awaited = False
+    pool.awaited = 0
     for first in range(2):
         pool.put(Slice(1, first, 1, [first]))
     assert begun.acquire(timeout=10)
     go.release()
     assert begun.acquire(timeout=10)  # the thread is at the second, so it is done with the first
     assert not woken.acquire(blocking=False) and [work.first for work in pool.ended()] == [0]
-    pool.awaited = True
     go.release()
     assert woken.acquire(timeout=10) and [work.first for work in pool.ended()] == [1]
+    pool.awaited = -1
+    pool.put(Slice(1, 2, 1, [2]))
+    go.release()
     pool.close()
+    pool._pool.join()
+    assert not woken.acquire(blocking=False) and [work.first for work in pool.ended()] == [2]

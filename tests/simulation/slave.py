@@ -45,7 +45,7 @@ class Pool:
         self._process = process
         self._handle = handle
         self._wake = wake
-        self.awaited = True
+        self.awaited = 0
         self._waiting = Queue(process)
         self._ended: list[Slice] = []
         self._running: list[Slice | None] = [None] * threads
@@ -54,6 +54,10 @@ class Pool:
 
     def put(self, work: Slice) -> None:
         self._waiting.put(work)
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
 
     def running(self) -> list[Slice]:
         return [work for work in self._running if work is not None]
@@ -77,7 +81,7 @@ class Pool:
             self._running[number] = None
             self._pause()
             self._ended.append(work)
-            if self.awaited:
+            if len(self._waiting) <= self.awaited:
                 self._wake()
 
     def _pause(self) -> None:

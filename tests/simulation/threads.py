@@ -122,6 +122,9 @@ class Queue(_Waiters):
             self._wait()
         return self._items.popleft()
 
+    def __len__(self) -> int:
+        return len(self._items)
+
     def drained(self) -> list[Any]:
         """All that is in it."""
         items = list(self._items)

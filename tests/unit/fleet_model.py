@@ -211,7 +211,7 @@ class Threads:
         self._number = number
         self._factor = model.fleet.factor(number)
         self._wake = wake
-        self.awaited = True
+        self.awaited = 0
         self._waiting: deque[Slice] = deque()
         self._ended: list[Slice] = []
         self._running: list[Slice | None] = [None] * self.threads
@@ -223,6 +223,10 @@ class Threads:
         self._waiting.append(work)
         if self._idle:
             self._model.simulation.after(0.0, self._idle.pop().switch)
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
 
     def running(self) -> list[Slice]:
         return [work for work in self._running if work is not None]
@@ -256,7 +260,7 @@ class Threads:
                 debt[0] = 0.0
             self._running[thread] = None
             self._ended.append(work)
-            if self.awaited:
+            if len(self._waiting) <= self.awaited:
                 self._wake()
 
     def _handle(self, offset: int, debt: list[float]) -> None:
