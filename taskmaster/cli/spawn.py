@@ -14,12 +14,12 @@ import click
 
 from taskmaster import addresses
 from taskmaster.cli import options
+from taskmaster.dialer import Dialer
 from taskmaster.errors import EXIT_DONE, TaskmasterError
 from taskmaster.fleet import Fleet
 from taskmaster.keys import Keys
 from taskmaster.local import SLAVE_COMMAND
 from taskmaster.master.progress import NullProgress
-from taskmaster.dialer import Dialer
 
 log = logging.getLogger("taskmaster.cli.spawn")  # also where `python -m` calls this module __main__
 

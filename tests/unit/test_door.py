@@ -9,8 +9,7 @@ import pytest
 import zmq
 from zmq.utils import z85
 
-from taskmaster import defaults, keys
-from taskmaster import door
+from taskmaster import defaults, door, keys
 from taskmaster.door import Crowd, TurnedAway, zap_answer
 from taskmaster.knock import KEYED, PLAIN, Knocks
 
