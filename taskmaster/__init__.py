@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from taskmaster.job import Job
 
 if TYPE_CHECKING:
-    from taskmaster.local import run
+    from taskmaster.api.run import run
 
 __all__ = ["Job", "run"]
 
@@ -15,7 +15,7 @@ __all__ = ["Job", "run"]
 def __getattr__(name: str) -> Any:
     # `run` brings the master with it: a slave whose user module says `from taskmaster import Job` need not load it
     if name == "run":
-        from taskmaster.local import run
+        from taskmaster.api.run import run
 
         return run
     raise AttributeError(f"module 'taskmaster' has no attribute {name!r}")

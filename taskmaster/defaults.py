@@ -32,8 +32,8 @@ HELD_BYTES: Final = 8 << 20  # of payloads that a slave holds: four leases keep 
 LEASE_LIFE_SECONDS: Final = 60.0  # without renewal: C code that holds the interpreter lock stops renewals meanwhile
 HEARTBEAT_SECONDS: Final = 5.0  # a slave with nothing to say renews its leases this often: 12 chances in a lease's life
 PARK_SECONDS: Final = 1.5  # a master holds an idle slave's request; 1,000 of them a second cost 4 % of a core, or more
-REGRACE_SECONDS_LOCAL: Final = 0.25  # from a dropped connection to "the slave is dead": time for a new socket
-REGRACE_SECONDS_REMOTE: Final = 2.0  # the same across a network, where connections drop by themselves
+RECONNECT_GRACE_SECONDS_LOCAL: Final = 0.25  # from a dropped connection to "the slave is dead": time for a new socket
+RECONNECT_GRACE_SECONDS_REMOTE: Final = 2.0  # the same across a network, where connections drop by themselves
 
 # Attempts.
 ATTEMPTS: Final = 3  # then a line in the failures file
@@ -81,3 +81,8 @@ UNSAVED_SECONDS: Final = 5.0  # without a checkpoint nothing new is handed out, 
 PROGRESS_SECONDS: Final = 10.0  # between plain progress lines where there is no terminal
 STRAGGLER_SECONDS: Final = 10.0  # a job that holds the watermark for longer is named in the status line
 STOP_SECONDS: Final = 2.0  # that a master waits, at the end, for slaves to hear that they may stop
+
+# The environment by which a fleet and its slave process find each other's pipes.
+PARENT_FD: Final = "TASKMASTER_PARENT_FD"  # a descriptor to read: its end means that the parent is gone
+PARENT_PID: Final = "TASKMASTER_PARENT_PID"
+WORD_FD: Final = "TASKMASTER_WORD_FD"  # a descriptor to write to: a line when the slave is ready, and when it ends

@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 import click
-
 from benchmarks import machine, plot, table
 from benchmarks.report import Plan, Report
 from benchmarks.workloads import WORKLOADS

@@ -25,6 +25,7 @@ from typing import Any
 from benchmarks import measure
 from benchmarks.marks import STAMPS, Mark, first, read_marks
 from benchmarks.sample import Sample, sample_of
+
 from taskmaster import defaults
 from taskmaster.errors import EXIT_DONE_WITH_FAILURES
 

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from benchmarks.report import Bar, Report
-from taskmaster.core.stats import SEPARATOR, rate_text
+
+from taskmaster.console.text import SEPARATOR, rate_text
 
 SHOWN = ("noop", "payload5k", "sleep10ms", "mixed", "cpu")
 WIDTH, LEFT, BAR, ROW, GAP = 820, 340, 14, 19, 40

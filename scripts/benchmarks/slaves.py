@@ -29,7 +29,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [path for path in (str(HERE), str(ROOT)) if path not in sys.path]
 
-from slaves_crowd import Crowd  # noqa: E402
+from slaves_crowd import ConnectionLimit  # noqa: E402
 
 COUNTS = (1, 2, 10, 100, 1000)
 WINDOW_JOBS = 1000  # for each session
@@ -150,7 +150,7 @@ def _idle(count: int, seconds: float) -> float:
         return load.master_cpu / load.seconds
 
 
-def _measure(master: Process, crowd: Crowd, seconds: float) -> Load:
+def _measure(master: Process, crowd: ConnectionLimit, seconds: float) -> Load:
     crowd.play(min(WARM_SECONDS, seconds))
     before = time.perf_counter(), crowd.jobs, crowd.answered, master.cpu(), time.thread_time()
     crowd.play(seconds)
@@ -158,7 +158,7 @@ def _measure(master: Process, crowd: Crowd, seconds: float) -> Load:
     return Load(*[now - then for now, then in zip(after, before)])
 
 
-def _tally(master: Process, crowd: Crowd) -> tuple[int, int]:
+def _tally(master: Process, crowd: ConnectionLimit) -> tuple[int, int]:
     """What the slaves settled and what the master says of it, once they have left. Raises Miscounted."""
     crowd.leave()
     handled, duplicates = master.end()
@@ -233,8 +233,8 @@ def _environment() -> dict[str, str]:
 
 
 @contextmanager
-def _crowd(address: str, count: int, most: int | None = None) -> Iterator[Crowd]:
-    crowd = Crowd(address, count, most)
+def _crowd(address: str, count: int, most: int | None = None) -> Iterator[ConnectionLimit]:
+    crowd = ConnectionLimit(address, count, most)
     try:
         yield crowd
     finally:

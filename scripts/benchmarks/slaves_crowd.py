@@ -1,6 +1,6 @@
 """Many slaves' sessions played by one process: each says what a slave with a no-op handler would say.
 
-A session settles a lease as it comes and asks for as much as a slave's appetite is by then: what the agent of
+A session settles a lease as it comes and asks for as much as a slave's prefetch is by then: what the agent of
 taskmaster.core decides where jobs take no time. Here it is written out, for the agent takes 40 us of Python a
 request, as much as a whole request may cost the master; a test holds the two against each other.
 """
@@ -17,7 +17,7 @@ import zmq
 
 from taskmaster.core import wire
 from taskmaster.core.agent import Agent
-from taskmaster.core.pace import Appetite, JobSeconds
+from taskmaster.core.pace import JobDuration, PrefetchTarget
 
 THREADS = 10
 JOB_SECONDS = 1e-7  # of a no-op, as a slave's thread sees it
@@ -33,18 +33,18 @@ class Stalled(Exception):
 class Session:
     """One slave: what it says next, given what it is answered."""
 
-    __slots__ = ("answered", "gone", "jobs", "n", "sid", "_appetite", "_head", "_most", "_pace", "_tail")
+    __slots__ = ("answered", "gone", "jobs", "seq", "slave_id", "_prefetch", "_head", "_most", "_pace", "_tail")
 
-    def __init__(self, sid: str, most: int | None = None) -> None:
-        """`most` jobs are asked for at a time; None is as many as the appetite says."""
-        self.sid = sid
-        self.n = 1
+    def __init__(self, slave_id: str, most: int | None = None) -> None:
+        """`most` jobs are asked for at a time; None is as many as the prefetch says."""
+        self.slave_id = slave_id
+        self.seq = 1
         self.jobs = 0  # settled
         self.answered = 0  # requests
         self.gone = False
         self._most = most
-        self._pace = JobSeconds()
-        self._appetite = Appetite(THREADS, self._pace)
+        self._pace = JobDuration()
+        self._prefetch = PrefetchTarget(THREADS, self._pace)
         self._head = self._tail = ""
 
     def hello(self) -> bytes:
@@ -55,14 +55,14 @@ class Session:
         """The request that follows this reply; None where none does. Raises Stalled."""
         reply: dict[str, Any] = json.loads(header)
         kind = reply["kind"]
-        if reply["n"] != self.n:
+        if reply["n"] != self.seq:
             return None
         self.answered += 1
         if kind == "jobs":
             return self._settle(reply["leases"])
         if kind == "reset":
             self._know(reply["run"], reply["epoch"])
-            self.n += 1
+            self.seq += 1
             return self._introduce(reply["run"], reply["epoch"])
         if kind == "stop":
             self.gone = True
@@ -73,36 +73,36 @@ class Session:
 
     def bye(self) -> bytes:
         """The last request; it may overtake one that is held."""
-        self.n += 1
-        return f'{self._head}{self.n},"want":0,"wait":0,"state":"bye","held":[],"done":[]}}'.encode()
+        self.seq += 1
+        return f'{self._head}{self.seq},"want":0,"wait":0,"state":"bye","held":[],"done":[]}}'.encode()
 
     def _introduce(self, run: str, epoch: int) -> bytes:
-        who = {"host": "crowd", "pid": self.sid[:8]}
-        return wire.encode_poll(wire.Poll(run, epoch, self.sid, self.n, self._want, Agent.WAIT_MS, info=who))[0]
+        who = {"host": "crowd", "pid": self.slave_id[:8]}
+        return wire.encode_poll(wire.Poll(run, epoch, self.slave_id, self.seq, self._want, Agent.WAIT_MS, info=who))[0]
 
     def _know(self, run: str, epoch: int) -> None:
-        self._head = f'{{"v":{wire.VERSION},"run":"{run}","epoch":{epoch},"sid":"{self.sid}","n":'
+        self._head = f'{{"v":{wire.VERSION},"run":"{run}","epoch":{epoch},"sid":"{self.slave_id}","n":'
         self._tail = f',"wait":{Agent.WAIT_MS},"state":"run","held":[],"done":['
 
     def _settle(self, leases: Sequence[Sequence[Any]]) -> bytes:
         count = sum([lease[1] for lease in leases])
         self.jobs += count
         if self._most is None:
-            self._appetite.fed(count, sum([lease[4] for lease in leases]))
-            self._appetite.digested(count)
-            self._pace.saw(count, count * JOB_SECONDS)
+            self._prefetch.received(count, sum([lease[4] for lease in leases]))
+            self._prefetch.handled(count)
+            self._pace.observe(count, count * JOB_SECONDS)
         return self._ask(",".join([f"[{lease[0]},{lease[1]}]" for lease in leases]))
 
     def _ask(self, done: str) -> bytes:
-        self.n += 1
-        return f'{self._head}{self.n},"want":{self._want}{self._tail}{done}]}}'.encode()
+        self.seq += 1
+        return f'{self._head}{self.seq},"want":{self._want}{self._tail}{done}]}}'.encode()
 
     @property
     def _want(self) -> int:
-        return self._most or self._appetite.target()
+        return self._most or self._prefetch.target()
 
 
-class Crowd:
+class ConnectionLimit:
     """Sessions, each with a connection of its own, over one socket. `close` it."""
 
     def __init__(self, address: str, count: int, most: int | None = None) -> None:

@@ -9,11 +9,14 @@ from typing import Any
 
 import click
 
-from taskmaster import addresses, defaults, targets
-from taskmaster.cli import masters, options
-from taskmaster.keys import Keys
+from taskmaster import defaults
+from taskmaster.cli import entry, master_options, options
+from taskmaster.console.log import configure_logging
+from taskmaster.console.progress import make_progress
 from taskmaster.master.master import Master
-from taskmaster.master.progress import make_progress
+from taskmaster.targets.load import parse_target
+from taskmaster.transport import addresses
+from taskmaster.transport.keys import Keys
 
 log = logging.getLogger("taskmaster.cli.master")  # also where `python -m` calls this module __main__
 
@@ -23,7 +26,7 @@ log = logging.getLogger("taskmaster.cli.master")  # also where `python -m` calls
 @click.argument("arguments", nargs=-1, metavar="[KEY=VALUE]...")
 @options.address_option
 @options.key_options
-@masters.master_options
+@master_options.master_options
 @options.common_options
 def command(target: str, arguments: tuple[str, ...], address: str, key_file: Path | None, insecure: bool,
             state: Path | None, summary: Path | None, log_level: str, no_progress: bool, **master: Any) -> int:
@@ -33,20 +36,20 @@ def command(target: str, arguments: tuple[str, ...], address: str, key_file: Pat
     goes on where it stopped.
     """
     progress = make_progress(not no_progress, sys.stderr)
-    options.configure_logging(log_level, progress)
-    masters.check_summary(summary)
-    source = targets.parse_target(target, defaults.GET_JOBS)
-    work = masters.workload(source, source, arguments, state)
+    configure_logging(log_level, progress)
+    master_options.check_summary(summary)
+    source = parse_target(target, defaults.GET_JOBS)
+    work = master_options.workload(source, source, arguments, state)
     shared = options.master_keys(address, key_file, insecure)
-    one = Master(work, masters.master_settings(master), progress)
-    options.on_signals(one.interrupt)
+    one = Master(work, master_options.master_settings(master), progress)
+    entry.on_signals(one.interrupt)
     try:
         one.open(address, shared)
         _tell_where(one.address, shared)
         outcome = one.run()
     finally:
         one.close()
-    return masters.conclude(outcome, summary)
+    return master_options.conclude(outcome, summary)
 
 
 def _tell_where(address: str, shared: Keys | None) -> None:
@@ -61,7 +64,7 @@ def _tell_where(address: str, shared: Keys | None) -> None:
 
 
 def main() -> None:
-    options.main_of(command)
+    entry.run_command(command)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,14 @@ from typing import Any
 
 import click
 
-from taskmaster import defaults, targets
-from taskmaster.cli import masters, options
-from taskmaster.local import Box
-from taskmaster.master.progress import make_progress
+from taskmaster import defaults
+from taskmaster.api.local_run import LocalRun
+from taskmaster.cli import entry, master_options, options
+from taskmaster.console.log import configure_logging
+from taskmaster.console.progress import make_progress
+from taskmaster.fleet.command import slave_arguments
+from taskmaster.targets.load import load_target, parse_target
+from taskmaster.targets.signature import check_arity
 
 
 @click.command(context_settings=options.SETTINGS)
@@ -21,7 +25,7 @@ from taskmaster.master.progress import make_progress
 @options.option("--get-jobs-callback", default=defaults.GET_JOBS, metavar="NAME", help="The iterator's name in FILE.")
 @options.option("--handle-job-callback", default=defaults.HANDLE_JOB, metavar="NAME",
                 help="The handler's name in FILE.")
-@masters.master_options
+@master_options.master_options
 @options.slave_options
 @options.common_options
 def command(target: str, procs: int, arguments: tuple[str, ...], get_jobs_callback: str, handle_job_callback: str,
@@ -32,19 +36,19 @@ def command(target: str, procs: int, arguments: tuple[str, ...], get_jobs_callba
     FILE is a file.py or a module. Ctrl-C stops in good order; the same command goes on where it stopped.
     """
     progress = make_progress(not no_progress, sys.stderr)
-    options.configure_logging(log_level, progress)
-    masters.check_summary(summary)
-    handler = targets.parse_target(target, handle_job_callback)
-    work = masters.workload(targets.parse_target(target, get_jobs_callback), handler, arguments, state)
-    targets.check_arity(targets.load(handler))
-    slave = [str(handler), *options.slave_arguments(concurrency, job_timeout, timeout, retries, log_level)]
-    box = Box(work, masters.master_settings(master), slave, procs, progress)
-    options.on_signals(box.interrupt)
-    return masters.conclude(box.run(), summary)
+    configure_logging(log_level, progress)
+    master_options.check_summary(summary)
+    handler = parse_target(target, handle_job_callback)
+    work = master_options.workload(parse_target(target, get_jobs_callback), handler, arguments, state)
+    check_arity(load_target(handler))
+    slave = [str(handler), *slave_arguments(concurrency, job_timeout, timeout, retries, log_level)]
+    box = LocalRun(work, master_options.master_settings(master), slave, procs, progress)
+    entry.on_signals(box.interrupt)
+    return master_options.conclude(box.run(), summary)
 
 
 def main() -> None:
-    options.main_of(command)
+    entry.run_command(command)
 
 
 if __name__ == "__main__":

@@ -7,13 +7,16 @@ from pathlib import Path
 
 import click
 
-from taskmaster import defaults, targets
-from taskmaster.cli import options
+from taskmaster import defaults
+from taskmaster.cli import entry, options
+from taskmaster.console.log import configure_logging
+from taskmaster.console.progress import make_progress
 from taskmaster.core.agent import Patience
 from taskmaster.errors import EXIT_DONE
-from taskmaster.master.progress import make_progress
-from taskmaster.slave import orphan
+from taskmaster.slave import lifeline
 from taskmaster.slave.slave import Slave
+from taskmaster.targets.load import load_target, parse_target
+from taskmaster.targets.signature import check_arity
 
 _slaves: list[Slave] = []
 
@@ -30,18 +33,18 @@ def command(target: str, address: str, key_file: Path | None, insecure: bool, co
 
     TARGET is module, module:function, file.py or file.py:function.
     """
-    kept = orphan.guard()
+    kept = lifeline.guard()
     progress = make_progress(not no_progress, sys.stderr)
-    options.configure_logging(log_level, progress)
+    configure_logging(log_level, progress)
     shared = options.slave_keys(address, key_file, insecure)
     if insecure and not kept:
         options.warn_of_insecure_master(address)
-    wanted = targets.parse_target(target, defaults.HANDLE_JOB)
-    handler = targets.load(wanted)
-    targets.check_arity(handler)
-    orphan.say_ready()
+    wanted = parse_target(target, defaults.HANDLE_JOB)
+    handler = load_target(wanted)
+    check_arity(handler)
+    lifeline.say_ready()
     early: list[None] = []  # interrupts while the slave is made: by themselves they end it with a 1
-    options.on_signals(lambda: _slaves[0].drain() if _slaves else early.append(None))
+    entry.on_signals(lambda: _slaves[0].drain() if _slaves else early.append(None))
     slave = Slave(handler, str(wanted), address, threads=concurrency, patience=Patience(timeout / 1000, retries),
                   job_timeout=job_timeout, show=progress.draw, keys=shared)
     _slaves.append(slave)
@@ -54,14 +57,14 @@ def command(target: str, address: str, key_file: Path | None, insecure: bool, co
     if slave.error is not None:
         raise slave.error
     if slave.dismissed:
-        orphan.say_over()
+        lifeline.say_over()
     if code == EXIT_DONE:
-        orphan.say_done()
+        lifeline.say_done()
     return code
 
 
 def main() -> None:
-    options.main_of(command, ends=lambda: any(slave.stuck for slave in _slaves))
+    entry.run_command(command, ends=lambda: any(slave.stuck for slave in _slaves))
 
 
 if __name__ == "__main__":

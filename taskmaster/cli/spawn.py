@@ -12,14 +12,15 @@ from pathlib import Path
 
 import click
 
-from taskmaster import addresses
-from taskmaster.cli import options
-from taskmaster.dialer import Dialer
+from taskmaster.cli import entry, options
+from taskmaster.console.log import configure_logging
+from taskmaster.console.progress import NullProgress
 from taskmaster.errors import EXIT_DONE, TaskmasterError
-from taskmaster.fleet import Fleet
-from taskmaster.keys import Keys
-from taskmaster.local import SLAVE_COMMAND
-from taskmaster.master.progress import NullProgress
+from taskmaster.fleet.command import SLAVE_COMMAND, key_arguments, slave_arguments
+from taskmaster.fleet.fleet import Fleet
+from taskmaster.transport import addresses
+from taskmaster.transport.dialer import Dialer
+from taskmaster.transport.keys import Keys
 
 log = logging.getLogger("taskmaster.cli.spawn")  # also where `python -m` calls this module __main__
 
@@ -39,12 +40,12 @@ def command(target: str, procs: int, address: str, key_file: Path | None, insecu
 
     TARGET is module, module:function, file.py or file.py:function. Ends when the master has no more jobs.
     """
-    options.configure_logging(log_level, NullProgress(sys.stderr))
+    configure_logging(log_level, NullProgress(sys.stderr))
     _knock(address, options.slave_keys(address, key_file, insecure))
     if insecure:
         options.warn_of_insecure_master(address)
-    arguments = options.key_arguments(key_file, insecure)
-    arguments += options.slave_arguments(concurrency, job_timeout, timeout, retries, log_level)
+    arguments = key_arguments(key_file, insecure)
+    arguments += slave_arguments(concurrency, job_timeout, timeout, retries, log_level)
     interrupted = threading.Event()
     interrupts: list[float] = []
 
@@ -52,7 +53,7 @@ def command(target: str, procs: int, address: str, key_file: Path | None, insecu
         interrupts.append(time.monotonic())
         interrupted.set()
 
-    options.on_signals(interrupt)
+    entry.on_signals(interrupt)
     with Fleet([*SLAVE_COMMAND, target, "--address", address, "--no-progress", *arguments], procs, scout=True) as fleet:
         fleet.start()
         log.info("Keeping %d slaves at work for the master at %s", procs, addresses.dial_address(address))
@@ -62,7 +63,7 @@ def command(target: str, procs: int, address: str, key_file: Path | None, insecu
 def _knock(address: str, shared: Keys | None) -> None:
     """Raise here what each slave would meet, so that it is told once. Raises KeyRefused."""
     with closing(Dialer(address, shared)) as dialer:
-        dialer.knock()
+        dialer.preflight()
 
 
 def _keep(fleet: Fleet, interrupts: list[float]) -> int:
@@ -91,7 +92,7 @@ class _Ended(TaskmasterError):
 
 
 def main() -> None:
-    options.main_of(command)
+    entry.run_command(command)
 
 
 if __name__ == "__main__":

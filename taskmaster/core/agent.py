@@ -16,9 +16,9 @@ from typing import Any
 from taskmaster import defaults
 from taskmaster.core import wire
 from taskmaster.core.codec import Bytes
-from taskmaster.core.orders import Drop, Effect, Forget, GiveUp, Halt, Leave, Rebuild, Request, Take
-from taskmaster.core.pace import Appetite, JobSeconds
+from taskmaster.core.pace import JobDuration, PrefetchTarget
 from taskmaster.core.runs import Runs
+from taskmaster.core.slave_effects import Cancel, DiscardAll, Drain, Effect, Enqueue, Exit, MasterLost, Rebuild, Request
 from taskmaster.core.wire import FailedAttempt, Poll, Reply
 
 
@@ -47,10 +47,10 @@ class Agent:
     LEAVING_SECONDS = 10.0  # patience of a slave that is told to end: the master may have gone by now
     WAIT_MS = int(defaults.PARK_SECONDS * 1000)
 
-    def __init__(self, sid: str, threads: int, info: dict[str, Any], patience: Patience, now: float) -> None:
-        self.sid = sid
-        self.pace = JobSeconds()
-        self.appetite = Appetite(threads, self.pace)
+    def __init__(self, slave_id: str, threads: int, info: dict[str, Any], patience: Patience, now: float) -> None:
+        self.slave_id = slave_id
+        self.pace = JobDuration()
+        self.prefetch = PrefetchTarget(threads, self.pace)
         self.epoch = 0  # counts this slave's masters: the masters' own epochs start anew with a new run
         self.state = "run"
         self.dismissed = False  # told to stop by the master, before it wanted to itself
@@ -60,14 +60,14 @@ class Agent:
         self._info = info
         self._introduced = False  # the master that answers now has heard `info`
         self._patience = patience
-        self._untold = Runs()  # what is held and what no request has told of yet: left out, that would be given back
+        self._to_list = Runs()  # what is held and what no request has told of yet: left out, that would be given back
         self._done = Runs()  # settled, not yet in a request
         self._failed: deque[FailedAttempt] = deque()
-        self._told_done = Runs()  # in the request under way, or an overtaken one: not known to have arrived
-        self._told_failed: list[FailedAttempt] = []
-        self._n = 0
+        self._reported_done = Runs()  # in the request under way, or an overtaken one: not known to have arrived
+        self._reported_failed: list[FailedAttempt] = []
+        self._seq = 0
         self._asked: wire.Frames | None = None  # the request under way
-        self._fed = 0.0  # jobs held when the last ones came; without limit if their bytes left no room for more
+        self._held_when_fed = 0.0  # jobs held when the last ones came; inf if their bytes left no room for more
         self._parkable = False
         self._unheard = False  # the request under way went down with its connection
         self._sent_at = now
@@ -83,7 +83,7 @@ class Agent:
         """The handler returned for these jobs, which came in a lease of `epoch`."""
         if epoch == self.epoch and self.held.remove(first, count):
             self._done.add(first, count)
-            self.appetite.digested(count)
+            self.prefetch.handled(count)
             self._note_news(now)
 
     def failed(self, epoch: int, failure: FailedAttempt, now: float) -> None:
@@ -95,7 +95,7 @@ class Agent:
     def returned(self, epoch: int, first: int, count: int, now: float) -> None:
         """These were taken out of the backlog unstarted: the master has them back when it hears they are not held."""
         if epoch == self.epoch and self.held.remove(first, count):
-            self._untold.remove(first, count)
+            self._to_list.remove(first, count)
             self._note_news(now)
 
     def drain(self) -> None:
@@ -115,7 +115,7 @@ class Agent:
     @property
     def quiet(self) -> bool:
         """Nothing is held and nothing waits to be reported."""
-        return not self.held and not self._news and not self._told_done and not self._told_failed
+        return not self.held and not self._news and not self._reported_done and not self._reported_failed
 
     @property
     def answer_is_due(self) -> bool:
@@ -127,7 +127,7 @@ class Agent:
     def tick(self, load: Load, now: float) -> list[Effect]:
         """What to send now, if anything."""
         if self._asked is not None and now - self._heard_at >= self._patience_seconds:
-            return [GiveUp(now - self._heard_at)] if self.state == "run" else [Leave()]
+            return [MasterLost(now - self._heard_at)] if self.state == "run" else [Exit()]
         if self._unheard and self._asked is not None:
             self._unheard, self._sent_at = False, now
             return [Request(self._asked)]
@@ -162,7 +162,7 @@ class Agent:
     @property
     def _parked_after(self) -> float:
         """Seconds after which a request that may be held is: overtaken sooner, it loses the jobs in its answer."""
-        return max(defaults.REPORT_SECONDS_IDLE, 2 * self.appetite.trip)
+        return max(defaults.REPORT_SECONDS_IDLE, 2 * self.prefetch.trip)
 
     def _wants(self, load: Load) -> bool:
         """Whether to ask for work: when a thread is idle, or half of the work behind the threads is gone.
@@ -171,19 +171,19 @@ class Agent:
         under way. Asking when the last one was done halved the rate of 5 kB jobs. One that was cut to a share is what
         there was: asking for the rest at once cost a no-op on one thread five times the requests.
         """
-        held, enough = len(self.held), min(self._target, self._fed)
-        behind = enough - self.appetite.threads
+        held, enough = len(self.held), min(self._target, self._held_when_fed)
+        behind = enough - self.prefetch.threads
         return held < self._target and (load.idle > load.queued or 0 < behind <= 2 * (enough - held))
 
     @property
     def _target(self) -> int:
         """How many jobs to hold; none while failures queue up to be told, or their retries would never be reached."""
-        return 0 if len(self._failed) >= self.MOST_FAILURES else self.appetite.target()
+        return 0 if len(self._failed) >= self.MOST_FAILURES else self.prefetch.target()
 
     def _news_due(self, load: Load) -> float:
         if self._oldest_news is None:
             return _NEVER
-        if load.idle == self.appetite.threads and not load.queued:
+        if load.idle == self.prefetch.threads and not load.queued:
             return self._oldest_news  # nothing more comes to be told with it, and the window may be waiting for it
         idle = load.idle > 0 or self.state != "run"
         return self._oldest_news + (defaults.REPORT_SECONDS_IDLE if idle else defaults.REPORT_SECONDS)
@@ -197,7 +197,7 @@ class Agent:
     # -- requests
 
     def _ask(self, load: Load, now: float) -> wire.Frames:
-        self._n += 1
+        self._seq += 1
         self._sent_at = now
         if self._asked is None or (self._parkable and not self._silent):
             self._heard_at = now  # silence counts from the question; a master that holds one is not silent
@@ -209,23 +209,23 @@ class Agent:
         self._parkable = want > 0 and load.idle > load.queued and not self._news
         # A request held back for longer than the timeout would look lost: three of those, and the connection is left.
         wait = min(self.WAIT_MS, int(self._patience.timeout * 750)) if self._parkable else 0
-        poll = Poll(self._run, self._master_epoch, self.sid, self._n, want, wait, state,
-                    tuple(self._untold)[:self.MOST_RUNS], tuple(self._told_done), tuple(self._told_failed),
+        poll = Poll(self._run, self._master_epoch, self.slave_id, self._seq, want, wait, state,
+                    tuple(self._to_list)[:self.MOST_RUNS], tuple(self._reported_done), tuple(self._reported_failed),
                     {} if self._introduced else self._info)
         self._asked = wire.encode_poll(poll)
         return self._asked
 
     def _collect(self) -> None:
         """What is not known to have arrived goes into the next request, as far as it fits."""
-        while self._done and self._told_done.count_of_runs < self.MOST_RUNS:
+        while self._done and self._reported_done.count_of_runs < self.MOST_RUNS:
             run = self._done.pop_first()
-            self._told_done.add(*run)
-            self._untold.remove(*run)
-        text = sum(map(_length, self._told_failed))
-        while self._failed and len(self._told_failed) < self.MOST_FAILURES and text < self.MOST_TEXT:
+            self._reported_done.add(*run)
+            self._to_list.remove(*run)
+        text = sum(map(_length, self._reported_failed))
+        while self._failed and len(self._reported_failed) < self.MOST_FAILURES and text < self.MOST_TEXT:
             failure = self._failed.popleft()
-            self._told_failed.append(failure)
-            self._untold.remove(failure.offset, 1)
+            self._reported_failed.append(failure)
+            self._to_list.remove(failure.offset, 1)
             text += _length(failure)
         if not self._failed and not self._done:
             self._oldest_news = None
@@ -243,16 +243,18 @@ class Agent:
     def receive(self, frames: Sequence[Bytes], load: Load, now: float) -> list[Effect]:
         """What the master's answer asks for; what is no answer to the request under way changes nothing."""
         reply = wire.decode_reply(frames)
-        if isinstance(reply, wire.WireError) or (reply.sid, reply.n) != (self.sid, self._n) or self._asked is None:
+        if isinstance(reply, wire.WireError) or self._asked is None:
+            return []
+        if (reply.slave_id, reply.seq) != (self.slave_id, self._seq):
             return []
         if reply.kind == "reset" or not self._parkable:  # an answer that was not held back
-            self.appetite.trip = now - self._sent_at
+            self.prefetch.trip = now - self._sent_at
         self._asked, self._heard_at, self._silent = None, now, 0
         self._heartbeat = max(0.05, reply.heartbeat_ms / 1000)
         if reply.kind == "reset" or (reply.run, reply.epoch) != (self._run, self._master_epoch):
             return self._reset(reply)
         self._introduced = True
-        self._told_done, self._told_failed = Runs(), []
+        self._reported_done, self._reported_failed = Runs(), []
         return self._obey(reply, load, now)
 
     def _reset(self, reply: Reply) -> list[Effect]:
@@ -261,18 +263,18 @@ class Agent:
         self._run, self._master_epoch = reply.run, reply.epoch
         self.epoch += 1
         self._introduced = False
-        self.held, self._untold, self._done, self._told_done = Runs(), Runs(), Runs(), Runs()
+        self.held, self._to_list, self._done, self._reported_done = Runs(), Runs(), Runs(), Runs()
         self._failed.clear()
-        self._told_failed = []
+        self._reported_failed = []
         self._oldest_news = None
         self._ask_after = 0.0
         self._sent_at = _LONG_AGO if self.state == "run" else self._sent_at
-        return [Forget()] if known else []
+        return [DiscardAll()] if known else []
 
     def _obey(self, reply: Reply, load: Load, now: float) -> list[Effect]:
         effects: list[Effect] = []
         if reply.drop:
-            effects.append(Drop(reply.drop))
+            effects.append(Cancel(reply.drop))
         if reply.kind == "jobs":
             effects += self._take(reply, load, now) if self.state == "run" else self._decline(now)
         elif reply.kind == "wait":
@@ -290,12 +292,12 @@ class Agent:
     def _take(self, reply: Reply, load: Load, now: float) -> list[Effect]:
         for lease in reply.leases:
             self.held.add(lease.first, lease.count)
-            self._untold.add(lease.first, lease.count)
+            self._to_list.add(lease.first, lease.count)
         jobs, size = sum(lease.count for lease in reply.leases), sum(len(lease.blob) for lease in reply.leases)
-        self._fed = inf if 2 * size > defaults.LEASE_BYTES else len(self.held)
-        self.appetite.fed(jobs, size)
-        taken: list[Effect] = [Take(reply.leases)]
-        if self._fed == inf and len(self.held) < self._target:
+        self._held_when_fed = inf if 2 * size > defaults.LEASE_BYTES else len(self.held)
+        self.prefetch.received(jobs, size)
+        taken: list[Effect] = [Enqueue(reply.leases)]
+        if self._held_when_fed == inf and len(self.held) < self._target:
             # First, so that the master gets the next megabyte ready while this one is decoded.
             taken.insert(0, Request(self._ask(Load(load.queued + jobs, 0), now)))
         return taken
@@ -303,9 +305,9 @@ class Agent:
     def _stop(self, reply: Reply) -> list[Effect]:
         self.dismissed |= self.state == "run"
         if self.quiet:
-            return [Leave()]
+            return [Exit()]
         self.drain()
-        return [Halt(reply.reason)]
+        return [Drain(reply.reason)]
 
 
 def _length(failure: FailedAttempt) -> int:

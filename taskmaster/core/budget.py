@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from taskmaster import defaults
 from taskmaster.errors import UsageError
 
-
 _DIGITS = re.compile(r"\d[\d,]*")
 
 
 @dataclass
-class Budget:
+class FailureBudget:
     """At most `most` failures, or `share` of the finished jobs once there are enough to judge by; None is no limit."""
 
     most: int | None = None
@@ -23,7 +22,7 @@ class Budget:
 
     KINDS_KEPT = 1000  # different errors that are counted apart: an error with the job's name in it is new each time
 
-    def saw(self, error: str, message: str) -> None:
+    def observe(self, error: str, message: str) -> None:
         """One more failure; texts that differ only in their numbers are counted as one."""
         line = message.strip().splitlines()[0] if message.strip() else ""
         text = f"{error}: {_DIGITS.sub('N', line[:100])}" if line else error
@@ -41,17 +40,17 @@ class Budget:
         return [f"{count:,} x {text}" for text, count in self.errors.most_common(3)]
 
 
-def parse_budget(text: str) -> Budget:
+def parse_budget(text: str) -> FailureBudget:
     """"10%", "500" or "none". Raises UsageError."""
     if text.lower() == "none":
-        return Budget()
+        return FailureBudget()
     number = text.removesuffix("%")
     try:
         value = float(number)
     except ValueError:
         value = -1.0
     if text.endswith("%") and 0 <= value <= 100:
-        return Budget(share=value / 100)
+        return FailureBudget(share=value / 100)
     if value >= 0 and number == text and value.is_integer():
-        return Budget(most=int(value))
+        return FailureBudget(most=int(value))
     raise UsageError(f"--max-failures takes a number of jobs, a share such as 10%, or none; not {text!r}.")

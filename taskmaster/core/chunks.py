@@ -32,12 +32,12 @@ class Chunk:
     first: int
     batch: Batch
     attempt: int = 1
-    strikes: int = 0  # slaves that died holding it
-    deaths_alone: int = 0  # slaves that died running nothing else
-    alone: bool = False  # a suspect: leased to a slave that holds nothing else
+    suspect_deaths: int = 0  # slaves that died holding it
+    isolated_deaths: int = 0  # slaves that died running nothing else
+    isolated: bool = False  # a suspect: leased to a slave that holds nothing else
     state: State = State.READY
     holder: str = ""
-    granted: int = 0  # the number of the request it was leased in answer to, 0 if it never was
+    granted_by_seq: int = 0  # the number of the request it was leased in answer to, 0 if it never was
     since: float = 0.0  # when it was leased
     due: float = 0.0
     left: Runs = field(default_factory=Runs)
@@ -53,12 +53,12 @@ class Chunk:
     def end(self) -> int:
         return self.first + self.batch.count
 
-    def part(self, run: Run, state: State) -> Chunk:
+    def slice(self, run: Run, state: State) -> Chunk:
         """A chunk of some of this one's jobs, with its history."""
         first, count = run
         holder = self.holder if state is State.LEASED else ""
-        return Chunk(first, self.batch.part(first - self.first, count), self.attempt, self.strikes, self.deaths_alone,
-                     self.alone, state, holder, self.granted, self.since, self.due)
+        return Chunk(first, self.batch.slice(first - self.first, count), self.attempt, self.suspect_deaths,
+                     self.isolated_deaths, self.isolated, state, holder, self.granted_by_seq, self.since, self.due)
 
 
 class Chunks:
@@ -93,21 +93,21 @@ class Chunks:
         self.bytes -= chunk.batch.size
         if chunk.state is State.LEASED:
             self._unlease(chunk)
-        elif chunk.state is State.READY and not chunk.alone:
+        elif chunk.state is State.READY and not chunk.isolated:
             self._count_ready(chunk, -1)
 
     def replace(self, chunk: Chunk, runs: Iterable[Run]) -> None:
         """Put chunks of these runs of it in its place, each where and as it was."""
         self.remove(chunk)
         for run in runs:
-            self.insert(chunk.part(run, chunk.state))
+            self.insert(chunk.slice(run, chunk.state))
 
     def cut(self, chunk: Chunk, count: int) -> None:
         """Leave a ready chunk its first `count` jobs; the others become one behind it."""
-        rest = chunk.part((chunk.first + count, chunk.count - count), State.READY)
+        rest = chunk.slice((chunk.first + count, chunk.count - count), State.READY)
         self.bytes -= chunk.batch.size
         self._count_ready(chunk, -1)
-        chunk.batch = chunk.batch.part(0, count)
+        chunk.batch = chunk.batch.slice(0, count)
         chunk.left = Runs(((chunk.first, count),))
         self.bytes += chunk.batch.size
         self._count_ready(chunk, 1)
@@ -141,11 +141,11 @@ class Chunks:
     def next_suspect(self) -> Chunk | None:
         return self._first_of(self._suspects)
 
-    def grant(self, chunk: Chunk, holder: str, granted: int, now: float) -> Chunk:
+    def grant(self, chunk: Chunk, holder: str, granted_by_seq: int, now: float) -> Chunk:
         """A ready chunk becomes a leased one."""
-        if not chunk.alone:
+        if not chunk.isolated:
             self._count_ready(chunk, -1)
-        chunk.state, chunk.holder, chunk.granted, chunk.since = State.LEASED, holder, granted, now
+        chunk.state, chunk.holder, chunk.granted_by_seq, chunk.since = State.LEASED, holder, granted_by_seq, now
         self._leases.setdefault(holder, {})[chunk.first] = chunk
         return chunk
 
@@ -164,8 +164,8 @@ class Chunks:
         return woken
 
     def _queue(self, chunk: Chunk) -> None:
-        heappush(self._suspects if chunk.alone else self._ready, (chunk.first, next(self._order), chunk))
-        if not chunk.alone:
+        heappush(self._suspects if chunk.isolated else self._ready, (chunk.first, next(self._order), chunk))
+        if not chunk.isolated:
             self._count_ready(chunk, 1)
 
     def _count_ready(self, chunk: Chunk, sign: int) -> None:

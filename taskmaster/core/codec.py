@@ -63,7 +63,7 @@ class Batch:
         assert self._parts is not None
         return _CONTAINERS[self.form].dump(self._parts[self._first:self._first + self.count])
 
-    def part(self, index: int, count: int) -> Batch:
+    def slice(self, index: int, count: int) -> Batch:
         """The `count` jobs from `index` on; its size is its share of this batch's."""
         if count == self.count:
             return self

@@ -15,12 +15,13 @@ from taskmaster import defaults
 from taskmaster.core import wire
 from taskmaster.core.chunks import Chunk
 from taskmaster.core.codec import BadJob, Batch
-from taskmaster.core.effects import Bury, Counts, Effect, Say, Send
-from taskmaster.core.pace import Throttle, lease_size
-from taskmaster.core.runs import Run, Runs
+from taskmaster.core.counts import Counts
+from taskmaster.core.master_effects import Abandon, Effect, Log, Send
+from taskmaster.core.pace import TokenBucket, lease_size
 from taskmaster.core.roster import Roster
+from taskmaster.core.runs import Run, Runs
 from taskmaster.core.session import Route, Session
-from taskmaster.core.window import Buried, Window
+from taskmaster.core.window import AbandonedJob, Window
 from taskmaster.core.wire import Lease, Poll, Reply
 from taskmaster.job import NO_CURSOR
 
@@ -33,12 +34,12 @@ class Dispatcher:
         self.run = run
         self.epoch = epoch
         self.counts = Counts()
-        self.leased_to = window.head  # the offset below which everything was handed out at least once
-        self.holding = False  # hand out nothing new: the run is ending, or its state cannot be saved
-        self._below = inf  # hand out only jobs below this offset: where a drain ends
+        self.handed_out_to = window.head  # the offset below which everything was handed out at least once
+        self.paused = False  # hand out nothing new: the run is ending, or its state cannot be saved
+        self._drain_limit = inf  # hand out only jobs below this offset: where a drain ends
         self._stop_reason: str | None = None
         self._slaves = Roster()
-        self._throttle = Throttle(rate)
+        self._bucket = TokenBucket(rate)
         self._full_told = -inf  # when it was told that one slave more is one too many
         self._isolated = ""  # the slave kept free for suspects
 
@@ -56,15 +57,15 @@ class Dispatcher:
     @property
     def drained(self) -> bool:
         """All that was handed out when `drain` was called is settled, or there is nobody to settle it."""
-        return self.window.watermark >= self._below or not self._slaves
+        return self.window.watermark >= self._drain_limit or not self._slaves
 
     @property
     def leased(self) -> int:
         """Jobs in slaves' hands."""
-        return sum(self.window.leased(sid) for sid in self._slaves)
+        return sum(self.window.leased(slave_id) for slave_id in self._slaves)
 
-    def name_of(self, sid: str) -> str:
-        return self._slaves.name_of(sid)
+    def name_of(self, slave_id: str) -> str:
+        return self._slaves.name_of(slave_id)
 
     # -- from slaves
 
@@ -74,13 +75,13 @@ class Dispatcher:
         if isinstance(poll, wire.WireError) or not route:
             self.counts.refused += 1
             reason = poll.reason if isinstance(poll, wire.WireError) else "it came by no route"
-            return [Say("debug", "a message was dropped: %s", (reason,))]
-        if poll.sid not in self._slaves and len(self._slaves) >= defaults.SLAVES:
+            return [Log("debug", "a message was dropped: %s", (reason,))]
+        if poll.slave_id not in self._slaves and len(self._slaves) >= defaults.SLAVES:
             return self._refuse_one_too_many(now)
         session = self._slaves.hear(poll, route, now)
-        if poll.n < session.n:
+        if poll.seq < session.seq:
             return []  # overtaken by a newer one: nobody waits for this answer
-        if poll.n == session.n:
+        if poll.seq == session.seq:
             return self._again(session, route)
         return self._fresh(session, poll, route, now)
 
@@ -90,7 +91,7 @@ class Dispatcher:
         if now < self._full_told + defaults.TURNED_AWAY_SECONDS:
             return []
         self._full_told = now
-        return [Say("warning", "%d slaves are here, the most there may be; others get no answer", (len(self._slaves),))]
+        return [Log("warning", "%d slaves are here, the most there may be; others get no answer", (len(self._slaves),))]
 
     def _again(self, session: Session, route: Route) -> list[Effect]:
         """The newest request once more: the same answer, or still none."""
@@ -98,7 +99,7 @@ class Dispatcher:
         return [Send(route, session.answer)] if session.answer is not None else []
 
     def _fresh(self, session: Session, poll: Poll, route: Route, now: float) -> list[Effect]:
-        session.n, session.route, session.answer = poll.n, route, None
+        session.seq, session.route, session.answer = poll.seq, route, None
         told, session.told = session.told, poll.done
         self._slaves.unpark(session)
         if poll.info:
@@ -112,7 +113,7 @@ class Dispatcher:
 
     def _introduce(self, session: Session, poll: Poll, now: float) -> list[Effect]:
         """A slave that is new, or that served an earlier master: what it says of jobs is of other jobs than ours."""
-        new = [Say("info", "slave %s joined", (session.name,))] if poll.info else []
+        new = [Log("info", "slave %s joined", (session.name,))] if poll.info else []
         if poll.state == "bye":
             return [*new, *self._farewell(session)]
         return [*new, self._reply(session, "reset")]
@@ -121,7 +122,7 @@ class Dispatcher:
         """Settle what it settled, count what failed, renew what it holds; said again, `told` is no duplicate."""
         repeated: list[tuple[Run, int]] = []
         for first, count in poll.done:
-            result = self.window.settle(session.sid, first, count)
+            result = self.window.settle(session.slave_id, first, count)
             self.counts.handled += result.fresh
             if result.repeated:
                 repeated.append(((first, count), result.repeated))
@@ -130,7 +131,7 @@ class Dispatcher:
         if repeated:
             self._count_repeated(repeated, Runs(told))
         effects = self._hear_failed(session, poll, now) if poll.failed else []
-        self.counts.returned += self.window.renew(session.sid, poll.n, Runs(poll.held))
+        self.counts.returned += self.window.renew(session.slave_id, poll.seq, Runs(poll.held))
         return effects
 
     def _count_repeated(self, repeated: Sequence[tuple[Run, int]], told: Runs) -> None:
@@ -138,7 +139,7 @@ class Dispatcher:
             self.counts.duplicates += jobs - sum(length for _, length in told.inside(first, count))
 
     def _hear_failed(self, session: Session, poll: Poll, now: float) -> list[Effect]:
-        buried, retried = self.window.fail(session.sid, poll.failed, now)
+        buried, retried = self.window.fail(session.slave_id, poll.failed, now)
         self.counts.retried += retried
         return self._bury(buried)
 
@@ -161,57 +162,58 @@ class Dispatcher:
 
     def _farewell(self, session: Session) -> list[Effect]:
         effects: list[Effect] = [self._reply(session, "stop", reason=self._stop_reason or "goodbye")]
-        self.window.give_back(session.sid)
+        self.window.give_back(session.slave_id)
         self._slaves.forget(session)
-        return [*effects, Say("info", "slave %s left", (session.name,))]
+        return [*effects, Log("info", "slave %s left", (session.name,))]
 
     # -- handing out
 
     def _lease(self, session: Session, poll: Poll, now: float) -> list[Chunk]:
         window = self.window
-        if self.holding or poll.want == 0 or poll.state != "run" or window.holds_suspect(session.sid):
+        if self.paused or poll.want == 0 or poll.state != "run" or window.holds_suspect(session.slave_id):
             return []
         if not self._anything_to_lease():
             return []
         if window.suspects and self._isolates(session):
-            idle = window.leased(session.sid) == 0
-            return self._granted(window.lease_suspect(session.sid, poll.n, now)) if idle else []
+            idle = window.leased(session.slave_id) == 0
+            return self._granted(window.lease_suspect(session.slave_id, poll.seq, now)) if idle else []
         want = self._how_many(poll.want, now)
         if want == 0:
             return []
-        return self._granted(window.lease(session.sid, poll.n, want, defaults.LEASE_BYTES, now, self._below))
+        return self._granted(
+            window.lease(session.slave_id, poll.seq, want, defaults.LEASE_BYTES, now, self._drain_limit))
 
     def _anything_to_lease(self) -> bool:
-        if self._below == inf and self.window.ready:
+        if self._drain_limit == inf and self.window.ready:
             return True  # not a draining one, which is nearly always: no need to look at which
-        return self.window.ready_below(self._below)
+        return self.window.ready_below(self._drain_limit)
 
     def _isolates(self, session: Session) -> bool:
         """Whether this is the slave that is kept free of other work, to run suspects one batch at a time."""
         free = not self.window.holds_suspect(self._isolated)
-        if self._isolated not in self._slaves or (free and self.window.leased(session.sid) == 0):
-            self._isolated = session.sid
-        return self._isolated == session.sid
+        if self._isolated not in self._slaves or (free and self.window.leased(session.slave_id) == 0):
+            self._isolated = session.slave_id
+        return self._isolated == session.slave_id
 
     def _how_many(self, want: int, now: float) -> int:
         if self.window.ready == 0:
             return 0
         returned = self.window.next_was_leased
         size = lease_size(want, self.window.ready, self.window.size, len(self._slaves), returned)
-        allowed = self._throttle.allowed(now)
+        allowed = self._bucket.allowed(now)
         return size if allowed is None else min(size, allowed)
 
     def _granted(self, chunks: list[Chunk]) -> list[Chunk]:
         for chunk in chunks:
-            self._throttle.spent(chunk.count)
-            self.leased_to = max(self.leased_to, chunk.end)
+            self._bucket.spent(chunk.count)
+            self.handed_out_to = max(self.handed_out_to, chunk.end)
         return chunks
 
     def _reply(self, session: Session, kind: str, chunks: Sequence[Chunk] = (), wait_ms: int = 0,
                reason: str = "") -> Send:
         leases = tuple([Lease(one.first, one.count, one.attempt, one.batch.form, one.batch.blob()) for one in chunks])
         drops, session.drops = tuple(session.drops), []
-        reply = Reply(self.run, self.epoch, session.sid, session.n, kind, leases, drops, wait_ms, reason=reason)
+        reply = Reply(self.run, self.epoch, session.slave_id, session.seq, kind, leases, drops, wait_ms, reason=reason)
         session.answer = wire.encode_reply(reply)
         return Send(session.route, session.answer)
 
@@ -228,9 +230,9 @@ class Dispatcher:
         return effects
 
     def _has_work(self, now: float) -> bool:
-        if self.holding or not self._slaves.any_parked or not self._anything_to_lease():
+        if self.paused or not self._slaves.any_parked or not self._anything_to_lease():
             return False
-        return self.window.suspects or self._throttle.allowed(now) != 0
+        return self.window.suspects or self._bucket.allowed(now) != 0
 
     # -- from the source, the clock and the rest of the master
 
@@ -246,7 +248,7 @@ class Dispatcher:
     def tick(self, now: float) -> list[Effect]:
         """Time has passed: retries come due, parked requests end, silent slaves are given up."""
         effects = self._bury_the_silent(now)
-        self.window.wake(now if self._below == inf else inf)
+        self.window.wake(now if self._drain_limit == inf else inf)
         effects += self._feed(now)
         for session in self._slaves.waited_enough(now):
             self._slaves.unpark(session)
@@ -256,25 +258,25 @@ class Dispatcher:
     def next_due(self, now: float) -> float:
         """When `tick` should be called at the latest."""
         times = [now + 1.0, self._slaves.next_due(), self.window.next_due()]
-        if self._slaves.any_parked and self.window.ready and self._throttle.allowed(now) == 0:
-            times.append(self._throttle.due(now))
+        if self._slaves.any_parked and self.window.ready and self._bucket.allowed(now) == 0:
+            times.append(self._bucket.due(now))
         return min(due for due in times if due is not None)
 
     def drain(self) -> None:
         """Hand out nothing for the first time: only what was handed out before is still brought to its end, retries
         at once, so that nothing above the watermark is settled that a resumed run would repeat."""
-        self._below = self.leased_to
-        self.holding = False
+        self._drain_limit = self.handed_out_to
+        self.paused = False
 
     def hold(self, holding: bool) -> None:
         """Hand out nothing new, or go on."""
-        self.holding = holding
+        self.paused = holding
 
     def stop(self, reason: str) -> list[Effect]:
         """Tell the slaves to stop, those that wait at once, the others as they ask: they finish what is at hand,
         report it and say goodbye."""
         self._stop_reason = reason
-        self.holding = True
+        self.paused = True
         effects: list[Effect] = []
         for session, poll in self._slaves.parked():
             self._slaves.unpark(session)
@@ -299,17 +301,17 @@ class Dispatcher:
         return [effect for session, how in silent for effect in self._give_up(session, how, now)]
 
     def _give_up(self, session: Session, how: str, now: float) -> list[Effect]:
-        held = self.window.leased(session.sid)
-        buried = self.window.forfeit(session.sid, how)
+        held = self.window.leased(session.slave_id)
+        buried = self.window.forfeit(session.slave_id, how)
         self._slaves.forget(session)
         self._slaves.remember(session)
         if not held:
-            return [Say("info", "slave %s left (%s)", (session.name, how))]
+            return [Log("info", "slave %s left (%s)", (session.name, how))]
         self.counts.deaths += 1
-        said = Say("warning", "slave %s is gone (%s); the %d jobs it held go to others", (session.name, how, held))
+        said = Log("warning", "slave %s is gone (%s); the %d jobs it held go to others", (session.name, how, held))
         return [said, *self._bury(buried), *self._feed(now)]
 
-    def _bury(self, buried: Sequence[Buried]) -> list[Effect]:
+    def _bury(self, buried: Sequence[AbandonedJob]) -> list[Effect]:
         self.counts.failed += len(buried)
         named = [replace(job, holder=self.name_of(job.holder)) for job in buried]  # while it is known by name
-        return [Bury(tuple(named))] if named else []
+        return [Abandon(tuple(named))] if named else []

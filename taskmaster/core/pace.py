@@ -11,7 +11,7 @@ from math import ceil
 from taskmaster import defaults
 
 
-class JobSeconds:
+class JobDuration:
     """How long one job keeps a thread: a guess that is quick to turn, and a mean that is not.
 
     In the guess each sighting counts 30 %, so that three slow jobs bring it to two thirds of their truth, whatever
@@ -46,7 +46,7 @@ class JobSeconds:
         """Seconds by the quicker of guess and mean, None before the first sighting."""
         return self._guess if self._guess is None or self._mean is None else min(self._guess, self._mean)
 
-    def saw(self, jobs: int, seconds: float) -> None:
+    def observe(self, jobs: int, seconds: float) -> None:
         """`jobs` jobs took one thread `seconds` together."""
         self._jobs += jobs
         self._seconds += seconds
@@ -57,7 +57,7 @@ class JobSeconds:
         if self._guess is None or seconds > self._guess:
             self._lean_to(seconds)
 
-    def looked(self) -> None:
+    def roll(self) -> None:
         """What was seen since the last look is the mean from now on; where nothing was, that is the guess."""
         self._mean = max(self._seconds / self._jobs, self.LEAST) if self._jobs else None
         self._jobs, self._seconds = 0, 0.0
@@ -70,7 +70,7 @@ class JobSeconds:
             self._guess += self.WEIGHT * (each - self._guess)
 
 
-class Appetite:
+class PrefetchTarget:
     """How many jobs a slave should hold: one for each thread and LEASE_SECONDS of work behind them.
 
     Nothing waits behind jobs that take longer than that: to fetch the next one is a small part of it, and another
@@ -81,25 +81,25 @@ class Appetite:
     for each thread never more than HELD_BYTES of payloads.
     """
 
-    __slots__ = ("_handled", "_job_bytes", "_job_seconds", "threads", "trip")
+    __slots__ = ("_handled", "_job_bytes", "_job_duration", "threads", "trip")
 
     MOST_TRIP = 0.2  # seconds: so that no more than half a second of work waits
     LEAST_BYTES = 40.0  # of a job once it is decoded: a small int is 5 on the wire, 32 and its place in a list here
 
-    def __init__(self, threads: int, job_seconds: JobSeconds) -> None:
+    def __init__(self, threads: int, job_duration: JobDuration) -> None:
         self.threads = threads
         self.trip = 0.0  # seconds from a request to its answer
-        self._job_seconds = job_seconds
+        self._job_duration = job_duration
         self._handled = 0
         self._job_bytes = self.LEAST_BYTES  # of late
 
     def target(self) -> int:
         """Jobs to hold, running ones counted; at least the number of threads."""
-        return self._enough(self._job_seconds.most)
+        return self._enough(self._job_duration.most)
 
     def most(self) -> int:
         """Jobs to hold before some are given back: the target if jobs took half as long, for a guess wavers."""
-        least = self._job_seconds.least
+        least = self._job_duration.least
         return self._enough(least / 2 if least is not None else None)
 
     def _enough(self, each: float | None) -> int:
@@ -109,17 +109,17 @@ class Appetite:
         behind = int(min(self.threads * seconds / each, defaults.HELD_BYTES / self._job_bytes))
         return self.threads + min(behind, self._handled)
 
-    def fed(self, jobs: int, size: int) -> None:
+    def received(self, jobs: int, size: int) -> None:
         """`jobs` jobs of `size` bytes came."""
         self._job_bytes = max(self.LEAST_BYTES, size / max(1, jobs))
 
-    def digested(self, jobs: int) -> None:
+    def handled(self, jobs: int) -> None:
         """`jobs` jobs were handled: as many more may be held from now on."""
         self._handled += jobs
 
     def slice_size(self, queued: int) -> int:
         """How many of the queued jobs one thread should take: SLICE_SECONDS of work, and no more than its share."""
-        guess = self._job_seconds.guess
+        guess = self._job_duration.guess
         if guess is None:
             return 1
         share = ceil(queued / self.threads) if guess > 1e-5 else queued
@@ -147,7 +147,7 @@ def retry_delay(attempt: int, offset: int) -> float:
     return delay * (1 + 0.25 * (offset * 7919 % 101) / 100)
 
 
-class Throttle:
+class TokenBucket:
     """At most `rate` jobs a second, by a bucket that holds a tenth of a second's worth; None is no limit."""
 
     __slots__ = ("_at", "_level", "rate")
@@ -190,7 +190,7 @@ class Meter:
     def __init__(self) -> None:
         self._seen: deque[tuple[float, int]] = deque()
 
-    def saw(self, now: float, count: int) -> None:
+    def observe(self, now: float, count: int) -> None:
         if self._seen and now - self._seen[-1][0] < 0.1:
             return
         self._seen.append((now, count))

@@ -35,22 +35,22 @@ class Roster:
     def __iter__(self) -> Iterator[str]:
         return iter(self._sessions)
 
-    def __contains__(self, sid: str) -> bool:
-        return sid in self._sessions
+    def __contains__(self, slave_id: str) -> bool:
+        return slave_id in self._sessions
 
-    def name_of(self, sid: str) -> str:
+    def name_of(self, slave_id: str) -> str:
         """Where a person finds it, also when it has been given up."""
-        session = self._sessions.get(sid) or self._gone.get(sid)
-        return session.name if session is not None else sid[:8]
+        session = self._sessions.get(slave_id) or self._gone.get(slave_id)
+        return session.name if session is not None else slave_id[:8]
 
     def hear(self, poll: Poll, route: Route, now: float) -> Session:
         """A slave spoke: its session, a new one if it is new."""
-        session = self._sessions.get(poll.sid)
+        session = self._sessions.get(poll.slave_id)
         if session is None:
-            session = self._sessions[poll.sid] = self._newcomer(poll)
+            session = self._sessions[poll.slave_id] = self._newcomer(poll)
         session.seen = now
-        self._lost.pop(poll.sid, None)
-        self._sessions.move_to_end(poll.sid)
+        self._lost.pop(poll.slave_id, None)
+        self._sessions.move_to_end(poll.slave_id)
         session.peers.add(route[0])
         self._by_peer[route[0]] = session
         return session
@@ -58,21 +58,21 @@ class Roster:
     def forget(self, session: Session) -> None:
         """It has left."""
         self.unpark(session)
-        self._lost.pop(session.sid, None)
-        self._sessions.pop(session.sid, None)
+        self._lost.pop(session.slave_id, None)
+        self._sessions.pop(session.slave_id, None)
         for peer in session.peers:
             self._by_peer.pop(peer, None)
 
     def remember(self, session: Session) -> None:
         """It was given up, and may yet come back."""
-        self._gone[session.sid] = session
+        self._gone[session.slave_id] = session
         if len(self._gone) > self.GONE_KEPT:
             self._gone.popitem(last=False)
 
-    def tell_to_drop(self, sid: str, run: Run) -> None:
+    def tell_to_drop(self, slave_id: str, run: Run) -> None:
         """With its next answer, if it is still there."""
-        if sid in self._sessions:
-            self._sessions[sid].drops.append(run)
+        if slave_id in self._sessions:
+            self._sessions[slave_id].drops.append(run)
 
     # -- who waits for work
 
@@ -83,16 +83,16 @@ class Roster:
     def park(self, session: Session, poll: Poll, until: float) -> None:
         """It waits for work, until the first round from then on."""
         session.parked, session.park_round = poll, ceil(until * self.ROUNDS)
-        self._parked[session.sid] = session
-        self._rounds.setdefault(session.park_round, {})[session.sid] = session
+        self._parked[session.slave_id] = session
+        self._rounds.setdefault(session.park_round, {})[session.slave_id] = session
 
     def unpark(self, session: Session) -> None:
         if session.parked is None:
             return
         session.parked = None
-        del self._parked[session.sid]
+        del self._parked[session.slave_id]
         of_round = self._rounds[session.park_round]
-        del of_round[session.sid]
+        del of_round[session.slave_id]
         if not of_round:
             del self._rounds[session.park_round]
 
@@ -118,17 +118,17 @@ class Roster:
             return
         session.peers.discard(peer)
         if not session.peers:
-            self._lost[session.sid] = until
+            self._lost[session.slave_id] = until
 
     def lost(self, now: float) -> list[Session]:
-        return [self._sessions[sid] for sid, until in self._lost.items() if until <= now]
+        return [self._sessions[slave_id] for slave_id, until in self._lost.items() if until <= now]
 
     def silent_since(self, then: float) -> list[Session]:
         silent = []
         for session in self._sessions.values():
             if session.seen > then:
                 break
-            if session.sid not in self._lost:
+            if session.slave_id not in self._lost:
                 silent.append(session)
         return silent
 
@@ -146,8 +146,8 @@ class Roster:
 
     def _newcomer(self, poll: Poll) -> Session:
         """It may be one that was given up: others have its jobs by now, so it need not start those that wait."""
-        session = Session(poll.sid, drops=list(poll.held))
-        before = self._gone.pop(poll.sid, None)
+        session = Session(poll.slave_id, drops=list(poll.held))
+        before = self._gone.pop(poll.slave_id, None)
         if before is not None:
-            session.info, session.n = before.info, before.n - 1  # the newest request itself is answered anew
+            session.info, session.seq = before.info, before.seq - 1  # the newest request itself is answered anew
         return session

@@ -16,9 +16,9 @@ Route = tuple[bytes, ...]
 class Session:
     """One slave process, known by the id it drew at its start; sockets and routes come and go under it."""
 
-    sid: str
+    slave_id: str
     seen: float = 0.0
-    n: int = 0  # its newest request
+    seq: int = 0  # its newest request
     route: Route = ()
     info: dict[str, Any] = field(default_factory=dict)
     parked: Poll | None = None  # the request that waits for work, when one does
@@ -32,4 +32,4 @@ class Session:
     def name(self) -> str:
         """Where a person finds it: host:pid, or the id when it has not said."""
         host, pid = self.info.get("host"), self.info.get("pid")
-        return f"{host}:{pid}" if host and pid else self.sid[:8]
+        return f"{host}:{pid}" if host and pid else self.slave_id[:8]

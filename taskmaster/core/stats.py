@@ -1,41 +1,11 @@
-"""What a run and a slave say about themselves, as values and as words.
-
-Pure: numbers in, text out. It must not know where the text is shown, nor how wide that place is beyond a
-number of columns.
-"""
+"""What a run and a slave tell about themselves, as values; how they are worded is in `console/text.py`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Final, Protocol
-
-SEPARATOR: Final = " \u00b7 "
+from dataclasses import dataclass
+from typing import Final
 
 RUNNING: Final = "running"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A piece of a line. Where room is short the highest `rank` goes first; `tone` is "", "bad" or "wait"."""
-
-    text: str
-    rank: int
-    tone: str = ""
-
-
-class Shown(Protocol):
-    """What a progress line can be drawn from; `elapsed` in seconds."""
-
-    @property
-    def elapsed(self) -> float: ...
-
-    @property
-    def part(self) -> tuple[int, int] | None:
-        """How many of how many are settled, where the total is known."""
-
-    def cells(self) -> list[Cell]:
-        """The pieces of the line, in reading order."""
 
 
 @dataclass(frozen=True)
@@ -83,29 +53,6 @@ class Stats:
         """How many of how many are settled; None without a total."""
         return None if self.total is None else (min(self.settled, self.total), self.total)
 
-    def cells(self) -> list[Cell]:
-        """The pieces of the status line, in reading order."""
-        cells = [
-            Cell(self._settled_text(), 0),
-            Cell(rate_text(self.rate), 3),
-            Cell(f"{count_text(self.in_flight)} in flight", 7),
-            Cell(plural(self.slaves, "slave"), 5),
-            Cell(f"{count_text(self.failed)} failed", 2 if self.failed else 6, "bad" if self.failed else ""),
-            Cell(_whole_span(self.elapsed), 8),
-        ]
-        if self.eta is not None:
-            cells.append(Cell(f"ETA {_whole_span(self.eta)}", 4))
-        if self.straggler is not None:
-            cells.append(Cell(f"waits for {self.straggler}", 9, "wait"))
-        if self.state != RUNNING:
-            cells.insert(0, Cell(self.state, 1, "wait"))
-        return cells
-
-    def _settled_text(self) -> str:
-        if self.total is None:
-            return f"{count_text(self.settled)} settled"
-        return f"{count_text(self.settled)} of {count_text(self.total)}"
-
 
 @dataclass(frozen=True)
 class SlaveStats:
@@ -124,145 +71,3 @@ class SlaveStats:
     def part(self) -> None:
         """A slave does not know how many jobs there are."""
         return None
-
-    def cells(self) -> list[Cell]:
-        """The pieces of the slave's line, in reading order."""
-        cells = [
-            Cell(f"{count_text(self.handled)} handled", 0),
-            Cell(rate_text(self.rate), 3),
-            Cell(f"{count_text(self.running)} running", 4),
-            Cell(f"{count_text(self.queued)} queued", 5),
-            Cell(f"{count_text(self.failed)} failed", 2 if self.failed else 6, "bad" if self.failed else ""),
-            Cell(self.master, 7),
-            Cell(_whole_span(self.elapsed), 8),
-        ]
-        return cells if self.state == RUNNING else [Cell(self.state, 1, "wait"), *cells]
-
-
-def status_line(stats: Shown, separator: str = SEPARATOR) -> str:
-    """A run, or a slave, in one line with nothing left out."""
-    return _percent(stats.part, separator) + join(stats.cells(), separator)
-
-
-def slave_line(stats: SlaveStats, separator: str = SEPARATOR) -> str:
-    """A slave in one line with nothing left out."""
-    return status_line(stats, separator)
-
-
-def _percent(part: tuple[int, int] | None, separator: str) -> str:
-    if part is None or part[1] == 0:
-        return ""
-    return f"{100 * part[0] // part[1]} %{separator}"
-
-
-def join(cells: Iterable[Cell], separator: str = SEPARATOR) -> str:
-    """The pieces as one text."""
-    return separator.join(cell.text for cell in cells)
-
-
-def fit(cells: Sequence[Cell], columns: int, separator: str = SEPARATOR) -> list[Cell]:
-    """The pieces that fit into so many columns: the least telling go first, the last one is cut."""
-    kept = list(cells)
-    while len(kept) > 1 and len(join(kept, separator)) > columns:
-        kept.remove(max(kept, key=lambda cell: cell.rank))
-    if kept and len(kept[0].text) > columns:
-        kept = [Cell(kept[0].text[:max(0, columns)], kept[0].rank, kept[0].tone)]
-    return kept
-
-
-def summary_text(stats: Stats, *, failures_file: str | None = None, resume: str | None = None) -> str:
-    """The end of a run in a few short lines, without a line end after the last.
-
-    `failures_file` is where the failed jobs are; `resume` the command that goes on where this run stopped.
-    """
-    rows = _rows(stats, failures_file, resume)
-    width = max((len(name) for name, _ in rows), default=0)
-    return "\n".join([_headline(stats), *(f"  {name:<{width}}  {text}" for name, text in rows)])
-
-
-def summary_json(
-    stats: Stats, *, exit_code: int, failures_file: str | None = None, resume: str | None = None
-) -> dict[str, Any]:
-    """The end of a run for a program: every field of `stats`, and what the summary says besides."""
-    return {
-        **asdict(stats),
-        "mean_rate": stats.mean_rate,
-        "exit_code": exit_code,
-        "failures_file": failures_file,
-        "resume": resume,
-    }
-
-
-def _headline(stats: Stats) -> str:
-    if stats.finished and not stats.run_settled:
-        return _nothing_new(stats)
-    rate = stats.handled / stats.elapsed if stats.elapsed > 0.0 else 0.0
-    pace = f" in {span_text(stats.elapsed)}, {rate_text(rate)}."
-    return ("Done: " if stats.finished else "Stopped: ") + plural(stats.handled, "job") + " handled" + pace
-
-
-def _nothing_new(stats: Stats) -> str:
-    if not stats.settled:
-        return "Done: the source has no jobs."
-    return f"Nothing new: {plural(stats.settled, 'job')} settled by earlier runs."
-
-
-def _rows(stats: Stats, failures_file: str | None, resume: str | None) -> list[tuple[str, str]]:
-    """What is worth a line below the headline, as names and texts."""
-    earlier = stats.settled - stats.run_settled
-    kept = f", kept in {failures_file}" if failures_file else ""
-    rows = [
-        (stats.failed, "failed", count_text(stats.failed) + kept),
-        (stats.retried, "retried", f"{count_text(stats.retried)} after a failed attempt"),
-        (stats.replayed, "replayed", f"{count_text(stats.replayed)} that an earlier run had handed out too"),
-        (stats.duplicates, "duplicates", f"{count_text(stats.duplicates)} reported more than once"),
-        (stats.run_settled and earlier, "before", f"{count_text(earlier)} settled by earlier runs"),
-        (not stats.finished, "settled", f"every job below offset {count_text(stats.offset)}"),
-        (not stats.finished and resume, "go on with", resume or ""),
-    ]
-    return [(name, text) for worth, name, text in rows if worth]
-
-
-def count_text(number: int) -> str:
-    """1234567 as "1,234,567"."""
-    return f"{number:,}"
-
-
-def plural(number: int, noun: str) -> str:
-    """1 as "1 slave", 4 as "4 slaves"."""
-    return f"{count_text(number)} {noun}" + ("" if number == 1 else "s")
-
-
-def rate_text(rate: float) -> str:
-    """Jobs/s as "3.2 M/s", "812/s" or, below one in a second, "12/min"."""
-    if 0.0 < rate < 1.0:
-        return f"{60 * rate:.2g}/min"
-    for unit in ("", " k", " M"):
-        # 999.5 and more would be shown as 1000 of this unit.
-        if rate < 999.5:
-            return f"{_three_digits(rate)}{unit}/s"
-        rate /= 1000.0
-    return f"{_three_digits(rate)} G/s"
-
-
-def _three_digits(number: float) -> str:
-    return f"{number:.1f}" if 0.0 < number < 99.95 else f"{number:.0f}"
-
-
-def span_text(seconds: float) -> str:
-    """A duration as "0.4 s", "12 s", "1 min 02 s", "1 h 02 min" or "3 d 04 h"."""
-    if seconds < 10.0:
-        return f"{seconds:.1f} s"
-    whole = int(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02} s"
-    if whole < 86400:
-        return f"{whole // 3600} h {whole % 3600 // 60:02} min"
-    return f"{count_text(whole // 86400)} d {whole % 86400 // 3600:02} h"
-
-
-def _whole_span(seconds: float) -> str:
-    """As `span_text`, without the decimal that would flicker in a line drawn ten times a second."""
-    return f"{int(seconds)} s" if seconds < 10.0 else span_text(seconds)

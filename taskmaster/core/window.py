@@ -25,7 +25,7 @@ from taskmaster.job import NO_CURSOR
 
 
 @dataclass(frozen=True)
-class Buried:
+class AbandonedJob:
     """A job given up on, with all that the failures file tells of it; its payload is `batch`'s only job."""
 
     offset: int
@@ -102,7 +102,7 @@ class Window:
     def next_was_leased(self) -> bool:
         """Whether the first job that may be leased was in a slave's hands before."""
         chunk = self._chunks.next_ready()
-        return chunk is not None and chunk.granted > 0
+        return chunk is not None and chunk.granted_by_seq > 0
 
     @property
     def suspects(self) -> bool:
@@ -119,7 +119,7 @@ class Window:
         return sum(len(chunk.left) for chunk in self._chunks.held_by(holder))
 
     def holds_suspect(self, holder: str) -> bool:
-        return any(chunk.alone for chunk in self._chunks.held_by(holder))
+        return any(chunk.isolated for chunk in self._chunks.held_by(holder))
 
     def oldest(self) -> Chunk | None:
         """The chunk that holds the watermark where it is."""
@@ -146,18 +146,18 @@ class Window:
         self._chunks.insert(Chunk(self.head, batch))
         self.head += batch.count
 
-    def admit_bad(self, bad: BadJob, cursor: Any = NO_CURSOR) -> Buried:
+    def admit_bad(self, bad: BadJob, cursor: Any = NO_CURSOR) -> AbandonedJob:
         """The next job of the source cannot be sent: it is settled as a failure, without an attempt."""
         offset = self.head
         self._mark.trace(offset, [cursor])
         self.head += 1
-        buried = Buried(offset, self._mark.cursor_of(offset), 0, bad.kind, bad.error, bad.message, "", "", None)
+        buried = AbandonedJob(offset, self._mark.cursor_of(offset), 0, bad.kind, bad.error, bad.message, "", "", None)
         self._mark.settle(offset, 1)
         return buried
 
     # -- to and from slaves
 
-    def lease(self, holder: str, granted: int, want: int, most_bytes: int, now: float,
+    def lease(self, holder: str, granted_by_seq: int, want: int, most_bytes: int, now: float,
               below: float = inf) -> list[Chunk]:
         """Up to `want` ready jobs, lowest offsets first, within `most_bytes` unless one job alone is larger.
 
@@ -173,15 +173,15 @@ class Window:
                 break
             if count < chunk.count:
                 self._chunks.cut(chunk, count)
-            leased.append(self._chunks.grant(chunk, holder, granted, now))
+            leased.append(self._chunks.grant(chunk, holder, granted_by_seq, now))
             want -= chunk.count
             most_bytes -= chunk.batch.size
         return leased
 
-    def lease_suspect(self, holder: str, granted: int, now: float) -> list[Chunk]:
+    def lease_suspect(self, holder: str, granted_by_seq: int, now: float) -> list[Chunk]:
         """One chunk of suspects, for a slave that holds nothing else."""
         chunk = self._chunks.next_suspect()
-        return [self._chunks.grant(chunk, holder, granted, now)] if chunk is not None else []
+        return [self._chunks.grant(chunk, holder, granted_by_seq, now)] if chunk is not None else []
 
     def settle(self, holder: str, first: int, count: int) -> Settled:
         """`holder` says these are done: final, whoever has them on lease by now; a late success counts.
@@ -190,7 +190,7 @@ class Window:
         """
         fresh, drops = 0, []
         for chunk in self._chunks.crossing(first, count):
-            if not chunk.granted:
+            if not chunk.granted_by_seq:
                 continue
             runs = chunk.left.inside(first, count)
             fresh += sum([length for _, length in runs])
@@ -199,12 +199,12 @@ class Window:
             self._settle_in(chunk, runs)
         return Settled(fresh, count - fresh, tuple(drops))
 
-    def fail(self, holder: str, failures: Iterable[FailedAttempt], now: float) -> tuple[list[Buried], int]:
+    def fail(self, holder: str, failures: Iterable[FailedAttempt], now: float) -> tuple[list[AbandonedJob], int]:
         """Attempts that failed: what is given up on, and how many are tried again.
 
         Only the newest attempt's failure counts: a late one says nothing about the attempt that is running now.
         """
-        buried: list[Buried] = []
+        buried: list[AbandonedJob] = []
         again: dict[int, tuple[Chunk, Runs]] = {}
         for failure in failures:
             chunk = self._chunks.at(failure.offset)
@@ -225,19 +225,19 @@ class Window:
         """
         missing = 0
         for chunk in self._chunks.held_by(holder):
-            if chunk.granted >= request:
+            if chunk.granted_by_seq >= request:
                 continue
             gone = [run for first, count in chunk.left for run in held.outside(first, count)]
             if gone:
                 missing += sum(count for _, count in gone)
-                self._part_with(chunk, gone)
+                self._requeue(chunk, gone)
         return missing
 
-    def forfeit(self, holder: str, how: str) -> list[Buried]:
+    def forfeit(self, holder: str, how: str) -> list[AbandonedJob]:
         """`holder` is dead: all it held goes back, under suspicion; returns the jobs it is now sure were the cause."""
         buried = []
         for chunk in self._chunks.held_by(holder):
-            if chunk.alone and chunk.count == 1 and chunk.deaths_alone + 1 >= self.attempts:
+            if chunk.isolated and chunk.count == 1 and chunk.isolated_deaths + 1 >= self.attempts:
                 buried.append(self._bury(chunk, _killer(chunk, how)))
             else:
                 self._strike(chunk)
@@ -246,7 +246,7 @@ class Window:
     def give_back(self, holder: str) -> None:
         """`holder` has left in good order: what it still held goes back, and nothing is held against it."""
         for chunk in self._chunks.held_by(holder):
-            self._part_with(chunk, list(chunk.left))
+            self._requeue(chunk, list(chunk.left))
 
     # -- time
 
@@ -273,39 +273,39 @@ class Window:
         mine = chunk.state is State.LEASED and chunk.holder == holder
         return mine and failure.attempt == chunk.attempt and failure.offset in chunk.left
 
-    def _bury(self, chunk: Chunk, failure: FailedAttempt) -> Buried:
+    def _bury(self, chunk: Chunk, failure: FailedAttempt) -> AbandonedJob:
         offset = failure.offset
-        cursor, batch = self._mark.cursor_of(offset), chunk.batch.part(offset - chunk.first, 1)
-        buried = Buried(offset, cursor, failure.attempt, failure.kind, failure.error, failure.message,
-                        failure.traceback, chunk.holder, batch)
+        cursor, batch = self._mark.cursor_of(offset), chunk.batch.slice(offset - chunk.first, 1)
+        buried = AbandonedJob(offset, cursor, failure.attempt, failure.kind, failure.error, failure.message,
+                              failure.traceback, chunk.holder, batch)
         self._settle_in(chunk, [(offset, 1)])
         return buried
 
     def _retry(self, chunk: Chunk, runs: list[Run], now: float) -> None:
-        for part in self._part_off(chunk, runs):
+        for part in self._split_off(chunk, runs):
             part.attempt += 1
             part.state = State.DELAYED
             part.due = now + retry_delay(chunk.attempt, part.first)
             self._chunks.insert(part)
 
     def _strike(self, chunk: Chunk) -> None:
-        struck = chunk.strikes + 1
+        struck = chunk.suspect_deaths + 1
         runs = list(chunk.left)
         if struck >= self.STRIKES_TO_ISOLATE:
             runs = [piece for run in runs for piece in pieces(run, self.ISOLATE_PARTS)]
-        for part in self._part_off(chunk, runs):
-            part.strikes = struck
-            part.alone = struck >= self.STRIKES_TO_ISOLATE
-            part.deaths_alone = chunk.deaths_alone + (1 if chunk.alone and chunk.count == 1 else 0)
+        for part in self._split_off(chunk, runs):
+            part.suspect_deaths = struck
+            part.isolated = struck >= self.STRIKES_TO_ISOLATE
+            part.isolated_deaths = chunk.isolated_deaths + (1 if chunk.isolated and chunk.count == 1 else 0)
             self._chunks.insert(part)
 
-    def _part_with(self, chunk: Chunk, runs: list[Run]) -> None:
-        for part in self._part_off(chunk, runs):
+    def _requeue(self, chunk: Chunk, runs: list[Run]) -> None:
+        for part in self._split_off(chunk, runs):
             self._chunks.insert(part)
 
-    def _part_off(self, chunk: Chunk, runs: list[Run]) -> list[Chunk]:
+    def _split_off(self, chunk: Chunk, runs: list[Run]) -> list[Chunk]:
         """Take `runs` out of a chunk: ready chunks, not yet inserted; the rest of it stays as and where it is."""
-        parts = [chunk.part(run, State.READY) for run in runs]
+        parts = [chunk.slice(run, State.READY) for run in runs]
         for first, count in runs:
             chunk.left.remove(first, count)
         self._chunks.replace(chunk, list(chunk.left))
@@ -313,6 +313,6 @@ class Window:
 
 
 def _killer(chunk: Chunk, how: str) -> FailedAttempt:
-    times = chunk.deaths_alone + 1
+    times = chunk.isolated_deaths + 1
     message = f"the slave that ran it, and nothing else, died: {how}, {times} times"
     return FailedAttempt(chunk.first, times, "killed", "SlaveKilled", message, "")

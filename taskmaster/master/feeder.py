@@ -65,7 +65,7 @@ class Feeder:
         self._pulled = first  # the offset of the next job
         self._end = None if limit is None else first + limit
         self._allowed = first
-        self._fed: SimpleQueue[Fed] = SimpleQueue()
+        self._held_when_fed: SimpleQueue[Fed] = SimpleQueue()
         self._queued_bytes = 0  # in there; guarded, like `_allowed`, by
         self._room = threading.Condition()
         self._size = PullSize()
@@ -100,7 +100,7 @@ class Feeder:
     def take(self) -> Fed | None:
         """What the source gave next, None when there is nothing now."""
         try:
-            fed = self._fed.get_nowait()
+            fed = self._held_when_fed.get_nowait()
         except Empty:
             return None
         if isinstance(fed, Pulled):
@@ -176,7 +176,7 @@ class Feeder:
         return pulled.size
 
     def _feed(self, fed: Fed) -> None:
-        self._fed.put(fed)
+        self._held_when_fed.put(fed)
         self._wake()
 
 

@@ -11,24 +11,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from taskmaster import defaults, targets
-from taskmaster.addresses import is_local
-from taskmaster.core.budget import Budget
+from taskmaster import defaults
+from taskmaster.console.progress import NullProgress, Progress
+from taskmaster.console.text import summary_json, summary_text
+from taskmaster.core.budget import FailureBudget
 from taskmaster.core.codec import HARMLESS_FORMS
 from taskmaster.core.dispatch import Dispatcher
-from taskmaster.core.stats import Stats, summary_json, summary_text
+from taskmaster.core.stats import Stats
 from taskmaster.core.window import Window
 from taskmaster.errors import EXIT_DONE, EXIT_DONE_WITH_FAILURES, StateUnwritable, UsageError
-from taskmaster.heap import keep_freed_memory
 from taskmaster.job import NO_CURSOR
-from taskmaster.keys import Keys
-from taskmaster.master.checkpoint import Checkpoint
+from taskmaster.malloc import keep_freed_memory
 from taskmaster.master.feeder import Feeder
-from taskmaster.master.keeper import Identity, Keeper
-from taskmaster.master.progress import NullProgress, Progress
 from taskmaster.master.server import Crew, Ending, Server
 from taskmaster.master.source import Source, Start
-from taskmaster.net import Listener, Waker
+from taskmaster.master.state.checkpoint import Checkpoint
+from taskmaster.master.state.run_state import Identity, RunState
+from taskmaster.targets.signature import accepts_last, first_offset
+from taskmaster.transport.addresses import is_local
+from taskmaster.transport.keys import Keys
+from taskmaster.transport.listener import Listener
+from taskmaster.transport.waker import Waker
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +56,7 @@ class Options:
 
     size: int = defaults.WINDOW_JOBS
     attempts: int = defaults.ATTEMPTS
-    budget: Budget = field(default_factory=Budget)
+    budget: FailureBudget = field(default_factory=FailureBudget)
     limit: int | None = None
     rate: float | None = None
     total: int | None = None
@@ -95,11 +98,11 @@ class Master:
         self._options = options
         self._progress = progress or NullProgress(sys.stderr)
         self._waker = Waker()
-        self._keeper = Keeper(workload.state, workload.identity, self._waker.ring)
+        self._keeper = RunState(workload.state, workload.identity, self._waker.wake)
         self._listener: Listener | None = None
         self._server: Server | None = None
         self._early_interrupts = 0
-        self._first = targets.first_offset(workload.get_jobs)
+        self._first = first_offset(workload.get_jobs)
         self._found: Checkpoint | None = None
 
     @property
@@ -154,7 +157,7 @@ class Master:
         window = Window(start.offset, options.size, defaults.WINDOW_BYTES, options.attempts)
         dispatcher = Dispatcher(window, self._keeper.run, self._keeper.epoch, options.rate)
         source = Source(self._workload.get_jobs, self._workload.arguments, start)
-        feeder = Feeder(source, start.offset, options.limit, options.codec, _clock, self._waker.ring)
+        feeder = Feeder(source, start.offset, options.limit, options.codec, _clock, self._waker.wake)
         feeder.start()
         return Server(listener, dispatcher, feeder, self._keeper, self._waker, self._progress, options.budget, _clock,
                       first_offset=self._first, total=options.total, crew=crew)
@@ -165,7 +168,7 @@ class Master:
         if found is None or found.offset == self._first:
             return Start(self._first, digest=self._digest(found))
         log.info("Going on at offset %d, where an earlier run stopped", found.offset)
-        if targets.accepts_last(self._workload.get_jobs):
+        if accepts_last(self._workload.get_jobs):
             return Start(found.offset, found.cursor, 0, self._digest(found))
         skip = found.offset - self._first
         log.warning("get_jobs takes no `last`: its first %d jobs are pulled and passed over, which takes time; "

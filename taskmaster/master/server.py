@@ -9,21 +9,23 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from taskmaster import defaults
-from taskmaster.core.budget import Budget
+from taskmaster.console.progress import Progress
+from taskmaster.console.text import span_text
+from taskmaster.core.budget import FailureBudget
 from taskmaster.core.chunks import State
 from taskmaster.core.codec import BadJob
 from taskmaster.core.dispatch import Dispatcher
-from taskmaster.core.effects import Bury, Effect, Say, Send
+from taskmaster.core.master_effects import Abandon, Effect, Log, Send
 from taskmaster.core.pace import Meter
-from taskmaster.core.stats import RUNNING, Stats, span_text
-from taskmaster.core.window import Buried
+from taskmaster.core.stats import RUNNING, Stats
+from taskmaster.core.window import AbandonedJob
 from taskmaster.errors import (EXIT_DONE, EXIT_DONE_WITH_FAILURES, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_SOURCE_FAILED,
                                EXIT_TOO_MANY_FAILURES, TaskmasterError)
 from taskmaster.job import NO_CURSOR
 from taskmaster.master.feeder import Exhausted, Feeder, Pulled, Raised
-from taskmaster.master.keeper import Keeper
-from taskmaster.master.progress import Progress
-from taskmaster.net import Listener, Waker
+from taskmaster.master.state.run_state import RunState
+from taskmaster.transport.listener import Listener
+from taskmaster.transport.waker import Waker
 
 log = logging.getLogger(__name__)
 
@@ -65,8 +67,8 @@ class Ending:
 class Server:
     """Serves slaves until the source is exhausted and everything is settled, or something ends the run before."""
 
-    def __init__(self, listener: Listener, dispatcher: Dispatcher, feeder: Feeder, keeper: Keeper, waker: Waker,
-                 progress: Progress, budget: Budget, clock: Callable[[], float], *, first_offset: int,
+    def __init__(self, listener: Listener, dispatcher: Dispatcher, feeder: Feeder, keeper: RunState, waker: Waker,
+                 progress: Progress, budget: FailureBudget, clock: Callable[[], float], *, first_offset: int,
                  total: int | None = None, crew: Crew | None = None) -> None:
         self.ending: Ending | None = None
         self.aborted = False
@@ -97,14 +99,14 @@ class Server:
     def interrupt(self) -> None:
         """Once: drain and stop. Twice: stop now. May be called from a signal handler."""
         self._interrupts += 1
-        self._waker.ring()
+        self._waker.wake()
 
     def run(self) -> Ending:
         """Serve; returns how it ended."""
         self._listener.register(self._waker)
         while not self._over(self._clock()):
             self._listener.wait(self._due() - self._clock())
-            self._waker.hush()
+            self._waker.clear()
             now = self._clock()
             self._hear(now)
             self._admit(now)
@@ -126,7 +128,7 @@ class Server:
 
     def _hear(self, now: float) -> None:
         for peer, near in self._listener.dropped():
-            grace = defaults.REGRACE_SECONDS_LOCAL if near else defaults.REGRACE_SECONDS_REMOTE
+            grace = defaults.RECONNECT_GRACE_SECONDS_LOCAL if near else defaults.RECONNECT_GRACE_SECONDS_REMOTE
             self._dispatcher.disconnected(peer, now, grace)
         effects: list[Effect] = []
         for _ in range(MESSAGES_AT_ONCE):
@@ -171,20 +173,20 @@ class Server:
         self._perform(self._dispatcher.admit_bad(bad, cursor))
 
     def _perform(self, effects: Iterable[Effect]) -> None:
-        self._keeper.handed_out(self._dispatcher.leased_to)
+        self._keeper.handed_out(self._dispatcher.handed_out_to)
         for effect in effects:
             match effect:
                 case Send(route, frames):
                     self._listener.send(route, frames)
-                case Bury(jobs):
+                case Abandon(jobs):
                     self._bury(jobs)
-                case Say(level, text, values):
+                case Log(level, text, values):
                     log.log(logging.getLevelName(level.upper()), text, *values)
 
-    def _bury(self, jobs: Sequence[Buried]) -> None:
+    def _bury(self, jobs: Sequence[AbandonedJob]) -> None:
         self._keeper.bury(jobs)
         for job in jobs:
-            self._budget.saw(job.error, job.message)
+            self._budget.observe(job.error, job.message)
             self._told += 1
             if self._told <= FAILURES_TOLD:
                 more = "" if self._told < FAILURES_TOLD else "; further ones are told of there alone"
@@ -298,7 +300,7 @@ class Server:
         if now < self._show_at:
             return
         self._show_at = now + SHOW_SECONDS
-        self._meter.saw(now, self._settled)
+        self._meter.observe(now, self._settled)
         self._progress.draw(self.stats())
 
 

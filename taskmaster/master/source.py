@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
 
-from taskmaster import targets
 from taskmaster.core.portable import digest
 from taskmaster.errors import SourceError, StateMismatch
 from taskmaster.job import NO_CURSOR, Job
+from taskmaster.targets.signature import accepts_last
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Source:
         return self._checked(iterator) if self._start.digest is not None else iterator
 
     def _call(self) -> Any:
-        if self._start.cursor is NO_CURSOR or not targets.accepts_last(self._get_jobs):
+        if self._start.cursor is NO_CURSOR or not accepts_last(self._get_jobs):
             return self._get_jobs(**self._arguments)
         return self._get_jobs(last=self._start.cursor, **self._arguments)
 

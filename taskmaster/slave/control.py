@@ -10,17 +10,17 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from taskmaster import defaults
-from taskmaster.core import codec, orders
+from taskmaster.core import codec, slave_effects
 from taskmaster.core.agent import Agent, Load
 from taskmaster.core.pace import Meter
 from taskmaster.core.runs import Runs
 from taskmaster.core.stats import SlaveStats
 from taskmaster.core.wire import FailedAttempt, Lease
-from taskmaster.dialer import Dialer
 from taskmaster.errors import EXIT_DONE, EXIT_INTERRUPTED, KeyRefused, MasterGone, TaskmasterError
-from taskmaster.net import Waker
-from taskmaster.slave.pool import Pool
+from taskmaster.slave.pools.threads import Pool
 from taskmaster.slave.slice import TRACEBACK_CHARACTERS, Slice, failure_of
+from taskmaster.transport.dialer import Dialer
+from taskmaster.transport.waker import Waker
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class Control:
     def drain(self) -> None:
         """Once: finish what is running, give back the rest, and leave. Twice: leave now."""
         self._drains += 1
-        self._waker.ring()
+        self._waker.wake()
 
     @property
     def dismissed(self) -> bool:
@@ -85,7 +85,7 @@ class Control:
         if self._in_pool:
             due = min(due, self._look_at)
         self._dialer.wait(due - now)
-        self._waker.hush()
+        self._waker.clear()
         try:
             frames = self._dialer.receive()
         except KeyRefused as refused:
@@ -115,32 +115,32 @@ class Control:
 
     # -- what the agent wants
 
-    def _perform(self, effects: Iterable[orders.Effect], now: float) -> None:
+    def _perform(self, effects: Iterable[slave_effects.Effect], now: float) -> None:
         for effect in effects:
             match effect:
-                case orders.Request(frames):
+                case slave_effects.Request(frames):
                     self._dialer.send(frames)
-                case orders.Rebuild(frames):
+                case slave_effects.Rebuild(frames):
                     log.warning("No answer from %s; trying again with a new connection", self._dialer.address)
                     self._dialer.rebuild()
                     self._dialer.send(frames)
-                case orders.Take(leases):
+                case slave_effects.Enqueue(leases):
                     self._take(leases, now)
-                case orders.Drop(runs):
-                    self._sift(now, Runs(runs))
-                case orders.Forget():
+                case slave_effects.Cancel(runs):
+                    self._rebalance(now, Runs(runs))
+                case slave_effects.DiscardAll():
                     log.warning("Another master answers at %s; jobs in hand are dropped, it has them too",
                                 self._dialer.address)
-                    self._empty(now)
-                case orders.Halt(reason):
+                    self._return_backlog(now)
+                case slave_effects.Drain(reason):
                     # What waits is run, too: it is 50 ms of work, and given back it would leave holes below jobs
                     # that are settled, which the next run then repeats. The master says it at each heartbeat.
                     if not self._halted:
                         log.info("Finishing what is at hand: %s", reason)
                     self._halted = True
-                case orders.Leave():
+                case slave_effects.Exit():
                     self._over = True
-                case orders.GiveUp(seconds):
+                case slave_effects.MasterLost(seconds):
                     self._give_up(seconds)
 
     def _give_up(self, seconds: float) -> None:
@@ -183,7 +183,7 @@ class Control:
     def _put(self, epoch: int, first: int, attempt: int, payloads: list[Any]) -> None:
         """Into the pool, in slices sized by how long a job takes."""
         self._in_pool += len(payloads)
-        size = self._agent.appetite.slice_size(len(payloads))
+        size = self._agent.prefetch.slice_size(len(payloads))
         if size >= len(payloads):
             self._pool.put(Slice(epoch, first, attempt, payloads))
             return
@@ -195,7 +195,7 @@ class Control:
     def _collect(self, now: float) -> None:
         if self._drains and self._agent.state == "run":
             self._agent.drain()
-            self._empty(now)
+            self._return_backlog(now)
         if self._drains > 1 or (self._drains and self._agent.epoch == 0):  # epoch 0: no master has answered yet
             self._over = True
             self.exit_code = EXIT_INTERRUPTED if self._in_pool else self.exit_code
@@ -203,10 +203,10 @@ class Control:
             self._in_pool -= work.count
             jobs, seconds = work.unseen()
             if jobs and seconds >= 0:
-                self._agent.pace.saw(jobs, seconds)
-            self._harvest(work, now)
+                self._agent.pace.observe(jobs, seconds)
+            self._collect_outcomes(work, now)
 
-    def _harvest(self, work: Slice, now: float) -> None:
+    def _collect_outcomes(self, work: Slice, now: float) -> None:
         runs, failed = work.harvest()
         for first, count in runs:
             self._handled += count
@@ -228,16 +228,16 @@ class Control:
         self._look_at = now + WATCH_SECONDS
         for work in self._pool.running():
             self._look(work, now)
-            self._harvest(work, now)
-        self._agent.pace.looked()
-        if len(self._agent.held) > self._agent.appetite.most():
-            self._sift(now)
+            self._collect_outcomes(work, now)
+        self._agent.pace.roll()
+        if len(self._agent.held) > self._agent.prefetch.most():
+            self._rebalance(now)
 
     def _look(self, work: Slice, now: float) -> None:
         started, since = work.started, now - work.seen_at
         done = started - max(1, work.seen)  # of a slice not looked at before, the first job has only begun
         if done > 0:
-            self._agent.pace.saw(done, since)
+            self._agent.pace.observe(done, since)
         elif started:
             self._agent.pace.still_running(since)
         if started != work.seen:
@@ -267,13 +267,13 @@ class Control:
         work.seen_at = float("inf")  # so that it is told of once
         self.exit_code = EXIT_INTERRUPTED
         self._agent.drain()
-        self._empty(now)
+        self._return_backlog(now)
 
     # -- the backlog
 
-    def _sift(self, now: float, unwanted: Runs = Runs()) -> None:
+    def _rebalance(self, now: float, unwanted: Runs = Runs()) -> None:
         """Cut anew what waits, by how long jobs take now; what is more than a lease's worth goes back to the master."""
-        room = self._agent.appetite.target() - sum(work.count for work in self._pool.running())
+        room = self._agent.prefetch.target() - sum(work.count for work in self._pool.running())
         for work in self._withdrawn():
             first, payloads = work.first, work.take_back()
             for run in unwanted.inside(first, len(payloads)):
@@ -286,7 +286,7 @@ class Control:
                 if kept < count:
                     self._agent.returned(work.epoch, at + kept, count - kept, now)
 
-    def _empty(self, now: float) -> None:
+    def _return_backlog(self, now: float) -> None:
         """Give back all that waits, and what waits behind running jobs."""
         for work in self._pool.running():
             self._take_back(work)
@@ -301,7 +301,7 @@ class Control:
     # -- what it shows
 
     def _display(self, now: float) -> None:
-        self._meter.saw(now, self._handled)
+        self._meter.observe(now, self._handled)
         if now < self._show_at:
             return
         self._show_at = now + SHOW_SECONDS

@@ -13,16 +13,16 @@ from collections.abc import Callable
 from typing import Any
 
 from taskmaster import defaults
-from taskmaster.addresses import dial_address, is_local
 from taskmaster.core.agent import Agent, Patience
 from taskmaster.core.stats import SlaveStats
-from taskmaster.dialer import Dialer
 from taskmaster.errors import EXIT_ERROR, TaskmasterError
-from taskmaster.heap import keep_freed_memory
-from taskmaster.keys import Keys
-from taskmaster.net import Waker
+from taskmaster.malloc import keep_freed_memory
 from taskmaster.slave.control import Control
-from taskmaster.slave.pool import Pool
+from taskmaster.slave.pools.threads import Pool
+from taskmaster.transport.addresses import dial_address, is_local
+from taskmaster.transport.dialer import Dialer
+from taskmaster.transport.keys import Keys
+from taskmaster.transport.waker import Waker
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class Slave:
                 "python": platform.python_version()}
         self._waker = waker = Waker()
         self._agent = Agent(secrets.token_hex(16), threads, info, patience, _clock())
-        self._pool = Pool(handler, threads, _clock, waker.ring)
+        self._pool = Pool(handler, threads, _clock, waker.wake)
         trusting = keys is not None or is_local(dial_address(address))
         self._control = Control(self._agent, Dialer(address, keys), self._pool, waker, _clock, job_timeout=job_timeout,
                                 show=show, trusting=trusting)

@@ -11,7 +11,7 @@ from helpers import ROOT
 
 from taskmaster.core import wire
 from taskmaster.core.agent import Agent, Load, Patience
-from taskmaster.core.orders import Request, Take
+from taskmaster.core.slave_effects import Enqueue, Request
 from taskmaster.core.wire import Lease, Reply
 
 IDLE = Load(0, 10)
@@ -38,8 +38,8 @@ def test_a_session_says_what_an_agent_says_whose_jobs_take_no_time(benchmark: An
     header, now = session.hello(), 1.0
     for leases in ((), ((0, 5),), (), ((5, 10), (40, 7)), ((60, 300),), ()):
         assert [header, b""] == asked(agent, now)
-        kind = "reset" if session.n == 1 else "jobs" if leases else "wait"
-        reply = wire.encode_reply(Reply(RUN, 1, SID, session.n, kind, tuple(
+        kind = "reset" if session.seq == 1 else "jobs" if leases else "wait"
+        reply = wire.encode_reply(Reply(RUN, 1, SID, session.seq, kind, tuple(
             Lease(first, count, 1, "pickle", b"x" * count) for first, count in leases)))
         header, now = session.hear(reply[0]), now + 1.0
         answer(agent, reply, now)
@@ -55,8 +55,8 @@ def asked(agent: Agent, now: float) -> wire.Frames:
 def answer(agent: Agent, reply: wire.Frames, now: float) -> None:
     """Hand it a reply, and settle in no time what came with it."""
     for order in agent.receive(reply, IDLE, now):
-        if isinstance(order, Take):
+        if isinstance(order, Enqueue):
             jobs = sum(lease.count for lease in order.leases)
-            agent.pace.saw(jobs, jobs * 1e-7)
+            agent.pace.observe(jobs, jobs * 1e-7)
             for lease in order.leases:
                 agent.settled(agent.epoch, lease.first, lease.count, now)

@@ -28,7 +28,7 @@ ALWAYS = (1, 2, 48)  # kills of slaves, of masters, and by a job: what the promi
 
 def _drawn() -> list[Fault]:
     """As many as fit, the promises' own first."""
-    rest = [fault for fault in FAULTS if not fault.alone and fault.number not in ALWAYS]
+    rest = [fault for fault in FAULTS if not fault.isolated and fault.number not in ALWAYS]
     random.Random(SEED).shuffle(rest)
     found, left = [], SECONDS
     for fault in [*chosen(list(map(str, ALWAYS))), *rest]:

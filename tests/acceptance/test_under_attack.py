@@ -17,7 +17,8 @@ import pytest
 import zmq
 from helpers import Ended, Place, Running, free_port, numbers, wait_until
 
-from taskmaster import defaults, keys
+from taskmaster import defaults
+from taskmaster.transport import keys
 
 SLOW = '''
 def handle_job(job):
@@ -164,8 +165,8 @@ def insider(attacked: Attacked) -> Iterator[zmq.Socket[bytes]]:
 
 def greeted(dealer: zmq.Socket[bytes]) -> dict[str, Any]:
     """A header that the master takes for one of its own slave's."""
-    sid = CHANCE.randbytes(8).hex()
-    hello = {"v": 1, "run": "", "epoch": 0, "sid": sid, "n": 1, "want": 0, "wait": 0, "state": "run"}
+    slave_id = CHANCE.randbytes(8).hex()
+    hello = {"v": 1, "run": "", "epoch": 0, "sid": slave_id, "n": 1, "want": 0, "wait": 0, "state": "run"}
     dealer.send_multipart([b"id", b"", json.dumps(hello).encode(), b""])
     assert dealer.poll(5000), "the master does not answer"
     reply = json.loads(dealer.recv_multipart()[2])

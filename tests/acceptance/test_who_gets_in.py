@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from helpers import Ended, Place, free_port, numbers, wait_until
 
-from taskmaster import keys
+from taskmaster.transport import keys
 
 USAGE, REFUSED = 2, 77
 SOON = 10.0  # a second or two, on a machine that does much else

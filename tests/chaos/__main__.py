@@ -7,7 +7,6 @@ import sys
 import time
 
 import click
-
 from chaos import report
 from chaos.faults import Fault, chosen
 from chaos.suite import AT_ONCE, play, repeat

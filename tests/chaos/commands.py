@@ -23,7 +23,7 @@ THREADS = 4
 WINDOW = 200
 
 # A scene is a user of its own, so that master and slaves find one key and nobody else's; before keys were, nothing.
-KEYED = importlib.util.find_spec("taskmaster.keys") is not None
+KEYED = importlib.util.find_spec("taskmaster.transport.keys") is not None
 INSECURE = ("--insecure",) if KEYED else ()
 MASTER = ("--size", WINDOW, "--state", "state", "--summary", "summary.json", "--no-progress")
 SLAVE = ("--concurrency", THREADS, "--timeout", 300)

@@ -25,7 +25,7 @@ class Fault:
     play: Callable[[Act], None]
     bound: str
     seconds: float = 8.0
-    alone: bool = False
+    isolated: bool = False
 
 
 FAULTS: tuple[Fault, ...] = (
@@ -66,8 +66,8 @@ FAULTS: tuple[Fault, ...] = (
     Fault(35, "an iterator raises, hangs, is empty, never ends", sources.bad_iterators, NONE, 14),
     Fault(36, "a job of 20 MiB, an error text of 5 MiB", poison.too_much, NONE, 3),
     Fault(37, "another key, no key, a key on one side only", strangers.wrong_keys, NONE, 14),
-    Fault(38, "garbage and half handshakes", strangers.garbage, NONE, 3, alone=True),
-    Fault(39, "a message without an end, from a peer without key", strangers.endless_frames, NONE, 2, alone=True),
+    Fault(38, "garbage and half handshakes", strangers.garbage, NONE, 3, isolated=True),
+    Fault(39, "a message without an end, from a peer without key", strangers.endless_frames, NONE, 2, isolated=True),
     Fault(40, "fuzzed messages from a peer that has the key", strangers.fuzz, NONE, 5),
     Fault(41, "300 slaves at once; 64 open files", strangers.crowd, NONE, 19),
     Fault(42, "the wall clock jumps by an hour", disks.jumping_clock, NONE, 5),

@@ -15,11 +15,11 @@ import zmq
 class Peer:
     """One connection, and the session of one slave that never runs anything."""
 
-    def __init__(self, address: str, sid: str = "") -> None:
-        self.sid = sid or secrets.token_hex(16)
+    def __init__(self, address: str, slave_id: str = "") -> None:
+        self.slave_id = slave_id or secrets.token_hex(16)
         self.run = ""
         self.epoch = 0
-        self.n = 0
+        self.seq = 0
         self._address = address
         self._context = zmq.Context()
         self._socket = self._connect()
@@ -37,8 +37,8 @@ class Peer:
 
     def poll(self, n: int | None = None, **fields: Any) -> dict[str, Any]:
         """A request's header; the next number, unless one is given."""
-        self.n = self.n + 1 if n is None else n
-        base = {"v": 1, "run": self.run, "epoch": self.epoch, "sid": self.sid, "n": self.n, "want": 0, "wait": 0,
+        self.seq = self.seq + 1 if n is None else n
+        base = {"v": 1, "run": self.run, "epoch": self.epoch, "sid": self.slave_id, "n": self.seq, "want": 0, "wait": 0,
                 "state": "run", "held": [], "done": []}
         return {**base, **fields}
 

@@ -25,9 +25,9 @@ def play(faults: Sequence[Fault], rounds: int, seed: int, at_once: int = AT_ONCE
 
     Round number r is played by the seed `seed + r`, so that it can be played again by itself.
     """
-    together = [fault for fault in faults if not fault.alone]
+    together = [fault for fault in faults if not fault.isolated]
     yield from _play(together, rounds, seed, at_once, say)
-    yield from _play([fault for fault in faults if fault.alone], rounds, seed, 1, say)
+    yield from _play([fault for fault in faults if fault.isolated], rounds, seed, 1, say)
 
 
 def _play(faults: Iterable[Fault], rounds: int, seed: int, at_once: int, say: Callable[[str], None]) -> Iterator[Row]:

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from taskmaster.errors import StateMismatch, StateUnwritable
-from taskmaster.master.checkpoint import Checkpoint, encode
-from taskmaster.master.folder import StateFolder
-from taskmaster.master.handed_out import HandedOut
+from taskmaster.master.state.checkpoint import Checkpoint, encode
+from taskmaster.master.state.folder import StateFolder
+from taskmaster.master.state.handed_out import HandedOut
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = "0123456789abcdef" * 2
@@ -61,7 +61,7 @@ def test_a_second_master_is_refused_with_the_process_that_holds_it(folder: State
 
 
 def test_a_master_in_another_process_is_refused_too(folder: StateFolder) -> None:
-    program = "import sys; from taskmaster.master import folder as c; c.StateFolder(sys.argv[1]).open()"
+    program = "import sys; from taskmaster.master.state import folder as c; c.StateFolder(sys.argv[1]).open()"
     command = [sys.executable, "-c", program, str(folder.path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1
@@ -308,8 +308,8 @@ def test_a_crash_between_any_two_system_calls_leaves_a_checkpoint_twice_over(
 
 SAVER = """
 import sys
-from taskmaster.master.checkpoint import Checkpoint
-from taskmaster.master.folder import StateFolder
+from taskmaster.master.state.checkpoint import Checkpoint
+from taskmaster.master.state.folder import StateFolder
 with StateFolder(sys.argv[1]) as folder:
     found = folder.load()
     offset = found.offset if found else 0

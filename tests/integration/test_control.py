@@ -6,11 +6,11 @@ import threading
 from typing import Any, cast
 
 from taskmaster.core.agent import Agent, Load, Patience
-from taskmaster.dialer import Dialer
-from taskmaster.net import Waker
 from taskmaster.slave.control import Control
-from taskmaster.slave.pool import Pool
+from taskmaster.slave.pools.threads import Pool
 from taskmaster.slave.slice import Slice
+from taskmaster.transport.dialer import Dialer
+from taskmaster.transport.waker import Waker
 
 
 class OneThread:
@@ -49,7 +49,7 @@ def test_a_job_at_each_look_is_seen_to_be_slow() -> None:
     work = Slice(0, 0, 1, list(range(40)))
     pool = OneThread(work)
     agent = Agent("s", 1, {}, Patience(), 0.0)
-    agent.pace.saw(1_000_000, 1.0)
+    agent.pace.observe(1_000_000, 1.0)
     control = Control(agent, cast(Dialer, None), cast(Pool, pool), cast(Waker, None), lambda: 0.0)
     look: Any = control._watch
     for number in range(1, 5):
@@ -66,7 +66,7 @@ def test_a_job_that_has_only_begun_says_nothing_of_how_long_it_takes() -> None:
     work = Slice(0, 0, 1, [0])
     pool = OneThread(work)
     agent = Agent("s", 1, {}, Patience(), 0.0)
-    agent.pace.saw(1, 1.0)
+    agent.pace.observe(1, 1.0)
     control = Control(agent, cast(Dialer, None), cast(Pool, pool), cast(Waker, None), lambda: 0.0)
     look: Any = control._watch
     look(0.0002)
@@ -84,7 +84,7 @@ class Scripted:
         self.waiting = 9
         self.waited: list[bool] = []  # at each wait: whether all that ended had been collected
         self._ended: list[Slice] = []
-        self.put = self.register = self.send = self.hush = lambda *args: None
+        self.put = self.register = self.send = self.clear = lambda *args: None
 
     def end(self, work: Slice) -> None:
         work.run(lambda job: None, lambda: 0.0)

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from taskmaster.master import durable
-from taskmaster.master.failures import Failure, FailuresFile, to_line
+from taskmaster.master.state import durable
+from taskmaster.master.state.failures import FailureRecord, FailuresFile, to_line
 
 
-def failure(offset: int, message: str = "no") -> Failure:
-    return Failure(offset, {"json": offset + 1}, 3, "raised", "ValueError", message, "Traceback",
-                   "jobs:handle_job", "box:1",
-                   "2024-05-06T07:08:09Z", {"json": offset}, repr(offset))
+def failure(offset: int, message: str = "no") -> FailureRecord:
+    return FailureRecord(offset, {"json": offset + 1}, 3, "raised", "ValueError", message, "Traceback",
+                         "jobs:handle_job", "box:1",
+                         "2024-05-06T07:08:09Z", {"json": offset}, repr(offset))
 
 
 def offsets(file: FailuresFile) -> list[int]:

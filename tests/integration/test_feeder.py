@@ -22,9 +22,9 @@ class Tap:
     def __init__(self, get_jobs: Callable[..., Any], allow: int = 10_000_000, start: Start = Start(0),
                  limit: int | None = None, codec: str = "pickle") -> None:
         self.allowed = allow
-        self._rung = threading.Semaphore(0)
+        self._is_set = threading.Semaphore(0)
         source = Source(get_jobs, {}, start)
-        self.feeder = Feeder(source, start.offset, limit, codec, time.monotonic, self._rung.release)
+        self.feeder = Feeder(source, start.offset, limit, codec, time.monotonic, self._is_set.release)
         self.jobs: list[Any] = []
         self.cursors: list[Any] = []
         self.end: Exhausted | Raised | None = None
@@ -34,7 +34,7 @@ class Tap:
         """Take until so many jobs came, or the end; returns whether they did."""
         give_up = time.monotonic() + seconds
         while self.end is None and (jobs is None or len(self.jobs) < jobs) and time.monotonic() < give_up:
-            self._rung.acquire(timeout=0.002)
+            self._is_set.acquire(timeout=0.002)
             self.feeder.overdue(time.monotonic())
             while (fed := self.feeder.take()) is not None:
                 self._note(fed)

@@ -17,13 +17,13 @@ from typing import Any
 import pytest
 
 from taskmaster import errors
-from taskmaster.fleet import Death, Fleet
+from taskmaster.fleet.fleet import Death, Fleet
 
 PATIENCE_SECONDS = 20.0
 
 SLEEP = "import time; time.sleep(60)"
-GUARD = "from taskmaster.slave import orphan; orphan.guard()\n"
-READY = GUARD + "orphan.say_ready()\n"
+GUARD = "from taskmaster.slave import lifeline; lifeline.guard()\n"
+READY = GUARD + "lifeline.say_ready()\n"
 
 
 class Watched:
@@ -95,7 +95,7 @@ def test_a_slave_killed_with_9_is_replaced(tmp_path: Path) -> None:
 
 def test_when_the_master_told_one_slave_to_stop_no_other_waits_for_it_long(tmp_path: Path) -> None:
     """One that came up just after the end waited two minutes for a master, and the fleet ended with 69."""
-    first = f"os.open({str(tmp_path / 'one')!r}, os.O_CREAT | os.O_EXCL); orphan.say_over(); orphan.say_done()"
+    first = f"os.open({str(tmp_path / 'one')!r}, os.O_CREAT | os.O_EXCL); lifeline.say_over(); lifeline.say_done()"
     script = f"import os, time\n{READY}\ntry:\n    {first}\nexcept FileExistsError:\n    time.sleep(60)"
     with fleet_of(script, 3, speed=8.0) as watched:
         assert watched.until_over() == errors.EXIT_DONE
@@ -103,7 +103,7 @@ def test_when_the_master_told_one_slave_to_stop_no_other_waits_for_it_long(tmp_p
 
 
 def test_one_slave_that_was_drained_by_hand_ends_no_other(tmp_path: Path) -> None:
-    first = f"os.open({str(tmp_path / 'one')!r}, os.O_CREAT | os.O_EXCL); orphan.say_done()"
+    first = f"os.open({str(tmp_path / 'one')!r}, os.O_CREAT | os.O_EXCL); lifeline.say_done()"
     script = f"import os, time\n{READY}\ntry:\n    {first}\nexcept FileExistsError:\n    time.sleep(60)"
     with fleet_of(script, 2) as watched:
         watched.until(lambda: watched.deaths)
@@ -256,7 +256,7 @@ def test_the_scout_goes_alone_until_it_is_ready(tmp_path: Path) -> None:
     waiting = f"while not os.path.exists({str(gate)!r}): time.sleep(0.01)\n"
     notes = tmp_path / "notes"
     notes.mkdir()
-    with fleet_of(GUARD + noting(notes, waiting + "orphan.say_ready()\n" + SLEEP), 3, scout=True) as watched:
+    with fleet_of(GUARD + noting(notes, waiting + "lifeline.say_ready()\n" + SLEEP), 3, scout=True) as watched:
         watched.until(lambda: len(noted(notes)) == 1)
         assert watched.fleet.alive == 1
         gate.touch()
@@ -313,7 +313,7 @@ def test_a_capture_that_fails_blocks_no_slave(script: str, caplog: pytest.LogCap
 
 PARENT = """
 import sys, time
-from taskmaster.fleet import Fleet
+from taskmaster.fleet.fleet import Fleet
 with Fleet([sys.executable, "-c", {script!r}], 3) as fleet:
     fleet.start()
     while True:
@@ -411,6 +411,6 @@ def test_an_exit_of_0_without_a_word_after_the_start_is_a_crash() -> None:
 
 
 def test_an_exit_of_0_with_a_word_is_a_good_end() -> None:
-    script = READY + "orphan.say_done()"
+    script = READY + "lifeline.say_done()"
     with fleet_of(script, 2) as watched:
         assert watched.until_over() == errors.EXIT_DONE

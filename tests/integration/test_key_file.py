@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from taskmaster import keys
 from taskmaster.errors import KeyRefused
+from taskmaster.transport import keys
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="owners and modes are POSIX")
 

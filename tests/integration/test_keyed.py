@@ -14,11 +14,14 @@ import pytest
 import zmq
 from waiting import SECONDS, awaited
 
-from taskmaster import defaults, keys, knock, net
-from taskmaster.dialer import Dialer
-from taskmaster.door import Doorman
+from taskmaster import defaults
 from taskmaster.errors import KeyRefused
-from taskmaster.net import Listener, Waker
+from taskmaster.transport import handshake, keys
+from taskmaster.transport import listener as net
+from taskmaster.transport.admission import ZapAuthenticator
+from taskmaster.transport.dialer import Dialer
+from taskmaster.transport.listener import Listener
+from taskmaster.transport.waker import Waker
 
 SOON = 3.0  # a refusal has to be known by then
 OURS = keys.derive(b"1" * 32, "/a/key")
@@ -132,19 +135,19 @@ def _quietly(behave: Callable[[socket.socket], None], peer: socket.socket) -> No
         pass
 
 
-@pytest.mark.parametrize("listens, found", [(OURS, knock.KEYED), (None, knock.PLAIN)])
+@pytest.mark.parametrize("listens, found", [(OURS, handshake.KEYED), (None, handshake.PLAIN)])
 def test_a_look_tells_who_is_there(listens: keys.Keys | None, found: str, opened: Callable[[Any], Any]) -> None:
     listener = opened(Listener(ANYWHERE, listens))
-    assert knock.mechanism_at(listener.address) == found
+    assert handshake.mechanism_at(listener.address) == found
 
 
 def test_a_look_at_nobody_finds_nothing(opened: Callable[[Any], Any]) -> None:
     taken = opened(socket.create_server(("127.0.0.1", 0)))
     port = taken.getsockname()[1]
     taken.close()
-    assert knock.mechanism_at(f"tcp://127.0.0.1:{port}") is None
-    assert knock.mechanism_at("tcp://no.such.host.invalid:5") is None
-    assert knock.mechanism_at("ipc://here") is None
+    assert handshake.mechanism_at(f"tcp://127.0.0.1:{port}") is None
+    assert handshake.mechanism_at("tcp://no.such.host.invalid:5") is None
+    assert handshake.mechanism_at("ipc://here") is None
 
 
 def raw_client(context: zmq.Context[Any], address: str, server: bytes, own: keys.Pair) -> zmq.Socket[bytes]:
@@ -167,10 +170,10 @@ def test_knowing_the_masters_public_key_is_not_enough(own: keys.Pair, heard: boo
 
 def test_without_anybody_to_ask_nobody_gets_in(opened: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """libzmq admits every key then, unless it is told otherwise."""
-    def no_doorman(self: Doorman, context: Any, own: keys.Keys) -> None:
+    def no_doorman(self: ZapAuthenticator, context: Any, own: keys.Keys) -> None:
         self._keys = own
 
-    monkeypatch.setattr(Doorman, "__init__", no_doorman)
+    monkeypatch.setattr(ZapAuthenticator, "__init__", no_doorman)
     listener = opened(Listener(ANYWHERE, OURS))
     with zmq.Context() as context, raw_client(context, listener.address, OURS.master.public, OURS.slave) as client:
         client.send(b"hello")
@@ -270,7 +273,7 @@ def test_a_slave_too_many_waits_for_room(opened: Callable[[Any], Any], monkeypat
         assert until_heard([b"late"], late)
     finally:
         stop.set()
-        waker.ring()
+        waker.wake()
         serving.join()
 
 
@@ -300,7 +303,7 @@ def test_a_socket_file_is_closed_to_others_whatever_the_umask(mask: int, tmp_pat
 def test_a_socket_file_of_another_user_is_not_believed(tmp_path: Path, opened: Callable[[Any], Any],
                                                        monkeypatch: pytest.MonkeyPatch) -> None:
     opened(Listener(f"ipc://{tmp_path}/s"))
-    monkeypatch.setattr(knock, "_owner", lambda descriptor, path: os.geteuid() + 1)
+    monkeypatch.setattr(handshake, "_owner", lambda descriptor, path: os.geteuid() + 1)
     dialer = opened(Dialer(f"ipc://{tmp_path}/s"))
     assert "Another user's process listens" in str(refusal(dialer))
 
@@ -318,5 +321,5 @@ def test_whose_process_listens_is_seen_by_the_connection(tmp_path: Path) -> None
         server.bind(str(tmp_path / "s"))
         server.listen()
         client.connect(str(tmp_path / "s"))
-        assert knock.listener_is_ours(client.fileno(), str(tmp_path / "s")) is True
-    assert knock.listener_is_ours(client.fileno(), str(tmp_path / "gone")) is None
+        assert handshake.listener_is_ours(client.fileno(), str(tmp_path / "s")) is True
+    assert handshake.listener_is_ours(client.fileno(), str(tmp_path / "gone")) is None

@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 from waiting import SECONDS, awaited
 
-from taskmaster.addresses import private_address
-from taskmaster.dialer import COPIED_BYTES, Dialer
 from taskmaster.errors import UsageError
-from taskmaster.net import Listener, Waker
+from taskmaster.transport.addresses import private_address
+from taskmaster.transport.dialer import COPIED_BYTES, Dialer
+from taskmaster.transport.listener import Listener
+from taskmaster.transport.waker import Waker
 
 
 @pytest.mark.parametrize("scheme", ["tcp", "ipc"])
@@ -135,13 +136,13 @@ def test_the_folder_of_a_killed_box_is_swept_away_and_no_other(
 def test_a_ring_from_another_thread_ends_a_wait(opened: Callable[[Any], Any]) -> None:
     listener, waker = opened(Listener("tcp://127.0.0.1:0")), opened(Waker())
     listener.register(waker)
-    threading.Timer(0.05, waker.ring).start()
+    threading.Timer(0.05, waker.wake).start()
     began = time.monotonic()
     listener.wait(SECONDS)
     assert time.monotonic() - began < SECONDS / 2
-    waker.hush()
-    waker.ring()
-    waker.ring()
+    waker.clear()
+    waker.wake()
+    waker.wake()
     listener.wait(SECONDS)
     assert time.monotonic() - began < SECONDS / 2
 

@@ -57,8 +57,8 @@ print("imported")
 
 A_RUN = '''
 from taskmaster.core.agent import Patience
-from taskmaster.keys import find, make, place
-from taskmaster.master.keeper import Identity
+from taskmaster.transport.keys import find, make, place
+from taskmaster.master.state.run_state import Identity
 from taskmaster.master.master import Master, Options, Workload
 from taskmaster.slave.slave import Slave
 
@@ -99,9 +99,9 @@ def test_a_master_and_a_slave_run_to_the_end(system: str, address: str) -> None:
 
 
 @pytest.mark.parametrize("what, says", [
-    ("from taskmaster.fleet import Fleet; Fleet(['x'], 1)", "tm-slave"),
-    ("from taskmaster.addresses import private_address; private_address().__enter__()", "tcp://HOST:PORT"),
-    ("from taskmaster.net import Listener; Listener('ipc://here')", "tcp://HOST:PORT"),
+    ("from taskmaster.fleet.fleet import Fleet; Fleet(['x'], 1)", "tm-slave"),
+    ("from taskmaster.transport.addresses import private_address; private_address().__enter__()", "tcp://HOST:PORT"),
+    ("from taskmaster.transport.listener import Listener; Listener('ipc://here')", "tcp://HOST:PORT"),
 ])
 def test_what_windows_has_not_is_told_in_a_sentence(what: str, says: str) -> None:
     ended = run(WINDOWS + what)

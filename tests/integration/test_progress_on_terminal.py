@@ -17,13 +17,13 @@ from pathlib import Path
 
 import pytest
 
+from taskmaster.console.progress import BarProgress
 from taskmaster.core.stats import Stats
-from taskmaster.master.progress import BarProgress
 
 DRAW = """
 import sys, threading
 from taskmaster.core.stats import Stats
-from taskmaster.master.progress import make_progress
+from taskmaster.console.progress import make_progress
 
 assert "progressbar" not in sys.modules, "imported before anything is drawn"
 progress = make_progress(True, sys.stderr)
@@ -152,7 +152,7 @@ def test_a_traceback_of_the_end_is_whole_and_the_terminal_given_back() -> None:
     script = """
 import sys
 from taskmaster.core.stats import Stats
-from taskmaster.master.progress import make_progress
+from taskmaster.console.progress import make_progress
 before = sys.stdout, sys.stderr
 progress = make_progress(True, sys.stderr)
 try:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from taskmaster.slave.pool import Pool
+from taskmaster.slave.pools.threads import Pool
 from taskmaster.slave.slice import Slice, failure_of
 
 

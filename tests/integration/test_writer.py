@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from taskmaster.master import writer as module
-from taskmaster.master.checkpoint import Checkpoint
-from taskmaster.master.folder import StateFolder
-from taskmaster.master.failures import Failure, FailuresFile
-from taskmaster.master.writer import StateWriter
+from taskmaster.master.state import writer as module
+from taskmaster.master.state.checkpoint import Checkpoint
+from taskmaster.master.state.failures import FailureRecord, FailuresFile
+from taskmaster.master.state.folder import StateFolder
+from taskmaster.master.state.writer import StateWriter
 
 PATIENCE = 20.0  # seconds after which a test that hangs is a failure; never waited for in a test that passes
 
@@ -25,16 +25,16 @@ def at(offset: int) -> Checkpoint:
     return Checkpoint("0" * 32, 1, offset, offset, True, "jobs")
 
 
-def failure(offset: int) -> Failure:
-    return Failure(offset, None, 3, "raised", "ValueError", "no", "", "jobs:handle_job", "box:1",
-                   "2024-05-06T07:08:09Z", None, "")
+def failure(offset: int) -> FailureRecord:
+    return FailureRecord(offset, None, 3, "raised", "ValueError", "no", "", "jobs:handle_job", "box:1",
+                         "2024-05-06T07:08:09Z", None, "")
 
 
 class Disk:
     """A folder and a failures file in memory: keeps what was written in order, refuses while `full`."""
 
     def __init__(self) -> None:
-        self.written: list[Checkpoint | Failure] = []
+        self.written: list[Checkpoint | FailureRecord] = []
         self.full: Exception | None = None
         self.tries = 0
         self._refusals: Iterator[Exception | None] = iter(())
@@ -45,13 +45,13 @@ class Disk:
     def save(self, checkpoint: Checkpoint) -> None:
         self._put([checkpoint])
 
-    def append(self, failures: Sequence[Failure]) -> None:
+    def append(self, failures: Sequence[FailureRecord]) -> None:
         self._put(failures)
 
     def refuse_in_turn(self, *refusals: Exception | None) -> None:
         self._refusals = iter(refusals)
 
-    def _put(self, things: Sequence[Checkpoint | Failure]) -> None:
+    def _put(self, things: Sequence[Checkpoint | FailureRecord]) -> None:
         self.tries += 1
         self.entered.set()
         assert self.gate.wait(PATIENCE)

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from simulation.hub import Hub, Process
+
 from taskmaster.errors import StateUnwritable
-from taskmaster.master.checkpoint import Checkpoint, encode, parse
-from taskmaster.master.failures import Failure
+from taskmaster.master.state.checkpoint import Checkpoint, encode, parse
+from taskmaster.master.state.failures import FailureRecord
 
 
 class Disk:
@@ -26,7 +27,7 @@ class Disk:
         self.full = False
         self.fails = 0  # so many fsyncs from now on
         self.main: bytes | None = None
-        self.failures: list[Failure] = []
+        self.failures: list[FailureRecord] = []
         self.handed_out: int | None = None
         self.saved: Callable[[Checkpoint], object] = lambda checkpoint: None
         self.was_reset: Callable[[], object] = lambda: None
@@ -72,7 +73,7 @@ class Disk:
         self.fsync(process)
         self._renamed = False
 
-    def write_lines(self, lines: Sequence[Failure]) -> None:
+    def write_lines(self, lines: Sequence[FailureRecord]) -> None:
         self.failures += lines
         self._unsynced += len(lines)
 
@@ -146,7 +147,7 @@ class FailuresFile:
         self._disk = disk
         self._process = process
 
-    def append(self, failures: Sequence[Failure]) -> None:
+    def append(self, failures: Sequence[FailureRecord]) -> None:
         disk = self._disk
         disk.need_room()
         self._process.step()

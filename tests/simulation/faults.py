@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from simulation.slave import Slave
+
 from taskmaster.core import wire
 
 if TYPE_CHECKING:

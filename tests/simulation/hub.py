@@ -12,7 +12,6 @@ from math import inf
 from random import Random
 
 from greenlet import GreenletExit, getcurrent, greenlet
-
 from simulation.broken import Broken, must
 
 SWITCH_SECONDS = 2e-4  # within which a thread that was woken runs

@@ -1,4 +1,4 @@
-"""A master's process: the shipped `Master`, `Server`, `Keeper`, feeder and writer on simulated threads and disk."""
+"""A master's process: the shipped `Master`, `Server`, `RunState`, feeder and writer on simulated threads and disk."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from simulation.hub import Process
 from simulation.network import Listener, Network
 from simulation.parts import Parts
 from simulation.threads import Condition, Event, Thread
+
 from taskmaster import defaults
+from taskmaster.console.progress import NullProgress
 from taskmaster.core.dispatch import Dispatcher
-from taskmaster.core.effects import Effect
+from taskmaster.core.master_effects import Effect
 from taskmaster.core.session import Route
 from taskmaster.core.window import Window
 from taskmaster.core.wire import Frames
-from taskmaster.master.checkpoint import Checkpoint
 from taskmaster.master.feeder import Feeder
-from taskmaster.master.keeper import Identity, Keeper
 from taskmaster.master.master import Master, Options, Workload
-from taskmaster.master.progress import NullProgress
 from taskmaster.master.server import Crew, Server
 from taskmaster.master.source import Source
-from taskmaster.master.writer import StateWriter
+from taskmaster.master.state.checkpoint import Checkpoint
+from taskmaster.master.state.run_state import Identity, RunState
+from taskmaster.master.state.writer import StateWriter
 
 IDENTITY = Identity("simulated", {}, "handle_job")
 
@@ -111,7 +112,7 @@ class SimulatedMaster(Master):
         self.place = place
         self._waker.close()
         self._waker = Event(place.process)  # type: ignore[assignment]
-        self._keeper = keeper_at(place, self._waker.ring)
+        self._keeper = keeper_at(place, self._waker.wake)
 
     @property
     def run_and_epoch(self) -> tuple[str, int]:
@@ -138,7 +139,7 @@ class SimulatedMaster(Master):
         window: Window = place.parts.window(start.offset, options.size, defaults.WINDOW_BYTES, options.attempts)
         dispatcher: Dispatcher = place.parts.dispatcher(window, self._keeper.run, self._keeper.epoch, options.rate)
         source = Source(self._workload.get_jobs, self._workload.arguments, start)
-        feeder = Feeder(source, start.offset, options.limit, options.codec, place.process.clock, self._waker.ring)
+        feeder = Feeder(source, start.offset, options.limit, options.codec, place.process.clock, self._waker.wake)
         feeder._room = Condition(place.process)  # type: ignore[assignment]
         feeder._thread = Thread(place.process, feeder._run)  # type: ignore[assignment]
         feeder.start()
@@ -149,7 +150,7 @@ class SimulatedMaster(Master):
         return server
 
 
-def keeper_at(place: Place, wake: Callable[[], None]) -> Keeper:
+def keeper_at(place: Place, wake: Callable[[], None]) -> RunState:
     """A keeper whose folder is on this place's disk."""
 
     class Simulated(place.parts.keeper):  # type: ignore[name-defined, misc]
@@ -161,14 +162,14 @@ def keeper_at(place: Place, wake: Callable[[], None]) -> Keeper:
             super().offer(window, counters, now, finished)
             place.watcher.offers()
 
-    keeper: Keeper = Simulated(Path("simulated"), IDENTITY, wake)
+    keeper: RunState = Simulated(Path("simulated"), IDENTITY, wake)
     keeper._folder = Folder(place.disk, place.process)  # type: ignore[assignment]
     keeper._failures = FailuresFile(place.disk, place.process)  # type: ignore[assignment]
     keeper._writer = _writer_at(place, keeper, wake)
     return keeper
 
 
-def _writer_at(place: Place, keeper: Keeper, wake: Callable[[], None]) -> StateWriter:
+def _writer_at(place: Place, keeper: RunState, wake: Callable[[], None]) -> StateWriter:
     process = place.process
     writer: StateWriter = place.parts.writer(keeper._folder, keeper._failures, wake, clock=process.clock)
     writer._changed = Condition(process)  # type: ignore[assignment]

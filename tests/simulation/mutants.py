@@ -10,14 +10,14 @@ from taskmaster.core import dispatch, wire
 from taskmaster.core.agent import Agent, Load
 from taskmaster.core.chunks import Chunk, State
 from taskmaster.core.dispatch import Dispatcher
-from taskmaster.core.orders import Effect, Leave, Take
 from taskmaster.core.runs import Run, Runs
 from taskmaster.core.session import Route, Session
+from taskmaster.core.slave_effects import Effect, Enqueue, Exit
 from taskmaster.core.watermark import Watermark
-from taskmaster.core.window import Buried, Settled, Window
-from taskmaster.master.checkpoint import Checkpoint
-from taskmaster.master.keeper import Keeper
-from taskmaster.master.writer import StateWriter
+from taskmaster.core.window import AbandonedJob, Settled, Window
+from taskmaster.master.state.checkpoint import Checkpoint
+from taskmaster.master.state.run_state import RunState
+from taskmaster.master.state.writer import StateWriter
 
 # -- the window
 
@@ -32,7 +32,7 @@ class RenewsBySession(Window):
 class RequeuesNothing(Window):
     """The dead keep their leases."""
 
-    def forfeit(self, holder: str, how: str) -> list[Buried]:
+    def forfeit(self, holder: str, how: str) -> list[AbandonedJob]:
         return []
 
 
@@ -63,7 +63,7 @@ class SettlesWhatWasNeverLeased(Window):
 
     def settle(self, holder: str, first: int, count: int) -> Settled:
         for chunk in self._chunks.crossing(first, count):
-            chunk.granted = chunk.granted or 1
+            chunk.granted_by_seq = chunk.granted_by_seq or 1
         return super().settle(holder, first, count)
 
 
@@ -72,7 +72,7 @@ class SettlesWhatFailed(Window):
 
     def fail(
         self, holder: str, failures: Iterable[wire.FailedAttempt], now: float,
-    ) -> tuple[list[Buried], int]:
+    ) -> tuple[list[AbandonedJob], int]:
         for failure in failures:
             self.settle(holder, failure.offset, 1)
         return [], 0
@@ -110,18 +110,18 @@ class ForgetsTheSpan(Window):
 class PutsSettledJobsBack(Window):
     """What is taken back is the whole lease, settled jobs and all."""
 
-    def _part_with(self, chunk: Chunk, runs: list[Run]) -> None:
-        super()._part_with(chunk, [(chunk.first, chunk.count)])
+    def _requeue(self, chunk: Chunk, runs: list[Run]) -> None:
+        super()._requeue(chunk, [(chunk.first, chunk.count)])
 
 
 class BlamesTheNeighbours(Window):
     """Who was beside the job that killed a slave is as guilty."""
 
     def _strike(self, chunk: Chunk) -> None:
-        struck = chunk.deaths_alone + 1
+        struck = chunk.isolated_deaths + 1
         runs = [(offset, 1) for first, count in chunk.left for offset in range(first, first + count)]
-        for part in self._part_off(chunk, runs):
-            part.alone, part.deaths_alone = True, min(struck, self.attempts - 1)
+        for part in self._split_off(chunk, runs):
+            part.isolated, part.isolated_deaths = True, min(struck, self.attempts - 1)
             self._chunks.insert(part)
 
 
@@ -171,7 +171,7 @@ class UsesAnswersToOlderRequests(Agent):
     def receive(self, frames: Sequence[bytes], load: Load, now: float) -> list[Effect]:
         reply = wire.decode_reply(frames)
         assert isinstance(reply, wire.Reply)
-        return super().receive(wire.encode_reply(replace(reply, n=self._n)), load, now)
+        return super().receive(wire.encode_reply(replace(reply, seq=self._seq)), load, now)
 
 
 class UsesAnAnswerTwice(Agent):
@@ -184,7 +184,7 @@ class UsesAnAnswerTwice(Agent):
         effects = super().receive(frames, load, now)
         if again:
             self._asked = None
-        return [effect for effect in effects if not again or isinstance(effect, Take)]
+        return [effect for effect in effects if not again or isinstance(effect, Enqueue)]
 
 
 class ReportsWhatItDropped(Agent):
@@ -199,7 +199,7 @@ class TakesASentReportForHeard(Agent):
 
     def _ask(self, load: Load, now: float) -> wire.Frames:
         if self._asked is not None:
-            self._told_done = Runs()
+            self._reported_done = Runs()
         return super()._ask(load, now)
 
 
@@ -217,7 +217,7 @@ class LeavesAtOnce(Agent):
     """Told to stop, it goes, whatever it still has at hand."""
 
     def _stop(self, reply: wire.Reply) -> list[Effect]:
-        return [Leave()]
+        return [Exit()]
 
 
 class TakesJobsThoughItEnds(Agent):
@@ -235,7 +235,7 @@ class TakesJobsThoughItEnds(Agent):
 # -- the state
 
 
-class CheckpointsWhatWasDispatched(Keeper):
+class CheckpointsWhatWasDispatched(RunState):
     """The ancestor's: what was handed out counts as settled."""
 
     _out = 0
@@ -251,7 +251,7 @@ class CheckpointsWhatWasDispatched(Keeper):
         self._writer.offer(self._last)
 
 
-class SavesTheCursorOfTheHead(Keeper):
+class SavesTheCursorOfTheHead(RunState):
     """Goes on after the job that was pulled last."""
 
     def offer(self, window: Window, *args: Any, **options: Any) -> None:
@@ -262,21 +262,21 @@ class SavesTheCursorOfTheHead(Keeper):
             self._writer.offer(self._last)
 
 
-class KeepsItsEpoch(Keeper):
+class KeepsItsEpoch(RunState):
     """An epoch is only for after a crash."""
 
     def begin(self, found: Checkpoint | None, first_offset: int) -> None:
         super().begin(replace(found, epoch=found.epoch - 1) if found and found.epoch else found, first_offset)
 
 
-class NeverHolds(Keeper):
+class NeverHolds(RunState):
     """Hands out, saved or not."""
 
     def behind(self, now: float) -> bool:
         return False
 
 
-class KeepsFailuresOfJobsThatRunAgain(Keeper):
+class KeepsFailuresOfJobsThatRunAgain(RunState):
     """What is in the failures file stays there."""
 
     def begin(self, found: Checkpoint | None, first_offset: int) -> None:

@@ -1,6 +1,6 @@
 """The network between one master and its slaves: delays, loses, repeats, reorders, cuts and joins again.
 
-It carries frames as `taskmaster.net` does, with the same two ends, and knows nothing of what they say.
+It carries frames as `taskmaster.transport` does, with the same two ends, and knows nothing of what they say.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from math import ceil
 
 from simulation.hub import Hub, Process
 from simulation.threads import Event
+
 from taskmaster.core.session import Route
 from taskmaster.core.wire import Frames
 

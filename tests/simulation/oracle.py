@@ -29,10 +29,11 @@ from typing import Any
 
 from simulation.broken import must
 from simulation.source import Source
+
 from taskmaster.core.agent import Agent
 from taskmaster.core.dispatch import Dispatcher
 from taskmaster.core.runs import Runs
-from taskmaster.core.window import Buried, Window
+from taskmaster.core.window import AbandonedJob, Window
 from taskmaster.core.wire import Poll, Reply
 from taskmaster.job import NO_CURSOR
 
@@ -44,9 +45,9 @@ BLAMED = ("raised", "timeout", "undecodable")  # kinds of failure that a slave r
 class Grant:
     """A lease of one job: to whom, which attempt, and in answer to which request."""
 
-    sid: str
+    slave_id: str
     attempt: int
-    n: int
+    seq: int
 
 
 @dataclass
@@ -67,14 +68,14 @@ class Ledger:
     gone: set[str] = field(default_factory=set)  # slaves that were given up
     asked: dict[str, int] = field(default_factory=dict)  # each slave's newest request
     buried: set[int] = field(default_factory=set)
-    deaths_alone: Counter[int] = field(default_factory=Counter)  # of slaves that held nothing but this job
+    isolated_deaths: Counter[int] = field(default_factory=Counter)  # of slaves that held nothing but this job
 
 
 @dataclass(frozen=True)
 class Start:
     """A handler was called."""
 
-    sid: str
+    slave_id: str
     life: int
     attempt: int
 
@@ -87,7 +88,7 @@ class Oracle:
         self.size = size
         self.attempts = attempts
         self.executed: Counter[int] = Counter()  # by payload, how often its handler returned
-        self.buried: dict[int, Buried] = {}  # by payload
+        self.buried: dict[int, AbandonedJob] = {}  # by payload
         self.replays: Counter[str] = Counter()  # by what explains them
         self.lives: list[Ledger] = []
         self.saved = 0
@@ -129,25 +130,25 @@ class Oracle:
     def hear(self, poll: Poll) -> None:
         """The master receives this."""
         if poll.info:
-            self.names[poll.sid] = f"{poll.info.get('host')}:{poll.info.get('pid')}"
+            self.names[poll.slave_id] = f"{poll.info.get('host')}:{poll.info.get('pid')}"
         life = self.life
-        if (poll.run, poll.epoch) != (life.run, life.epoch) or poll.n <= life.asked.get(poll.sid, 0):
+        if (poll.run, poll.epoch) != (life.run, life.epoch) or poll.seq <= life.asked.get(poll.slave_id, 0):
             return
-        life.asked[poll.sid] = poll.n
+        life.asked[poll.slave_id] = poll.seq
         for first, count in poll.done:
             life.heard_done.update(at for at in range(first, first + count) if at in life.newest)
         for one in poll.failed:
-            life.heard_failed.add((poll.sid, one.offset, one.attempt))
+            life.heard_failed.add((poll.slave_id, one.offset, one.attempt))
             newest = life.newest.get(one.offset)
-            if newest is not None and (newest.sid, newest.attempt) == (poll.sid, one.attempt):
+            if newest is not None and (newest.slave_id, newest.attempt) == (poll.slave_id, one.attempt):
                 life.spent[one.offset] = one.attempt
         self._free_unlisted(poll)
 
     def _free_unlisted(self, poll: Poll) -> None:
-        mine = self.life.held.get(poll.sid)
+        mine = self.life.held.get(poll.slave_id)
         if mine:
             listed = Runs(poll.held)
-            self._free(mine, [at for at, n in mine.items() if n < poll.n and at not in listed])
+            self._free(mine, [at for at, n in mine.items() if n < poll.seq and at not in listed])
 
     def _free(self, mine: dict[int, int], offsets: Iterable[int]) -> None:
         for at in offsets:
@@ -158,7 +159,7 @@ class Oracle:
         """The master sends this."""
         for lease in reply.leases:
             for offset in range(lease.first, lease.first + lease.count):
-                self._grant(offset, Grant(reply.sid, lease.attempt, reply.n))
+                self._grant(offset, Grant(reply.slave_id, lease.attempt, reply.seq))
 
     def _grant(self, offset: int, grant: Grant) -> None:
         life, before = self.life, self.life.newest.get(offset)
@@ -167,33 +168,33 @@ class Oracle:
         if before is None:
             must(grant.attempt == 1, "I12: a first attempt with a number of its own", offset, grant)
         elif grant.attempt == before.attempt + 1:
-            told = (before.sid, offset, before.attempt) in life.heard_failed
+            told = (before.slave_id, offset, before.attempt) in life.heard_failed
             must(told, "I12: an attempt was spent without a failure", offset, grant)
         else:
             must(grant.attempt == before.attempt, "I12: attempts leap", offset, before, grant)
             must(offset in life.freed, "I5: leased again while another holds it", offset, before, grant)
         if before is not None:
-            life.held[before.sid].pop(offset, None)
+            life.held[before.slave_id].pop(offset, None)
         life.freed.discard(offset)
         life.newest[offset] = grant
-        life.held.setdefault(grant.sid, {})[offset] = grant.n
+        life.held.setdefault(grant.slave_id, {})[offset] = grant.seq
 
-    def give_up(self, sid: str) -> None:
+    def give_up(self, slave_id: str) -> None:
         """The master takes this slave for dead."""
-        self.life.gone.add(sid)
-        mine = self.life.held.get(sid, {})
+        self.life.gone.add(slave_id)
+        mine = self.life.held.get(slave_id, {})
         unsettled = [at for at in mine if at not in self.life.heard_done and at not in self.life.buried]
         if len(unsettled) == 1:
-            self.life.deaths_alone[unsettled[0]] += 1
+            self.life.isolated_deaths[unsettled[0]] += 1
         self._free(mine, list(mine))
 
-    def leave(self, sid: str) -> None:
+    def leave(self, slave_id: str) -> None:
         """The master takes this slave for one that has left in good order, and forgets it and its requests."""
-        mine = self.life.held.get(sid, {})
+        mine = self.life.held.get(slave_id, {})
         self._free(mine, list(mine))
-        self.life.asked.pop(sid, None)
+        self.life.asked.pop(slave_id, None)
 
-    def bury(self, job: Buried) -> None:
+    def bury(self, job: AbandonedJob) -> None:
         life, offset, payload = self.life, job.offset, self.source.payload(job.offset)
         self.buried[payload] = job
         must(offset not in life.heard_done, "I12: buried after a success was heard of", offset)
@@ -202,26 +203,26 @@ class Oracle:
         if job.kind in BLAMED:
             self._check_blame(job)
         if job.kind == "killed":
-            alone = life.deaths_alone[offset]
+            alone = life.isolated_deaths[offset]
             must(alone >= self.attempts, "I11: blamed for deaths of others", offset, alone)
         if job.kind in BLAMED or job.kind == "killed":
             must(job.attempts == self.attempts, "I11: given up on too early or too late", job)
             must(job.batch is not None, "I12: buried without its payload", job)
         must(job.cursor == self.source.resume_at(offset), "another job's cursor", job)
 
-    def _check_blame(self, job: Buried) -> None:
+    def _check_blame(self, job: AbandonedJob) -> None:
         newest = self.life.newest.get(job.offset)
-        named = newest is not None and (self.names.get(newest.sid), newest.attempt) == (job.holder, job.attempts)
+        named = newest is not None and (self.names.get(newest.slave_id), newest.attempt) == (job.holder, job.attempts)
         must(named, "I12: buried by a late failure", job, newest)
         assert newest is not None
-        heard = (newest.sid, job.offset, job.attempts)
+        heard = (newest.slave_id, job.offset, job.attempts)
         must(heard in self.life.heard_failed, "I12: buried without a failure", job)
 
     # -- what is done
 
-    def start(self, payload: int, offset: int, sid: str, life: int, attempt: int) -> None:
+    def start(self, payload: int, offset: int, slave_id: str, life: int, attempt: int) -> None:
         """A handler is called, for a lease of the master that was number `life`."""
-        start, before = Start(sid, life, attempt), self._starts.setdefault(payload, [])
+        start, before = Start(slave_id, life, attempt), self._starts.setdefault(payload, [])
         for one in before:
             self._explain(one, start, offset)
         before.append(start)
@@ -236,7 +237,7 @@ class Oracle:
             self.replays["retried"] += 1
         else:
             gone = self.lives[start.life].gone
-            lost = before.sid in gone or start.sid in gone
+            lost = before.slave_id in gone or start.slave_id in gone
             must(lost, "I14: run twice, and nothing explains it", offset, before, start)
             self.replays["lease lost"] += 1
 
@@ -267,7 +268,7 @@ class Oracle:
         left: set[int] = set()
         spent = self.life.spent
         for chunk in window._chunks._chunks.values():
-            must(chunk.deaths_alone < self.attempts, "I11: it outlived more deaths than it may", chunk)
+            must(chunk.isolated_deaths < self.attempts, "I11: it outlived more deaths than it may", chunk)
             for first, count in chunk.left:
                 must(chunk.first <= first and first + count <= chunk.end, "I5: not its jobs", chunk)
                 here = range(first, first + count)
@@ -297,5 +298,5 @@ class Oracle:
             must(cursor == self.source.resume_at(window.watermark - 1), "the cursor is another job's", cursor)
 
     def check_agent(self, agent: Agent) -> None:
-        most = self.size + agent.appetite.threads  # besides the window, what runs for nothing since others settled it
+        most = self.size + agent.prefetch.threads  # besides the window, what runs for nothing since others settled it
         must(agent.held.count_of_runs <= most, "I8: more runs than jobs", agent.held)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from taskmaster.core.agent import Agent
 from taskmaster.core.dispatch import Dispatcher
 from taskmaster.core.window import Window
-from taskmaster.master.keeper import Keeper
-from taskmaster.master.writer import StateWriter
+from taskmaster.master.state.run_state import RunState
+from taskmaster.master.state.writer import StateWriter
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Parts:
     window: type[Window] = Window
     dispatcher: type[Dispatcher] = Dispatcher
     agent: type[Agent] = Agent
-    keeper: type[Keeper] = Keeper
+    keeper: type[RunState] = RunState
     writer: type[StateWriter] = StateWriter
 
 

@@ -9,8 +9,9 @@ from typing import Any, Protocol
 from simulation.hub import Process
 from simulation.network import Dialer, Network
 from simulation.threads import Event, Queue
+
 from taskmaster.core.agent import Agent
-from taskmaster.core.orders import Effect
+from taskmaster.core.slave_effects import Effect
 from taskmaster.core.wire import Frames
 from taskmaster.slave.control import Control
 from taskmaster.slave.slice import Slice
@@ -28,7 +29,7 @@ class Watcher(Protocol):
     def takes(self, slave: Slave, work: Slice) -> None: ...
 
 
-class Keeper(Protocol):
+class RunState(Protocol):
     """Who keeps a slave, and is its handler."""
 
     def handle(self, slave: Slave, work: Slice, payload: Any) -> None: ...
@@ -135,7 +136,7 @@ class Slave:
     """One process."""
 
     def __init__(self, process: Process, network: Network, agent: Agent, job_timeout: float | None,
-                 watcher: Watcher, keeper: Keeper) -> None:
+                 watcher: Watcher, keeper: RunState) -> None:
         self.process = process
         self.agent = agent
         self.lives: dict[int, int] = {}  # which master the agent's epochs were under
@@ -147,7 +148,7 @@ class Slave:
         self._keeper = keeper
         waker = Event(process)
         self.dialer = WatchedDialer(network, process)
-        self.pool = WatchedPool(process, agent.appetite.threads, partial(keeper.handle, self), waker.ring)
+        self.pool = WatchedPool(process, agent.prefetch.threads, partial(keeper.handle, self), waker.wake)
         self.control = WatchedControl(agent, self.dialer, self.pool, waker, process.clock,  # type: ignore[arg-type]
                                       job_timeout=job_timeout)
         for part in (self.dialer, self.pool, self.control):
@@ -155,8 +156,8 @@ class Slave:
         process.spawn(self._run)
 
     @property
-    def sid(self) -> str:
-        return self.agent.sid
+    def slave_id(self) -> str:
+        return self.agent.slave_id
 
     def kill(self, noticed: bool = True) -> None:
         """kill -9, or its host is gone without a word."""

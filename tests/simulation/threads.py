@@ -67,7 +67,7 @@ class Event(_Waiters):
         if not self.is_set:
             self._wait(self._process.hub.now + seconds)
 
-    ring, hush = set, clear
+    wake = set
 
     def attach(self, task: Task) -> None:
         """It is woken, too, when this is set."""

@@ -30,12 +30,12 @@ class Trace:
 
 def told(poll: Poll) -> tuple[Any, ...]:
     failed = tuple((one.offset, one.attempt) for one in poll.failed)
-    return ("poll", poll.n, poll.epoch, poll.want, poll.wait_ms, poll.state, poll.held, poll.done, failed)
+    return ("poll", poll.seq, poll.epoch, poll.want, poll.wait_ms, poll.state, poll.held, poll.done, failed)
 
 
 def answered(reply: Reply) -> tuple[Any, ...]:
     leases = tuple((one.first, one.count, one.attempt) for one in reply.leases)
-    return ("reply", reply.n, reply.epoch, reply.kind, leases, reply.drop)
+    return ("reply", reply.seq, reply.epoch, reply.kind, leases, reply.drop)
 
 
 def _readable(what: Any) -> str:

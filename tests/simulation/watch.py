@@ -16,13 +16,15 @@ from simulation.oracle import Oracle
 from simulation.slave import Slave
 from simulation.source import offset_of
 from simulation.trace import Trace, answered, told
+
 from taskmaster import defaults
-from taskmaster.core import effects, orders, wire
+from taskmaster.core import master_effects as effects
+from taskmaster.core import slave_effects, wire
 from taskmaster.core.agent import Agent
 from taskmaster.core.session import Route
 from taskmaster.core.window import Window
 from taskmaster.core.wire import Frames
-from taskmaster.master.checkpoint import Checkpoint
+from taskmaster.master.state.checkpoint import Checkpoint
 from taskmaster.slave.slice import Slice
 
 SAVE_SECONDS = defaults.CHECKPOINT_SECONDS + 0.5  # until what the watermark passed is on a disk that is well
@@ -86,34 +88,34 @@ class Watch:
         if isinstance(poll, wire.WireError):
             self.note("master", f"hears garbage: {poll.reason}")
             return
-        self.note(f"{poll.sid} -> master", told(poll))
+        self.note(f"{poll.slave_id} -> master", told(poll))
         self.oracle.hear(poll)
-        self._heard[poll.sid] = self.hub.now
-        self._peers.setdefault(poll.sid, set()).add(route[0])
-        self._owner[route[0]] = poll.sid
-        self._lost.pop(poll.sid, None)
+        self._heard[poll.slave_id] = self.hub.now
+        self._peers.setdefault(poll.slave_id, set()).add(route[0])
+        self._owner[route[0]] = poll.slave_id
+        self._lost.pop(poll.slave_id, None)
 
-    def _forget(self, sid: str) -> None:
-        for peer in self._peers.pop(sid, ()):
+    def _forget(self, slave_id: str) -> None:
+        for peer in self._peers.pop(slave_id, ()):
             self._owner.pop(peer, None)
 
     def is_dropped(self, peer: bytes) -> None:
         """The master is told that a connection dropped."""
-        sid = self._owner.pop(peer, "")
-        if sid:
-            self._peers[sid].discard(peer)
-            if not self._peers[sid]:
-                self._lost[sid] = self.hub.now
+        slave_id = self._owner.pop(peer, "")
+        if slave_id:
+            self._peers[slave_id].discard(peer)
+            if not self._peers[slave_id]:
+                self._lost[slave_id] = self.hub.now
 
-    def fleet_tells(self, sid: str) -> None:
+    def fleet_tells(self, slave_id: str) -> None:
         """The fleet says that this process is gone."""
-        self._died.add(sid)
+        self._died.add(slave_id)
 
     def decides(self, decided: Sequence[effects.Effect]) -> None:
         for effect in decided:
             if isinstance(effect, effects.Send):
                 self._answers(effect)
-            elif isinstance(effect, effects.Bury):
+            elif isinstance(effect, effects.Abandon):
                 for job in effect.jobs:
                     self.note("master", f"buries {job.offset} ({job.kind}, attempt {job.attempts})")
                     self.counts["buried"] += 1
@@ -125,41 +127,41 @@ class Watch:
         reply = wire.decode_reply(effect.frames)
         must(isinstance(reply, wire.Reply), "an answer that is none", reply)
         assert isinstance(reply, wire.Reply)
-        self.note(f"master -> {reply.sid}", answered(reply))
-        if self._answer_of.get(reply.sid) is effect.frames:
+        self.note(f"master -> {reply.slave_id}", answered(reply))
+        if self._answer_of.get(reply.slave_id) is effect.frames:
             return  # the same once more
-        self._answer_of[reply.sid] = effect.frames
+        self._answer_of[reply.slave_id] = effect.frames
         if reply.leases:
             must(not self._must_hold, "I9: jobs are handed out while nothing can be saved")
         self.oracle.answer(reply)
 
     def _says(self, effect: effects.Say) -> None:
         if effect.text.startswith(("slave %s is gone", "slave %s left (")):
-            sid, how = self._named(str(effect.values[0])), str(effect.values[1])
-            self.note("master", f"gives up {sid}: {how}")
+            slave_id, how = self._named(str(effect.values[0])), str(effect.values[1])
+            self.note("master", f"gives up {slave_id}: {how}")
             self.counts["given up"] += 1
-            self._check_cause(sid, how)
-            self.oracle.give_up(sid)
-            self._forget(sid)
+            self._check_cause(slave_id, how)
+            self.oracle.give_up(slave_id)
+            self._forget(slave_id)
         elif effect.text == "slave %s left":
-            sid = self._named(str(effect.values[0]))
-            self.oracle.leave(sid)
-            self._forget(sid)
+            slave_id = self._named(str(effect.values[0]))
+            self.oracle.leave(slave_id)
+            self._forget(slave_id)
 
     def _named(self, name: str) -> str:
-        return next((sid for sid, known in self.oracle.names.items() if known == name), name)
+        return next((slave_id for slave_id, known in self.oracle.names.items() if known == name), name)
 
-    def _check_cause(self, sid: str, how: str) -> None:
+    def _check_cause(self, slave_id: str, how: str) -> None:
         """As the master could know it: from when it heard what."""
         if how.startswith("silent"):
-            silent = self.hub.now - self._heard[sid]
-            must(silent > defaults.LEASE_LIFE_SECONDS - 0.01, "I14: given up though it was heard", sid, silent)
+            silent = self.hub.now - self._heard[slave_id]
+            must(silent > defaults.LEASE_LIFE_SECONDS - 0.01, "I14: given up though it was heard", slave_id, silent)
         elif how == "its connection dropped":
-            grace = defaults.REGRACE_SECONDS_LOCAL
-            lost = self.hub.now - self._lost.get(sid, self.hub.now)
-            must(lost > grace - 0.01, "I14: given up though it is connected", sid, lost)
+            grace = defaults.RECONNECT_GRACE_SECONDS_LOCAL
+            lost = self.hub.now - self._lost.get(slave_id, self.hub.now)
+            must(lost > grace - 0.01, "I14: given up though it is connected", slave_id, lost)
         else:
-            must(sid in self._died, "I14: given up though it lives", sid, how)
+            must(slave_id in self._died, "I14: given up though it lives", slave_id, how)
 
     def turned(self) -> None:
         """A turn of the server is over."""
@@ -212,34 +214,34 @@ class Watch:
         poll = wire.decode_poll(frames)
         must(isinstance(poll, wire.Poll), "a request that is none", poll)
         assert isinstance(poll, wire.Poll)
-        if poll.n == slave.asked and not slave.asked_again:
-            self.note(slave.sid, f"asks {poll.n} again and again")
-        slave.asked, slave.asked_again = poll.n, poll.n == slave.asked
+        if poll.seq == slave.asked and not slave.asked_again:
+            self.note(slave.slave_id, f"asks {poll.seq} again and again")
+        slave.asked, slave.asked_again = poll.seq, poll.seq == slave.asked
         self.oracle.check_agent(slave.agent)
 
     def is_answered(self, slave: Slave, frames: Frames) -> None:
         slave.answered = wire.decode_reply(frames)
         must(isinstance(slave.answered, wire.Reply), "an answer that is none", slave.answered)
-        if slave.answered.n == slave.asked:
+        if slave.answered.seq == slave.asked:
             slave.answered_at = self.hub.now
 
-    def obeys(self, slave: Slave, ordered: Sequence[orders.Effect]) -> None:
+    def obeys(self, slave: Slave, ordered: Sequence[slave_effects.Effect]) -> None:
         for order in ordered:
-            if isinstance(order, orders.Take):
+            if isinstance(order, slave_effects.Enqueue):
                 self._takes(slave)
-            elif isinstance(order, orders.Leave):
-                self.note(slave.sid, "leaves")
+            elif isinstance(order, slave_effects.Exit):
+                self.note(slave.slave_id, "leaves")
                 patient = self.hub.now - slave.answered_at > Agent.LEAVING_SECONDS - 0.1
                 must(slave.agent.quiet or patient, "I16: a slave leaves with something in its hands", slave.agent.held)
-            elif not isinstance(order, (orders.Request, orders.Rebuild)):
-                self.note(slave.sid, type(order).__name__)
+            elif not isinstance(order, (slave_effects.Request, slave_effects.Rebuild)):
+                self.note(slave.slave_id, type(order).__name__)
 
     def _takes(self, slave: Slave) -> None:
         reply = slave.answered
-        must((reply.sid, reply.n) == (slave.sid, slave.asked), "I7: not its answer", reply)
-        must(reply.n not in slave.served, "I7: one answer used twice", reply)
-        slave.served.add(reply.n)
-        self.note(slave.sid, f"takes the jobs of reply {reply.n}")
+        must((reply.slave_id, reply.seq) == (slave.slave_id, slave.asked), "I7: not its answer", reply)
+        must(reply.seq not in slave.served, "I7: one answer used twice", reply)
+        slave.served.add(reply.seq)
+        self.note(slave.slave_id, f"takes the jobs of reply {reply.seq}")
 
     def takes(self, slave: Slave, work: Slice) -> None:
         """Into its pool: for the first time under this master, or cut anew."""
@@ -253,8 +255,8 @@ class Watch:
         """A handler is called; `payload` tells which job's it is."""
         offset = work.current
         must(offset == offset_of(payload), "a job with another's payload", offset, payload)
-        self.note(slave.sid, f"starts {offset} (attempt {work.attempt})")
-        self.oracle.start(payload, offset, slave.sid, slave.lives[work.epoch], work.attempt)
+        self.note(slave.slave_id, f"starts {offset} (attempt {work.attempt})")
+        self.oracle.start(payload, offset, slave.slave_id, slave.lives[work.epoch], work.attempt)
 
     @loud
     def ends(self, slave: Slave, payload: int) -> None:

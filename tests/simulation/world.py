@@ -25,12 +25,13 @@ from simulation.slave import Slave
 from simulation.source import Source
 from simulation.trace import KEPT, Trace
 from simulation.watch import Watch
+
 from taskmaster.core.agent import Patience
-from taskmaster.core.budget import Budget
+from taskmaster.core.budget import FailureBudget
 from taskmaster.errors import (EXIT_DONE, EXIT_DONE_WITH_FAILURES, EXIT_INTERRUPTED, EXIT_SOURCE_FAILED,
                                EXIT_STATE_MISMATCH, EXIT_STATE_UNWRITABLE, EXIT_TOO_MANY_FAILURES, TaskmasterError)
-from taskmaster.master.checkpoint import parse
 from taskmaster.master.master import Options, Outcome
+from taskmaster.master.state.checkpoint import parse
 from taskmaster.slave.slice import Slice
 
 FAIR_SECONDS = 400.0  # after the last fault, besides the work: several lives of a lease, and all backoffs of a job
@@ -139,7 +140,7 @@ class World:
         must(saved.finished and saved.offset == self.source.length, "I10: not checkpointed as finished", saved)
         until = self.hub.now + LEAVE_SECONDS
         self.hub.run(lambda: not self.slaves or self.hub.now > until)
-        must(not self.slaves, "I4: told to stop, a slave never leaves", [one.sid for one in self.slaves])
+        must(not self.slaves, "I4: told to stop, a slave never leaves", [one.slave_id for one in self.slaves])
 
     def _how_far(self) -> str:
         window: Any = self.master.server._window if self.master is not None and self.master.server else None
@@ -168,7 +169,7 @@ class World:
 
     def _options(self) -> Options:
         scenario = self.scenario
-        budget = Budget(most=scenario.budget) if not self.plain else Budget()
+        budget = FailureBudget(most=scenario.budget) if not self.plain else FailureBudget()
         limit, reset, force = None if self.plain else scenario.limit, self.reset, self.force
         self.reset = self.force = False
         return Options(size=scenario.size, attempts=scenario.attempts, budget=budget, limit=limit, rate=scenario.rate,
@@ -286,7 +287,7 @@ class World:
     def left(self, slave: Slave) -> None:
         """A slave's process has ended; its keeper starts another."""
         self.slaves.remove(slave)
-        self._dead.append(Gone(int(slave.sid.removeprefix("slave")), "killed"))
+        self._dead.append(Gone(int(slave.slave_id.removeprefix("slave")), "killed"))
         if len(self.slaves) < self.scenario.slaves and not self.finished:
             self.hub.after(self.chance.uniform(0.05, 1.5), self.start_slave)
 
@@ -297,7 +298,7 @@ class World:
         self.watch.ends(slave, payload)
 
     def _killed_by_its_job(self, slave: Slave, work: Slice) -> None:
-        self.watch.note(slave.sid, "is killed by its job")
+        self.watch.note(slave.slave_id, "is killed by its job")
         self.counts["slave deaths"] += 1
         work.take_back()
         slave.kill()

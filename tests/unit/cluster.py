@@ -15,8 +15,7 @@ from simulation.broken import must
 from simulation.oracle import Oracle
 from simulation.source import Source, offset_of
 
-from taskmaster.core import agent as agents
-from taskmaster.core import dispatch, wire
+from taskmaster.core import dispatch, slave_effects, wire
 from taskmaster.core.agent import Agent, Load, Patience
 from taskmaster.core.codec import BadJob, GoodJobs, decode, encode
 from taskmaster.core.dispatch import Dispatcher
@@ -40,9 +39,9 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Packet:
-    """To the master when `sid` is empty."""
+    """To the master when `slave_id` is empty."""
 
-    sid: str
+    slave_id: str
     route: Route
     frames: wire.Frames
 
@@ -179,11 +178,11 @@ class Cluster:
         del self.soup[index]
 
     def _hand_over(self, packet: Packet) -> None:
-        if not packet.sid:
+        if not packet.slave_id:
             self._note_poll(packet.frames)
             self._effects(self.master.receive(packet.route, packet.frames, self.now))
             return
-        slave = next((one for one in self.slaves if one.agent.sid == packet.sid), None)
+        slave = next((one for one in self.slaves if one.agent.slave_id == packet.slave_id), None)
         if slave is not None:
             self._answer(slave, packet.frames)
 
@@ -238,8 +237,8 @@ class Cluster:
     @staticmethod
     def _is_of(packet: Packet, slave: Slave, to_master: bool) -> bool:
         if to_master:
-            return not packet.sid and packet.route[0] == slave.peer
-        return packet.sid == slave.agent.sid
+            return not packet.slave_id and packet.route[0] == slave.peer
+        return packet.slave_id == slave.agent.slave_id
 
     def begin(self, slave: Slave) -> None:
         slave.running.append(slave.backlog.pop(0))
@@ -282,7 +281,7 @@ class Cluster:
         for effect in effects:
             if isinstance(effect, dispatch.Send):
                 self._send(effect)
-            elif isinstance(effect, dispatch.Bury):
+            elif isinstance(effect, dispatch.Abandon):
                 for job in effect.jobs:
                     self.oracle.bury(job)
             elif effect.text.startswith("slave %s is gone"):
@@ -294,32 +293,32 @@ class Cluster:
         """Replies to peers that are no more go nowhere."""
         reply = wire.decode_reply(effect.frames)
         assert isinstance(reply, wire.Reply)
-        if self._last_answers.get(reply.sid) is not effect.frames:  # else it is the same once more
-            self._last_answers[reply.sid] = effect.frames
+        if self._last_answers.get(reply.slave_id) is not effect.frames:  # else it is the same once more
+            self._last_answers[reply.slave_id] = effect.frames
             self.oracle.answer(reply)
         for slave in self.slaves:
             if slave.peer == effect.route[0]:
-                self.soup.append(Packet(slave.agent.sid, effect.route, effect.frames))
+                self.soup.append(Packet(slave.agent.slave_id, effect.route, effect.frames))
 
     def _sid_of(self, name: str) -> str:
-        return next((sid for sid, known in self.oracle.names.items() if known == name), name)
+        return next((slave_id for slave_id, known in self.oracle.names.items() if known == name), name)
 
     def _note_poll(self, frames: wire.Frames) -> None:
         poll = wire.decode_poll(frames)
         assert isinstance(poll, wire.Poll)
         self.oracle.hear(poll)
 
-    def _slave_effects(self, slave: Slave, effects: Sequence[agents.Effect]) -> None:
+    def _slave_effects(self, slave: Slave, effects: Sequence[slave_effects.Effect]) -> None:
         for effect in effects:
-            if isinstance(effect, (agents.Request, agents.Rebuild)):
+            if isinstance(effect, (slave_effects.Request, slave_effects.Rebuild)):
                 self._request(slave, effect)
-            elif isinstance(effect, agents.Take):
+            elif isinstance(effect, slave_effects.Enqueue):
                 self._take(slave, effect)
-            elif isinstance(effect, agents.Drop):
+            elif isinstance(effect, slave_effects.Cancel):
                 self._drop(slave, Runs(effect.runs))
-            elif isinstance(effect, agents.Forget):
+            elif isinstance(effect, slave_effects.DiscardAll):
                 slave.backlog = []
-            elif isinstance(effect, agents.Halt):
+            elif isinstance(effect, slave_effects.Drain):
                 self.drain(slave)
             else:
                 self._leave(slave, effect)
@@ -329,16 +328,16 @@ class Cluster:
         slave.backlog = [one for one in slave.backlog if one.offset not in runs]
         self._give_back(slave, dropped)
 
-    def _request(self, slave: Slave, effect: agents.Request | agents.Rebuild) -> None:
-        if isinstance(effect, agents.Rebuild):
+    def _request(self, slave: Slave, effect: slave_effects.Request | slave_effects.Rebuild) -> None:
+        if isinstance(effect, slave_effects.Rebuild):
             self.hints.append(slave.peer)
             slave.peer = self._peer()
         poll = wire.decode_poll(effect.frames)
         assert isinstance(poll, wire.Poll)
-        slave.asked = poll.n
-        self.soup.append(Packet("", (slave.peer, b"%d" % poll.n, b""), effect.frames))
+        slave.asked = poll.seq
+        self.soup.append(Packet("", (slave.peer, b"%d" % poll.seq, b""), effect.frames))
 
-    def _take(self, slave: Slave, effect: agents.Take) -> None:
+    def _take(self, slave: Slave, effect: slave_effects.Enqueue) -> None:
         for lease in effect.leases:
             payloads, bad = decode(lease.form, lease.blob)
             must(len(payloads) == lease.count and not bad, "a lease without its jobs", lease)
@@ -350,14 +349,14 @@ class Cluster:
         reply = wire.decode_reply(frames)
         assert isinstance(reply, wire.Reply)
         effects = slave.agent.receive(frames, slave.load, self.now)
-        if any(isinstance(effect, agents.Take) for effect in effects):
-            must(reply.sid == slave.agent.sid and reply.n == slave.asked, "I7: not its answer", reply)
-            must(reply.n not in slave.served, "I7: one answer used twice", reply)
-            slave.served.add(reply.n)
+        if any(isinstance(effect, slave_effects.Enqueue) for effect in effects):
+            must(reply.slave_id == slave.agent.slave_id and reply.seq == slave.asked, "I7: not its answer", reply)
+            must(reply.seq not in slave.served, "I7: one answer used twice", reply)
+            slave.served.add(reply.seq)
         self._slave_effects(slave, effects)
 
-    def _leave(self, slave: Slave, effect: agents.Leave | agents.GiveUp) -> None:
-        if isinstance(effect, agents.Leave) and slave.agent.quiet:
+    def _leave(self, slave: Slave, effect: slave_effects.Exit | slave_effects.MasterLost) -> None:
+        if isinstance(effect, slave_effects.Exit) and slave.agent.quiet:
             must(not slave.backlog, "a slave left with jobs in its backlog")
         self.slaves.remove(slave)
 

@@ -22,17 +22,17 @@ from taskmaster import defaults
 from taskmaster.core.agent import Agent, Patience
 from taskmaster.core.codec import Batch, encode_plain
 from taskmaster.core.dispatch import Dispatcher
-from taskmaster.core.effects import Effect, Send
+from taskmaster.core.master_effects import Effect, Send
 from taskmaster.core.pace import PullSize
 from taskmaster.core.session import Route
 from taskmaster.core.window import Window
-from taskmaster.dialer import Dialer
 from taskmaster.master.feeder import OVERDUE_SECONDS, QUEUED_BYTES
 from taskmaster.master.server import MESSAGES_AT_ONCE
-from taskmaster.net import Waker
 from taskmaster.slave.control import Control
-from taskmaster.slave.pool import Pool
+from taskmaster.slave.pools.threads import Pool
 from taskmaster.slave.slice import Slice
+from taskmaster.transport.dialer import Dialer
+from taskmaster.transport.waker import Waker
 
 # What things cost, in seconds.
 REQUEST = 60e-6  # the master's work on one request: 16,000 a second
@@ -162,19 +162,19 @@ class Bell:
         self._simulation = simulation
         self._sleeper: greenlet | None = None
         self._waits = 0
-        self._rung = False
+        self._is_set = False
 
-    def ring(self) -> None:
-        if not self._rung:
-            self._rung = True
+    def wake(self) -> None:
+        if not self._is_set:
+            self._is_set = True
             self._simulation.after(WAKE, partial(self._wake, self._waits))
 
-    def hush(self) -> None:
-        self._rung = False
+    def clear(self) -> None:
+        self._is_set = False
 
     def wait(self, seconds: float) -> None:
         """Until it rings, at most so long."""
-        if self._rung or seconds <= 0:
+        if self._is_set or seconds <= 0:
             return
         self._sleeper = getcurrent()
         if seconds < inf:
@@ -286,8 +286,8 @@ class Wire:
         self._bell = Bell(model.simulation)
         self._route = (b"%d" % number, b"")
         self._inbox: deque[list[bytes]] = deque()
-        self.ring = self._bell.ring
-        self.hush = self._bell.hush
+        self.wake = self._bell.wake
+        self.clear = self._bell.clear
         self.lock: Lock | None = None
 
     def register(self, waker: object) -> None:
@@ -313,7 +313,7 @@ class Wire:
 
     def deliver(self, frames: list[bytes]) -> None:
         self._inbox.append(frames)
-        self._bell.ring()
+        self._bell.wake()
 
     def close(self) -> None:
         pass
@@ -342,14 +342,14 @@ class Master:
 
     def deliver(self, route: Route, frames: list[bytes]) -> None:
         self._inbox.append((route, frames))
-        self._bell.ring()
+        self._bell.wake()
 
     def _serve(self) -> None:
         simulation, dispatcher = self._simulation, self.dispatcher
         while not simulation.over:
             if not self._inbox and not self._pulls:
                 self._bell.wait(dispatcher.next_due(simulation.now) - simulation.now)
-            self._bell.hush()
+            self._bell.clear()
             for _ in range(min(MESSAGES_AT_ONCE, len(self._inbox))):
                 self._model.run.requests += 1
                 simulation.sleep(REQUEST)
@@ -369,14 +369,14 @@ class Master:
             self._queued_bytes -= batch.size
             self._perform(self.dispatcher.admit(batch, None, self._simulation.now))
         self._allowed = self.window.head + self.window.room(self._simulation.now)
-        self._room.ring()
+        self._room.wake()
 
     def _feed(self) -> None:
         size, pulled, end = PullSize(), 0, len(self._model.work.seconds)
         while pulled < end:
             while self._allowed <= pulled or self._queued_bytes >= QUEUED_BYTES:
                 self._room.wait(inf)
-                self._room.hush()
+                self._room.clear()
             want, began = min(size.jobs, self._allowed - pulled, end - pulled), self._simulation.now
             weight = self._pull(range(pulled, pulled + want))
             pulled += want
@@ -398,7 +398,7 @@ class Master:
         assert batch is not None
         self._pulls.append(batch)
         self._queued_bytes += batch.size
-        self._bell.ring()
+        self._bell.wake()
         return batch.size
 
 
@@ -440,7 +440,7 @@ class Model:
 
     def _enlist(self, number: int) -> None:
         wire = Wire(self, number)
-        pool = Threads(self, number, wire.ring)
+        pool = Threads(self, number, wire.wake)
         wire.lock = pool.lock
         agent = Agent(f"slave{number}", self.fleet.threads, {"host": "box", "pid": number}, Patience(), 0.0)
         control = Control(agent, cast(Dialer, wire), cast(Pool, pool), cast(Waker, wire), self.simulation.clock)

@@ -6,8 +6,8 @@ import socket
 
 import pytest
 
-from taskmaster.addresses import check_address, dial_address, far_address, is_local
 from taskmaster.errors import UsageError
+from taskmaster.transport.addresses import check_address, dial_address, far_address, is_local
 
 
 @pytest.mark.parametrize("address", [

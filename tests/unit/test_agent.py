@@ -10,11 +10,11 @@ import pytest
 from taskmaster import defaults
 from taskmaster.core import wire
 from taskmaster.core.agent import Agent, Load, Patience
-from taskmaster.core.orders import Drop, Effect, Forget, GiveUp, Halt, Leave, Rebuild, Request, Take
 from taskmaster.core.codec import GoodJobs, encode
 from taskmaster.core.dispatch import Dispatcher
-from taskmaster.core.effects import Send
+from taskmaster.core.master_effects import Send
 from taskmaster.core.runs import Run
+from taskmaster.core.slave_effects import Cancel, DiscardAll, Drain, Effect, Enqueue, Exit, MasterLost, Rebuild, Request
 from taskmaster.core.window import Window
 from taskmaster.core.wire import FailedAttempt, Frames, Lease, Poll, Reply
 
@@ -46,10 +46,10 @@ class Talk:
         [poll] = self.polls(self.tick(load, seconds))
         return poll
 
-    def answer(self, kind: str = "wait", *leases: Run, n: int | None = None, size: int = 2,
+    def answer(self, kind: str = "wait", *leases: Run, seq: int | None = None, size: int = 2,
                **fields: Any) -> list[Effect]:
         jobs = tuple(Lease(first, count, 1, "json", b"[]".rjust(size)) for first, count in leases)
-        number = self.agent._n if n is None else n
+        number = self.agent._seq if seq is None else seq
         reply = Reply(self.run, self.epoch, "s", number, kind, jobs, **fields)
         return self.agent.receive(wire.encode_reply(reply), IDLE, self.now)
 
@@ -62,7 +62,7 @@ class Talk:
     def holding(self, *leases: Run) -> None:
         self.join()
         [taken] = self.answer("jobs", *leases)
-        assert isinstance(taken, Take) and [(one.first, one.count) for one in taken.leases] == list(leases)
+        assert isinstance(taken, Enqueue) and [(one.first, one.count) for one in taken.leases] == list(leases)
 
     def settle(self, first: int, count: int = 1) -> None:
         self.agent.settled(self.agent.epoch, first, count, self.now)
@@ -78,10 +78,10 @@ class Talk:
 def test_it_introduces_itself_until_a_master_has_answered() -> None:
     talk = Talk()
     first = talk.asks()
-    assert (first.run, first.epoch, first.n, first.want, first.info) == ("", 0, 1, 4, INFO)
+    assert (first.run, first.epoch, first.seq, first.want, first.info) == ("", 0, 1, 4, INFO)
     assert talk.answer("reset") == [], "there is nothing to forget yet"
     second = talk.asks()
-    assert (second.run, second.epoch, second.n, second.info) == ("r", 4, 2, INFO)
+    assert (second.run, second.epoch, second.seq, second.info) == ("r", 4, 2, INFO)
     talk.answer()
     assert talk.asks().info == {}
 
@@ -102,7 +102,7 @@ def test_its_appetite_doubles_as_long_as_jobs_are_quick() -> None:
     for _ in range(5):
         wants.append(poll.want)
         talk.answer("jobs", (offset, poll.want))
-        talk.agent.pace.saw(poll.want, poll.want * 1e-6)
+        talk.agent.pace.observe(poll.want, poll.want * 1e-6)
         talk.settle(offset, poll.want)
         offset += poll.want
         poll = talk.asks(seconds=SOON)
@@ -113,7 +113,7 @@ def test_its_appetite_doubles_though_half_is_settled_before_each_answer() -> Non
     """It asked for half of its target, held only that when it came, and so for ever wanted eight jobs at a time."""
     talk, wants, offset = Talk(threads=4), [], 4
     talk.holding((0, 4))
-    talk.agent.pace.saw(4, 4e-6)
+    talk.agent.pace.observe(4, 4e-6)
     for _ in range(5):
         half = len(talk.agent.held) // 2
         talk.settle(offset - 2 * half, half)
@@ -128,7 +128,7 @@ def test_its_appetite_doubles_though_half_is_settled_before_each_answer() -> Non
 def test_slow_jobs_are_asked_for_one_a_thread() -> None:
     talk = Talk(threads=4)
     talk.holding((0, 4))
-    talk.agent.pace.saw(1, 10.0)
+    talk.agent.pace.observe(1, 10.0)
     talk.settle(0)
     assert talk.asks(Load(0, 1), seconds=SOON).want == 1
 
@@ -138,8 +138,8 @@ def test_it_asks_for_more_when_half_of_what_waits_is_gone(held: int, asks: bool)
     talk = Talk(threads=4)
     talk.holding((0, 204))
     talk.settle(held, 204 - held)
-    talk.agent.pace.saw(100, 100 * 4 * 0.05 / 100)  # 100 jobs behind the threads are 50 ms of work
-    assert talk.agent.appetite.target() == 104
+    talk.agent.pace.observe(100, 100 * 4 * 0.05 / 100)  # 100 jobs behind the threads are 50 ms of work
+    assert talk.agent.prefetch.target() == 104
     assert bool(talk.tick(Load(held - 4, 0))) == asks
 
 
@@ -148,11 +148,11 @@ def test_less_than_it_wanted_is_all_there_is_unless_the_bytes_were_too_many(size
     talk = Talk(threads=4)
     talk.holding((0, 104))
     talk.settle(0, 100)
-    talk.agent.pace.saw(100, 100 * 4 * 0.05 / 100)
+    talk.agent.pace.observe(100, 100 * 4 * 0.05 / 100)
     talk.asks(BUSY)
     took = talk.answer("jobs", (104, 40), size=size)
-    assert talk.agent.appetite.target() >= 84
-    assert [type(effect) for effect in took] == ([Request, Take] if asks else [Take]), "asked before it is decoded"
+    assert talk.agent.prefetch.target() >= 84
+    assert [type(effect) for effect in took] == ([Request, Enqueue] if asks else [Enqueue]), "asked first"
     talk.settle(100, 24)
     assert bool(talk.tick(BUSY)) != asks, "one request is under way already, or half is gone now"
 
@@ -209,8 +209,8 @@ def test_a_held_request_is_overtaken_by_news() -> None:
     assert parked.wait_ms and talk.tick(Load(0, 1), seconds=0.5) == []
     talk.settle(0)
     newer = talk.asks(Load(0, 2), seconds=SOON)
-    assert (newer.n, newer.done) == (parked.n + 1, ((0, 1),))
-    assert talk.answer("jobs", (9, 1), n=parked.n) == [] and 9 not in talk.agent.held
+    assert (newer.seq, newer.done) == (parked.seq + 1, ((0, 1),))
+    assert talk.answer("jobs", (9, 1), seq=parked.seq) == [] and 9 not in talk.agent.held
 
 
 def test_a_request_is_not_overtaken_while_its_answer_may_be_on_its_way() -> None:
@@ -237,7 +237,7 @@ def test_what_an_overtaken_request_said_is_said_again() -> None:
     poll = talk.asks(Load(0, 3), seconds=SOON)
     assert poll.done == ((0, 1), (2, 1)) and [failed.offset for failed in poll.failed] == [1]
     talk.answer()
-    assert (talk.asks(Load(0, 3), seconds=9).done, talk.agent._told_failed) == ((), [])
+    assert (talk.asks(Load(0, 3), seconds=9).done, talk.agent._reported_failed) == ((), [])
 
 
 def test_it_renews_its_leases_while_nothing_happens() -> None:
@@ -298,7 +298,7 @@ def test_every_failure_counts_however_many_there_are_at_once() -> None:
 def fail_all(agent: Agent, replies: Sequence[object], now: float) -> int:
     """The agent gets these replies, and what jobs they bring fail at once; returns how many."""
     effects = [agent.receive(one.frames, IDLE, now) for one in replies if isinstance(one, Send)]
-    leases = [lease for one in sum(effects, []) if isinstance(one, Take) for lease in one.leases]
+    leases = [lease for one in sum(effects, []) if isinstance(one, Enqueue) for lease in one.leases]
     for lease in leases:
         for offset in range(lease.first, lease.first + lease.count):
             agent.failed(agent.epoch, FailedAttempt(offset, lease.attempt, "raised", "", "no", ""), now)
@@ -347,7 +347,7 @@ def test_it_gives_up_when_its_patience_ends() -> None:
         talk.tick(seconds=2.0)
     assert talk.tick(seconds=1.9) == []
     [end] = talk.tick(seconds=0.2)
-    assert isinstance(end, GiveUp) and end.seconds == pytest.approx(6.1)
+    assert isinstance(end, MasterLost) and end.seconds == pytest.approx(6.1)
 
 
 def test_silence_is_counted_from_the_question_not_from_the_last_answer() -> None:
@@ -368,7 +368,7 @@ def test_a_master_that_holds_requests_as_it_was_allowed_to_is_not_silent() -> No
         talk.settle(offset)
         assert [type(effect) for effect in talk.tick(Load(0, 101 + offset), seconds=SOON)] == [Request]
     again = [effect for _ in range(3) for effect in talk.tick(seconds=2.0)]
-    assert [type(effect) for effect in again] == [Request, Request, GiveUp], "but then it is"
+    assert [type(effect) for effect in again] == [Request, Request, MasterLost], "but then it is"
 
 
 @pytest.mark.parametrize("frames", [[], [b""], [b"{}", b""], [b"\xff", b""], [b"{}", b"", b""]])
@@ -379,11 +379,11 @@ def test_garbage_is_no_answer(frames: Frames) -> None:
     assert [type(effect) for effect in talk.tick(seconds=2.0)] == [Request]
 
 
-@pytest.mark.parametrize("changed", [{"sid": "another"}, {"n": 1}, {"n": 3}])
+@pytest.mark.parametrize("changed", [{"slave_id": "another"}, {"seq": 1}, {"seq": 3}])
 def test_an_answer_to_another_request_changes_nothing(changed: dict[str, Any]) -> None:
     talk = Talk()
     talk.join()
-    fields: dict[str, Any] = {"run": "r", "epoch": 4, "sid": "s", "n": 2, "kind": "jobs",
+    fields: dict[str, Any] = {"run": "r", "epoch": 4, "slave_id": "s", "seq": 2, "kind": "jobs",
                               "leases": (Lease(0, 1, 1, "json", b"[1]"),)}
     reply = Reply(**(fields | changed))
     assert talk.agent.receive(wire.encode_reply(reply), IDLE, talk.now) == [] and not talk.agent.held
@@ -407,7 +407,7 @@ def test_another_master_resets_it() -> None:
     talk.fail(1)
     talk.asks(seconds=SOON)
     talk.epoch = 5
-    assert talk.answer("reset") == [Forget()]
+    assert talk.answer("reset") == [DiscardAll()]
     poll = talk.asks()
     assert (poll.epoch, poll.held, poll.done, poll.failed, poll.want) == (5, (), (), (), 4)
     talk.answer("jobs", (0, 4))
@@ -422,7 +422,7 @@ def test_an_answer_of_another_master_is_a_reset_whatever_it_says() -> None:
     talk.holding((0, 4))
     talk.asks(seconds=9)
     talk.epoch = 5
-    assert talk.answer("jobs", (50, 4)) == [Forget()] and not talk.agent.held
+    assert talk.answer("jobs", (50, 4)) == [DiscardAll()] and not talk.agent.held
 
 
 def test_jobs_of_a_reset_run_are_not_taken_for_those_of_the_old_one() -> None:
@@ -432,7 +432,7 @@ def test_jobs_of_a_reset_run_are_not_taken_for_those_of_the_old_one() -> None:
     running = talk.agent.epoch
     talk.asks(seconds=9)
     talk.run = "a new one"
-    assert talk.answer("reset") == [Forget()]
+    assert talk.answer("reset") == [DiscardAll()]
     talk.asks()
     talk.answer("jobs", (0, 4))
     talk.agent.settled(running, 0, 4, talk.now)
@@ -446,7 +446,7 @@ def test_it_is_told_what_others_have_settled() -> None:
     talk = Talk()
     talk.holding((0, 4))
     talk.asks(seconds=9)
-    assert talk.answer("wait", drop=((1, 2),)) == [Drop(((1, 2),))]
+    assert talk.answer("wait", drop=((1, 2),)) == [Cancel(((1, 2),))]
     assert len(talk.agent.held) == 4, "until the backlog says which of them had not been started"
 
 
@@ -463,7 +463,7 @@ def test_draining_it_asks_for_nothing_reports_at_once_and_says_goodbye() -> None
     poll = talk.asks(IDLE, seconds=SOON)
     assert (poll.state, poll.done, poll.held) == ("bye", ((1, 1),), ())
     assert not talk.agent.quiet, "the master has not heard it yet"
-    assert talk.answer("stop", reason="goodbye") == [Leave()] and talk.agent.quiet
+    assert talk.answer("stop", reason="goodbye") == [Exit()] and talk.agent.quiet
 
 
 def test_an_idle_slave_that_drains_says_goodbye_at_once() -> None:
@@ -481,10 +481,10 @@ def test_goodbye_to_another_master_is_said_again() -> None:
     talk.settle(0)
     assert talk.asks(seconds=SOON).state == "bye"
     talk.epoch = 5
-    assert talk.answer("stop", reason="goodbye") == [Forget()]
+    assert talk.answer("stop", reason="goodbye") == [DiscardAll()]
     poll = talk.asks()
     assert (poll.state, poll.epoch, poll.done) == ("bye", 5, ())
-    assert talk.answer("stop", reason="goodbye") == [Leave()]
+    assert talk.answer("stop", reason="goodbye") == [Exit()]
 
 
 def test_jobs_that_come_to_a_slave_that_ends_go_to_others_lest_they_wait_behind_a_hung_thread() -> None:
@@ -508,14 +508,14 @@ def test_a_slave_that_ends_says_at_once_that_it_takes_no_more_than_it_has() -> N
 def test_told_to_stop_with_nothing_in_hand_it_leaves() -> None:
     talk = Talk()
     talk.join()
-    assert talk.answer("stop", reason="done") == [Leave()]
+    assert talk.answer("stop", reason="done") == [Exit()]
 
 
 def test_told_to_stop_it_gives_back_finishes_reports_and_leaves() -> None:
     talk = Talk()
     talk.holding((0, 4))
     talk.asks(seconds=9)
-    assert talk.answer("stop", reason="interrupted") == [Halt("interrupted")]
+    assert talk.answer("stop", reason="interrupted") == [Drain("interrupted")]
     talk.agent.returned(talk.agent.epoch, 1, 3, talk.now)
     poll = talk.asks(BUSY, seconds=SOON)
     assert (poll.state, poll.held) == ("drain", ((0, 1),))
@@ -523,7 +523,7 @@ def test_told_to_stop_it_gives_back_finishes_reports_and_leaves() -> None:
     talk.settle(0)
     poll = talk.asks(seconds=SOON)
     assert (poll.state, poll.done) == ("bye", ((0, 1),))
-    assert talk.answer("stop", reason="interrupted") == [Leave()]
+    assert talk.answer("stop", reason="interrupted") == [Exit()]
 
 
 def test_a_master_that_has_said_stop_need_not_be_waited_for_long() -> None:
@@ -536,7 +536,7 @@ def test_a_master_that_has_said_stop_need_not_be_waited_for_long() -> None:
     effects: list[Effect] = []
     while not effects or isinstance(effects[-1], (Request, Rebuild)):
         effects += talk.tick(seconds=0.5)
-    assert effects[-1] == Leave() and talk.now < 100 + 9 + 1 + Agent.LEAVING_SECONDS
+    assert effects[-1] == Exit() and talk.now < 100 + 9 + 1 + Agent.LEAVING_SECONDS
 
 
 def test_a_request_that_cannot_tell_every_failure_is_not_held() -> None:
@@ -569,7 +569,7 @@ def test_a_slave_that_is_told_to_end_does_not_wait_long_for_a_master_that_is_gon
     talk.agent.drain()
     effects: list[object] = []
     started = talk.now
-    while Leave() not in effects:
+    while Exit() not in effects:
         effects = list(talk.tick(IDLE, seconds=1.0))
     assert talk.now - started < Agent.LEAVING_SECONDS + 10
 
@@ -587,10 +587,10 @@ def test_a_slave_whose_connection_was_made_again_speaks_at_once() -> None:
     """It waited for its timeout or its next heartbeat, and its master gave it up: its long jobs ran twice."""
     talk = Talk()
     talk.join()
-    asked = talk.agent._n
+    asked = talk.agent._seq
     assert talk.tick(seconds=0.5) == []
     talk.agent.reconnected()
-    assert talk.asks().n == asked and talk.tick() == []
+    assert talk.asks().seq == asked and talk.tick() == []
     talk.answer("jobs", (0, 4))
     assert talk.tick(BUSY, seconds=0.5) == []
     talk.agent.reconnected()

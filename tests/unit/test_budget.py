@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from taskmaster.core.budget import Budget, parse_budget
+from taskmaster.core.budget import FailureBudget, parse_budget
 from taskmaster.errors import UsageError
 
 
@@ -24,21 +24,21 @@ def test_what_is_no_budget_is_refused(text: str) -> None:
 
 
 def test_errors_that_differ_in_their_numbers_are_one() -> None:
-    budget = Budget()
+    budget = FailureBudget()
     for job in range(7):
-        budget.saw("ValueError", f"row {job} is bad\nsecond line")
-    budget.saw("KeyError", "")
+        budget.observe("ValueError", f"row {job} is bad\nsecond line")
+    budget.observe("KeyError", "")
     assert budget.commonest() == ["7 x ValueError: row N is bad", "1 x KeyError"]
 
 
 def test_errors_are_counted_in_bounded_memory() -> None:
-    budget = Budget()
+    budget = FailureBudget()
     for job in range(5000):
-        budget.saw("ValueError", "x" * (job % 100) + chr(200 + job))
-    assert len(budget.errors) <= Budget.KINDS_KEPT + 1 and sum(budget.errors.values()) == 5000
+        budget.observe("ValueError", "x" * (job % 100) + chr(200 + job))
+    assert len(budget.errors) <= FailureBudget.KINDS_KEPT + 1 and sum(budget.errors.values()) == 5000
 
 
 def test_a_number_with_thousands_is_one_number() -> None:
-    budget = Budget()
-    budget.saw("JobTooLarge", "17,000,000 bytes, the most is 16,777,216")
+    budget = FailureBudget()
+    budget.observe("JobTooLarge", "17,000,000 bytes, the most is 16,777,216")
     assert budget.commonest() == ["1 x JobTooLarge: N bytes, the most is N"]

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from taskmaster.errors import StateMismatch
-from taskmaster.master import checkpoint as module
-from taskmaster.master.checkpoint import FORMAT, Checkpoint, decode, encode
+from taskmaster.master.state import checkpoint as module
+from taskmaster.master.state.checkpoint import FORMAT, Checkpoint, decode, encode
 
 FULL = Checkpoint(
     run="0123456789abcdef" * 2, epoch=3, offset=1000, cursor=("row", 7), has_cursor=True,

@@ -39,10 +39,10 @@ def test_every_part_of_every_batch_decodes_to_its_slice(payloads: list[Any], dat
     assert decode(batch.form, batch.blob()) == decode(batch.form, memoryview(batch.blob())) == (payloads, {})
     first = data.draw(st.integers(0, len(payloads) - 1))
     count = data.draw(st.integers(1, len(payloads) - first))
-    part = batch.part(first, count)
+    part = batch.slice(first, count)
     assert decode(part.form, part.blob()) == (payloads[first:first + count], {})
     assert [part.payload(index) for index in range(count)] == payloads[first:first + count]
-    again = part.part(count - 1, 1)
+    again = part.slice(count - 1, 1)
     assert decode(again.form, again.blob()) == ([payloads[first + count - 1]], {})
 
 
@@ -66,7 +66,7 @@ def test_plain_values_are_one_pickle_and_others_one_each(payloads: list[Any], co
 def test_of_two_jobs_that_hold_one_list_each_gets_its_own() -> None:
     shared = [1]
     batch = only_batch([(1, shared), (2, shared)])
-    for blob in (batch.blob(), batch.part(0, 2).blob(), batch.part(1, 1).blob()):
+    for blob in (batch.blob(), batch.slice(0, 2).blob(), batch.slice(1, 1).blob()):
         payloads, _ = decode(batch.form, blob)
         payloads[0][1].append(2)
         assert payloads[-1][1] in ([1], [1, 2]) and (len(payloads) == 1 or payloads[-1][1] == [1])
@@ -109,7 +109,7 @@ def test_a_job_that_does_not_decode_spoils_nobody() -> None:
     batch = only_batch([1, Explosive(), 3])
     payloads, bad = decode(batch.form, batch.blob())
     assert payloads == [1, None, 3] and list(bad) == [1] and str(bad[1]) == "boom"
-    assert batch.part(0, 1).payload(0) == 1, "cutting a batch decodes no job"
+    assert batch.slice(0, 1).payload(0) == 1, "cutting a batch decodes no job"
 
 
 def test_what_the_source_does_to_an_object_afterwards_changes_nothing() -> None:

@@ -11,7 +11,7 @@ from taskmaster import defaults
 from taskmaster.core import wire
 from taskmaster.core.codec import BadJob, GoodJobs, encode
 from taskmaster.core.dispatch import Dispatcher
-from taskmaster.core.effects import Bury, Effect, Say, Send
+from taskmaster.core.master_effects import Abandon, Effect, Log, Send
 from taskmaster.core.runs import Run
 from taskmaster.core.window import Window
 from taskmaster.core.wire import FailedAttempt, Poll, Reply
@@ -27,11 +27,11 @@ def sent(effects: Sequence[Effect]) -> list[Reply]:
 
 
 def said(effects: Sequence[Effect]) -> list[str]:
-    return [effect.text % effect.values for effect in effects if isinstance(effect, Say)]
+    return [effect.text % effect.values for effect in effects if isinstance(effect, Log)]
 
 
 def buried(effects: Sequence[Effect]) -> list[int]:
-    return [job.offset for effect in effects if isinstance(effect, Bury) for job in effect.jobs]
+    return [job.offset for effect in effects if isinstance(effect, Abandon) for job in effect.jobs]
 
 
 def runs(reply: Reply) -> list[Run]:
@@ -54,19 +54,19 @@ class Talk:
         assert isinstance(good, GoodJobs)
         return self.master.admit(good.batch, None, self.now)
 
-    def say(self, sid: str, *, peer: str = "", run: str = "r", epoch: int = EPOCH, n: int | None = None,
+    def say(self, slave_id: str, *, peer: str = "", run: str = "r", epoch: int = EPOCH, seq: int | None = None,
             **fields: Any) -> list[Effect]:
-        self.numbers[sid] = self.numbers.get(sid, 0) + 1 if n is None else n
-        poll = Poll(run, epoch, sid, self.numbers[sid], **fields)
-        return self.master.receive(((peer or sid).encode(), b"7", b""), wire.encode_poll(poll), self.now)
+        self.numbers[slave_id] = self.numbers.get(slave_id, 0) + 1 if seq is None else seq
+        poll = Poll(run, epoch, slave_id, self.numbers[slave_id], **fields)
+        return self.master.receive(((peer or slave_id).encode(), b"7", b""), wire.encode_poll(poll), self.now)
 
-    def ask(self, sid: str, want: int = 10, **fields: Any) -> list[Run]:
-        """What `sid` is given at once."""
-        replies = sent(self.say(sid, want=want, **fields))
+    def ask(self, slave_id: str, want: int = 10, **fields: Any) -> list[Run]:
+        """What `slave_id` is given at once."""
+        replies = sent(self.say(slave_id, want=want, **fields))
         return [run for reply in replies for run in runs(reply)]
 
-    def park(self, sid: str, **fields: Any) -> list[Effect]:
-        return self.say(sid, want=10, wait_ms=2000, **fields)
+    def park(self, slave_id: str, **fields: Any) -> list[Effect]:
+        return self.say(slave_id, want=10, wait_ms=2000, **fields)
 
     def pass_by(self, seconds: float) -> list[Effect]:
         self.now += seconds
@@ -84,7 +84,7 @@ def test_a_slave_joins_and_is_told_run_and_epoch() -> None:
     talk = Talk(jobs=4)
     effects = talk.say("a", run="", epoch=0, want=4, info={"host": "box", "pid": 7})
     [reply] = sent(effects)
-    assert (reply.run, reply.epoch, reply.kind, reply.n) == ("r", EPOCH, "reset", 1)
+    assert (reply.run, reply.epoch, reply.kind, reply.seq) == ("r", EPOCH, "reset", 1)
     assert said(effects) == ["slave box:7 joined"] and talk.master.slaves == 1
     assert talk.ask("a", want=4) == [(0, 2)]
 
@@ -105,7 +105,7 @@ def test_what_a_slave_says_of_an_earlier_masters_jobs_is_not_taken(run: str, epo
 def test_the_same_request_gets_the_same_answer_along_its_new_route() -> None:
     talk = Talk(jobs=40)
     [first] = talk.say("a", want=4)
-    [again] = talk.say("a", want=4, n=1, peer="a, rebuilt")
+    [again] = talk.say("a", want=4, seq=1, peer="a, rebuilt")
     assert isinstance(first, Send) and isinstance(again, Send)
     assert again.frames == first.frames and again.route[0] == b"a, rebuilt"
     assert talk.master.leased == 4
@@ -113,8 +113,8 @@ def test_the_same_request_gets_the_same_answer_along_its_new_route() -> None:
 
 def test_an_overtaken_request_is_ignored() -> None:
     talk = Talk(jobs=40)
-    talk.ask("a", want=4, n=5)
-    assert talk.say("a", want=4, n=4, done=((0, 4),), peer="elsewhere") == []
+    talk.ask("a", want=4, seq=5)
+    assert talk.say("a", want=4, seq=4, done=((0, 4),), peer="elsewhere") == []
     assert talk.master.counts.handled == 0
 
 
@@ -142,7 +142,7 @@ def test_a_message_by_no_route_is_garbage() -> None:
 
 def test_jobs_are_handed_out_settled_and_counted() -> None:
     talk = Talk(jobs=8)
-    assert talk.ask("a", want=4) == [(0, 4)] and talk.master.leased_to == 4
+    assert talk.ask("a", want=4) == [(0, 4)] and talk.master.handed_out_to == 4
     assert talk.ask("a", want=4, done=((0, 2),), held=((2, 2),)) == [(4, 2)]
     counts, window = talk.master.counts, talk.master.window
     assert (counts.handled, window.watermark, window.leased("a"), talk.master.settled) == (2, 2, 4, False)
@@ -198,7 +198,7 @@ def test_a_parked_request_is_answered_when_work_arrives() -> None:
     talk = Talk()
     assert talk.park("a") == []
     [reply] = sent(talk.admit(4))
-    assert (reply.kind, reply.n, runs(reply)) == ("jobs", 1, [(0, 2)])
+    assert (reply.kind, reply.seq, runs(reply)) == ("jobs", 1, [(0, 2)])
     assert sent(talk.pass_by(2.0)) == [], "and only once"
 
 
@@ -206,22 +206,22 @@ def test_who_waited_longest_is_fed_first() -> None:
     talk = Talk()
     talk.park("a")
     talk.park("b")
-    assert [reply.sid for reply in sent(talk.admit(1))] == ["a"]
+    assert [reply.slave_id for reply in sent(talk.admit(1))] == ["a"]
 
 
 def test_what_one_gives_back_feeds_another() -> None:
     talk = Talk(jobs=1)
     talk.ask("a", want=1)
     talk.park("b")
-    assert [(reply.sid, runs(reply)) for reply in sent(talk.say("a"))] == [("a", []), ("b", [(0, 1)])]
+    assert [(reply.slave_id, runs(reply)) for reply in sent(talk.say("a"))] == [("a", []), ("b", [(0, 1)])]
 
 
 def test_what_one_gives_back_is_not_all_for_one() -> None:
     """Jobs that had turned slow went from slave to slave, each of which wanted thousands of quick ones, for 0.4 s."""
     talk = Talk(jobs=40)
     talk.ask("a", want=10_000)
-    for sid in ("b", "c", "d"):
-        talk.say(sid, want=10_000, wait_ms=1000)
+    for slave_id in ("b", "c", "d"):
+        talk.say(slave_id, want=10_000, wait_ms=1000)
     shares = [sum(count for _, count in runs(reply)) for reply in sent(talk.say("a", held=()))]
     assert shares == [0, 5, 5, 4]
 
@@ -230,14 +230,14 @@ def test_a_parked_request_that_is_overtaken_is_answered_no_more() -> None:
     talk = Talk()
     talk.park("a")
     [reply] = sent(talk.say("a", want=10))
-    assert (reply.kind, reply.n) == ("wait", 2)
+    assert (reply.kind, reply.seq) == ("wait", 2)
     assert sent(talk.admit(4)) == []
 
 
 def test_a_parked_request_that_comes_again_still_waits() -> None:
     talk = Talk()
     talk.park("a")
-    assert talk.park("a", n=1, peer="a, rebuilt") == []
+    assert talk.park("a", seq=1, peer="a, rebuilt") == []
     [effect] = talk.admit(1)
     assert isinstance(effect, Send) and effect.route[0] == b"a, rebuilt"
 
@@ -261,23 +261,23 @@ def test_those_that_wait_end_together_in_rounds() -> None:
     while len(waited) < 100 and turns < 100:
         turns += 1
         replies = sent(talk.pass_by(talk.master.next_due(talk.now) - talk.now))
-        waited += [talk.now - parked[reply.sid] for reply in replies if reply.kind == "wait"]
+        waited += [talk.now - parked[reply.slave_id] for reply in replies if reply.kind == "wait"]
     assert turns <= 5 and len(waited) == 100
     assert all(0 <= seconds - defaults.PARK_SECONDS < 0.04 for seconds in waited)
 
 
 def test_all_that_can_be_served_are_though_one_that_cannot_waits_in_front() -> None:
     talk = Talk(jobs=1)
-    for sid in ("x", "y"):
-        talk.ask(sid, want=1)
-        talk.master.disconnected(sid.encode(), talk.now, 0.0)
+    for slave_id in ("x", "y"):
+        talk.ask(slave_id, want=1)
+        talk.master.disconnected(slave_id.encode(), talk.now, 0.0)
         talk.pass_by(0.0)
     assert talk.ask("suspect's", want=1) == [(0, 1)]
     talk.park("suspect's", held=((0, 1),))
     others = [f"slave{number:02}" for number in range(30)]
-    for sid in others:
-        talk.park(sid)
-    assert [reply.sid for reply in sent(talk.admit(10)) + sent(talk.admit(60))] == others
+    for slave_id in others:
+        talk.park(slave_id)
+    assert [reply.slave_id for reply in sent(talk.admit(10)) + sent(talk.admit(60))] == others
 
 
 def test_a_request_that_does_not_want_to_wait_is_answered_at_once() -> None:
@@ -327,7 +327,7 @@ def test_stop_ends_the_waiting_at_once_and_the_others_as_they_ask() -> None:
     talk.park("idle")
     effects = talk.master.stop("it is time")
     [reply] = sent(effects)
-    assert (reply.sid, reply.kind, reply.reason) == ("idle", "stop", "it is time")
+    assert (reply.slave_id, reply.kind, reply.reason) == ("idle", "stop", "it is time")
     [reply] = sent(talk.say("busy", want=2, held=((0, 1),)))
     assert (reply.kind, reply.leases, talk.master.slaves) == ("stop", (), 2)
     [reply] = sent(talk.say("busy", state="bye", done=((0, 1),)))
@@ -351,7 +351,7 @@ def test_goodbye_settles_gives_back_and_makes_no_suspects() -> None:
     assert [reply.kind for reply in sent(effects)] == ["stop"] and said(effects) == ["slave a left"]
     window = talk.master.window
     assert (window.watermark, window.ready, talk.master.slaves, talk.master.counts.deaths) == (1, 7, 0, 0)
-    [reply] = sent(talk.say("a", state="bye", n=2))
+    [reply] = sent(talk.say("a", state="bye", seq=2))
     assert reply.kind == "stop", "its answer was lost, and it says it again"
 
 
@@ -392,8 +392,8 @@ def test_an_old_connection_dropping_late_or_heard_late_kills_nobody() -> None:
     """A message of the old socket, read after one of the new, made the old connection's end the slave's."""
     talk = Talk(jobs=4)
     talk.ask("a", want=4, peer="old")
-    talk.say("a", held=((0, 2),), peer="new", n=3)
-    talk.say("a", peer="old", n=2)
+    talk.say("a", held=((0, 2),), peer="new", seq=3)
+    talk.say("a", peer="old", seq=2)
     talk.master.disconnected(b"old", talk.now, 0.25)
     assert talk.pass_by(1.0) == [] and talk.master.slaves == 1
     talk.master.disconnected(b"new", talk.now, 0.25)
@@ -411,7 +411,7 @@ def test_an_idle_slaves_death_is_no_warning() -> None:
     talk.park("a")
     talk.master.disconnected(b"a", talk.now, 0.25)
     effects = talk.pass_by(0.3)
-    assert [effect.level for effect in effects if isinstance(effect, Say)] == ["info"]
+    assert [effect.level for effect in effects if isinstance(effect, Log)] == ["info"]
     assert (talk.master.slaves, talk.master.counts.deaths) == (0, 0)
 
 
@@ -422,7 +422,7 @@ def test_the_fleets_word_of_a_death_counts_at_once_and_feeds_the_waiting() -> No
     talk.park("b", info={"host": "elsewhere", "pid": 7})
     effects = talk.master.died("box", 7, "killed by signal 9", talk.now)
     assert said(effects) == ["slave box:7 is gone (killed by signal 9); the 1 jobs it held go to others"]
-    assert [(reply.sid, runs(reply)) for reply in sent(effects)] == [("b", [(0, 1)])]
+    assert [(reply.slave_id, runs(reply)) for reply in sent(effects)] == [("b", [(0, 1)])]
     assert talk.master.died("box", 8, "killed", talk.now) == []
 
 
@@ -464,24 +464,24 @@ def test_a_request_that_was_given_up_with_its_slave_is_answered_when_it_comes_ag
     talk.master.disconnected(b"a", talk.now, 0.25)
     talk.pass_by(1.0)
     talk.admit(4)
-    [reply] = sent(talk.park("a", n=1, peer="a, rebuilt"))
+    [reply] = sent(talk.park("a", seq=1, peer="a, rebuilt"))
     assert (reply.kind, runs(reply)) == ("jobs", [(0, 2)])
 
 
 def test_a_request_older_than_the_one_a_slave_was_given_up_with_brings_nobody_back_to_life() -> None:
     talk = Talk(jobs=4)
-    talk.say("a", n=5)
+    talk.say("a", seq=5)
     talk.pass_by(SILENT)
-    assert talk.say("a", n=4, want=4) == [] and talk.master.leased == 0
+    assert talk.say("a", seq=4, want=4) == [] and talk.master.leased == 0
 
 
 def test_a_suspect_runs_alone_on_a_slave_that_others_leave_free() -> None:
     talk = Talk(jobs=40)
     talk.ask("x", want=1)
     assert [talk.ask("a", want=2), talk.ask("b", want=2)] == [[(1, 2)], [(3, 2)]]
-    for sid in ("x", "y"):
-        assert sid == "x" or talk.ask("y", want=1) == [(0, 1)]
-        talk.master.disconnected(sid.encode(), talk.now, 0.0)
+    for slave_id in ("x", "y"):
+        assert slave_id == "x" or talk.ask("y", want=1) == [(0, 1)]
+        talk.master.disconnected(slave_id.encode(), talk.now, 0.0)
         talk.pass_by(0.0)
     assert talk.master.window.suspects
     assert talk.ask("a", want=2, held=((1, 2),)) == [], "it is kept free until it holds nothing else"
@@ -496,14 +496,14 @@ def test_a_suspect_runs_alone_on_a_slave_that_others_leave_free() -> None:
 def test_a_job_that_kills_every_slave_is_buried_and_the_run_goes_on() -> None:
     talk, deaths = Talk(jobs=12, attempts=3), 0
     for turn in range(100):
-        sid = f"slave{turn}"
-        held = talk.ask(sid, want=12)
+        slave_id = f"slave{turn}"
+        held = talk.ask(slave_id, want=12)
         if any(first <= 5 < first + count for first, count in held):
             deaths += 1
-            talk.master.disconnected(sid.encode(), talk.now, 0.0)
+            talk.master.disconnected(slave_id.encode(), talk.now, 0.0)
             talk.pass_by(0.0)
         else:
-            talk.say(sid, done=tuple(held), state="bye")
+            talk.say(slave_id, done=tuple(held), state="bye")
     assert talk.master.settled and deaths <= 6
     counts = talk.master.counts
     assert (counts.handled, counts.failed, counts.deaths) == (11, 1, deaths)
@@ -567,4 +567,4 @@ def test_a_failure_names_its_slave_though_that_says_goodbye_with_it() -> None:
     talk.say("a", run="", epoch=0, info={"host": "box", "pid": 7})
     talk.ask("a", want=2)
     effects = talk.say("a", failed=(failure(0),), state="bye")
-    assert [job.holder for effect in effects if isinstance(effect, Bury) for job in effect.jobs] == ["box:7"]
+    assert [job.holder for effect in effects if isinstance(effect, Abandon) for job in effect.jobs] == ["box:7"]

@@ -9,9 +9,10 @@ import pytest
 import zmq
 from zmq.utils import z85
 
-from taskmaster import defaults, door, keys
-from taskmaster.door import Crowd, TurnedAway, zap_answer
-from taskmaster.knock import KEYED, PLAIN, Knocks
+from taskmaster import defaults
+from taskmaster.transport import admission, keys
+from taskmaster.transport.admission import ConnectionLimit, RejectedConnections, zap_answer
+from taskmaster.transport.handshake import KEYED, PLAIN, HandshakeHistory
 
 OURS = keys.derive(b"1" * 32, "/a/key")
 THEIRS = keys.derive(b"2" * 32, "/b/key")
@@ -38,11 +39,11 @@ def test_nothing_else_gets_in(request_: list[bytes]) -> None:
 
 
 def test_those_turned_away_are_told_of_in_one_line_and_then_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
-    away = TurnedAway(keyed=True)
+    away = RejectedConnections(keyed=True)
     for number in range(3000):
-        away.saw(PROTOCOL, OTHER_KEY, number / 100)
-        away.saw(PROTOCOL, OTHER_MECHANISM, number / 100)
-        away.saw(PROTOCOL, 7, number / 100)
+        away.observe(PROTOCOL, OTHER_KEY, number / 100)
+        away.observe(PROTOCOL, OTHER_MECHANISM, number / 100)
+        away.observe(PROTOCOL, 7, number / 100)
         away.tell(number / 100)
     assert len(caplog.records) == 1 and caplog.records[0].levelno == logging.WARNING
     assert all(word in caplog.messages[0] for word in ("with another key", "without a key", "no ZeroMQ"))
@@ -52,10 +53,10 @@ def test_those_turned_away_are_told_of_in_one_line_and_then_once_a_minute(caplog
     assert len(caplog.records) == 2, "nobody was turned away since"
 
 
-def knocks(*events: tuple[int, int]) -> Knocks:
-    found = Knocks()
+def knocks(*events: tuple[int, int]) -> HandshakeHistory:
+    found = HandshakeHistory()
     for event in events:
-        found.saw(*event)
+        found.observe(*event)
     return found
 
 
@@ -102,10 +103,10 @@ def test_another_key_is_found_by_two_looks_with_a_failure_between(looks: list[st
                                                                   events: list[tuple[int, int]], refused: bool) -> None:
     found = knocks(*MANY)
     for look in looks:
-        found = found.looked(look)
+        found = found.roll(look)
         assert not found.in_doubt and not found.let_in
     for event in events:
-        found.saw(*event)
+        found.observe(*event)
     verdict = found.verdict("tcp://far:5", OURS, KEYED)
     assert (verdict is not None) is refused
     assert verdict is None or re.search("another key .* /a/key. Copy", str(verdict))
@@ -113,7 +114,7 @@ def test_another_key_is_found_by_two_looks_with_a_failure_between(looks: list[st
 
 def test_a_look_does_not_forget_that_the_slave_was_let_in_once() -> None:
     """What it asked then is lost, and it asks again only after it came back, which needs to have been there."""
-    assert knocks((zmq.EVENT_HANDSHAKE_SUCCEEDED, 0), *MANY).looked(KEYED).let_in
+    assert knocks((zmq.EVENT_HANDSHAKE_SUCCEEDED, 0), *MANY).roll(KEYED).let_in
 
 
 def test_another_box_is_told_what_to_type() -> None:
@@ -128,8 +129,8 @@ def test_another_box_is_told_what_to_type() -> None:
 def test_over_the_limit_who_kept_silent_for_longest_is_cut_off(came: list[int], spoke: list[int], left: list[int],
                                                                cut: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     was_cut: list[int] = []
-    monkeypatch.setattr(door, "_shut_down", was_cut.append)
-    crowd = Crowd(3)
+    monkeypatch.setattr(admission, "_shut_down", was_cut.append)
+    crowd = ConnectionLimit(3)
     for news, saw in ((came, crowd.came), (spoke, crowd.spoke), (left, crowd.left)):
         for descriptor in news:
             saw(descriptor)

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from taskmaster.core.portable import pack
-from taskmaster.master.failures import KINDS, Failure, from_line, show, to_line
+from taskmaster.master.state.failures import KINDS, FailureRecord, from_line, show, to_line
 
-FAILURE = Failure(
+FAILURE = FailureRecord(
     offset=7, cursor={"json": 8}, attempts=3, kind="raised", error="ValueError", message="no such row",
     traceback="Traceback ...",
     handler="jobs:handle_job", slave="box:123", time="2024-05-06T07:08:09Z", payload=pack(("a", 1)),
@@ -27,7 +27,7 @@ FAILURE = Failure(
     replace(FAILURE, payload=pack({"name": "\ud800\0\n"})),
     *(replace(FAILURE, kind=kind) for kind in KINDS),
 ], ids=range(5 + len(KINDS)))
-def test_a_failure_is_one_line_of_ascii_and_comes_back_equal(failure: Failure) -> None:
+def test_a_failure_is_one_line_of_ascii_and_comes_back_equal(failure: FailureRecord) -> None:
     line = to_line(failure)
     assert line.endswith(b"\n") and line.count(b"\n") == 1 and line.isascii() and b"\0" not in line
     assert from_line(line) == failure

@@ -20,7 +20,7 @@ from taskmaster import defaults
 from taskmaster.core import wire
 from taskmaster.core.codec import GoodJobs, encode
 from taskmaster.core.dispatch import Dispatcher
-from taskmaster.core.effects import Bury, Effect, Say, Send
+from taskmaster.core.master_effects import Abandon, Effect, Log, Send
 from taskmaster.core.window import Window
 from taskmaster.core.wire import FailedAttempt, Poll, Reply, WireError
 
@@ -68,8 +68,8 @@ def fair(found: Poll | WireError) -> bool:
     """An error, or a poll whose parts are plain and within what the master reckons with."""
     if isinstance(found, WireError):
         return len(found.reason) < 10_000
-    numbers = [found.epoch, found.n, found.want, found.wait_ms, *(number for run in found.held for number in run)]
-    return plain(found) and all(0 <= number <= 1 << 62 for number in numbers) and len(found.sid) <= 200
+    numbers = [found.epoch, found.seq, found.want, found.wait_ms, *(number for run in found.held for number in run)]
+    return plain(found) and all(0 <= number <= 1 << 62 for number in numbers) and len(found.slave_id) <= 200
 
 
 @THOUSANDS
@@ -137,8 +137,8 @@ class Master:
     def _replies(effects: Sequence[Effect]) -> list[Reply]:
         replies = []
         for effect in effects:
-            assert isinstance(effect, (Send, Bury, Say))
-            if isinstance(effect, Say):
+            assert isinstance(effect, (Send, Abandon, Log))
+            if isinstance(effect, Log):
                 assert effect.text % effect.values
             if isinstance(effect, Send):
                 reply = wire.decode_reply(effect.frames)
@@ -209,7 +209,7 @@ def test_that_there_are_too_many_slaves_is_told_once_a_minute(monkeypatch: pytes
     told = []
     for number in range(200):
         effects = brain.receive((b"p",), wire.encode_poll(Poll("", 0, f"s{number}", 1)), number * 1.0)
-        told += [effect for effect in effects if isinstance(effect, Say) and effect.level == "warning"]
+        told += [effect for effect in effects if isinstance(effect, Log) and effect.level == "warning"]
     assert 2 <= len(told) <= 4
 
 

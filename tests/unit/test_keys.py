@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskmaster import keys
 from taskmaster.errors import EXIT_KEY_REFUSED, KeyRefused
+from taskmaster.transport import keys
 
 SECRET = bytes(range(32))
 SECRETS = st.binary(min_size=32, max_size=32)

@@ -15,12 +15,11 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (RuleBasedStateMachine, initialize, invariant, precondition, rule,
                                  run_state_machine_as_test)
-
 from simulation.broken import Broken
 from simulation.mutants import (AcceptsStaleAcknowledgements, ForgetsTheSpan, LateFailureCounts,
-                                LateFailureOverridesLateSuccess, RenewsBySession, ReportsWhatItDropped,
-                                RequeuesNothing, SettlesWhatFailed, SettlesWhatWasNeverLeased,
-                                UsesAnswersToOlderRequests, WatermarkPassesAnUnsettledJob)
+                                LateFailureOverridesLateSuccess, RenewsBySession, ReportsWhatItDropped, RequeuesNothing,
+                                SettlesWhatFailed, SettlesWhatWasNeverLeased, UsesAnswersToOlderRequests,
+                                WatermarkPassesAnUnsettledJob)
 
 from taskmaster.core.agent import Agent
 from taskmaster.core.dispatch import Dispatcher
@@ -200,7 +199,7 @@ class CheckpointsWhatWasDispatched(Cluster):
 
     def mark(self) -> Checkpoint:
         right = super().mark()
-        return replace(right, offset=max(right.offset, self.master.leased_to))
+        return replace(right, offset=max(right.offset, self.master.handed_out_to))
 
 
 def with_window(window: type[Window]) -> type[Cluster]:

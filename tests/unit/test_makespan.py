@@ -6,8 +6,8 @@ from math import log
 from random import Random
 
 import pytest
-
 from fleet_model import REQUEST, Fleet, Run, Work, ideal_seconds, simulate
+
 from taskmaster.slave.control import WATCH_SECONDS
 
 MS = 0.001

@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 
 from taskmaster import defaults
-from taskmaster.core.pace import Appetite, JobSeconds, Meter, PullSize, Throttle, lease_size, retry_delay
+from taskmaster.core.pace import JobDuration, Meter, PrefetchTarget, PullSize, TokenBucket, lease_size, retry_delay
 
 
-def appetite(threads: int, seconds: float | None, handled: int = 0, size: int = 1) -> Appetite:
-    guess = JobSeconds()
+def prefetch(threads: int, seconds: float | None, handled: int = 0, size: int = 1) -> PrefetchTarget:
+    guess = JobDuration()
     if seconds is not None:
-        guess.saw(1, seconds)
-    hungry = Appetite(threads, guess)
-    hungry.fed(1, size)
-    hungry.digested(handled)
+        guess.observe(1, seconds)
+    hungry = PrefetchTarget(threads, guess)
+    hungry.received(1, size)
+    hungry.handled(handled)
     return hungry
 
 
@@ -29,36 +29,36 @@ def appetite(threads: int, seconds: float | None, handled: int = 0, size: int = 
     (10, 1e-6, 1 << 20, 10 + int(defaults.HELD_BYTES / 40)),  # what that many small ones take
 ])
 def test_a_slave_holds_one_job_a_thread_and_fifty_milliseconds_behind(threads, seconds, handled, target) -> None:
-    assert appetite(threads, seconds, handled).target() == target
+    assert prefetch(threads, seconds, handled).target() == target
 
 
 @pytest.mark.parametrize("trip, target", [(0.0, 60), (0.02, 100), (0.2, 460), (5.0, 460)])
 def test_a_far_or_busy_master_is_made_up_for_by_more_work(trip, target) -> None:
-    hungry = appetite(10, 0.01, 1000)
+    hungry = prefetch(10, 0.01, 1000)
     hungry.trip = trip
     assert hungry.target() == pytest.approx(target, abs=1)
 
 
 @pytest.mark.parametrize("seconds, most", [(None, 10), (0.01, 110), (0.05, 30), (0.09, 21), (0.2, 10), (10.0, 10)])
 def test_what_a_slave_need_not_give_back_is_its_target_if_jobs_took_half_as_long(seconds, most) -> None:
-    assert appetite(10, seconds, 1000).most() == most
+    assert prefetch(10, seconds, 1000).most() == most
 
 
 def test_a_slave_holds_few_large_jobs_though_they_are_quick() -> None:
-    assert appetite(10, 1e-6, 1 << 20, size=5000).target() == 10 + defaults.HELD_BYTES // 5000
-    assert appetite(10, 1e-6, 1 << 20, size=100 << 20).target() == 10
+    assert prefetch(10, 1e-6, 1 << 20, size=5000).target() == 10 + defaults.HELD_BYTES // 5000
+    assert prefetch(10, 1e-6, 1 << 20, size=100 << 20).target() == 10
 
 
 @pytest.mark.parametrize("seconds, queued, size", [
     (None, 100, 1), (1.0, 100, 1), (0.0005, 100, 4), (0.0005, 20, 2), (1e-7, 5000, 5000), (1e-7, 50_000, 20_000),
 ])
 def test_a_thread_takes_two_milliseconds_of_work_or_its_share(seconds, queued, size) -> None:
-    assert appetite(10, seconds).slice_size(queued) == pytest.approx(size, abs=1)
+    assert prefetch(10, seconds).slice_size(queued) == pytest.approx(size, abs=1)
 
 
 def test_three_slow_jobs_outweigh_a_million_quick_ones() -> None:
-    guess = JobSeconds()
-    guess.saw(1_000_000, 0.1)
+    guess = JobDuration()
+    guess.observe(1_000_000, 0.1)
     for _ in range(3):
         guess.still_running(0.05)
     assert guess.guess is not None and guess.guess > 0.03
@@ -67,23 +67,23 @@ def test_three_slow_jobs_outweigh_a_million_quick_ones() -> None:
 def test_between_the_guess_and_the_mean_of_the_last_look_the_more_cautious_is_taken() -> None:
     """Eleven jobs of 0.4 ms and one of 45 ms are jobs of 4 ms: to hold as many as the last quick one promises is too
     many, and to give back what the slow one asks for is too early."""
-    guess = JobSeconds()
+    guess = JobDuration()
     for seconds in [0.0004] * 11 + [0.045]:
-        guess.saw(1, seconds)
-    guess.looked()
+        guess.observe(1, seconds)
+    guess.roll()
     mean = pytest.approx(0.0041, rel=0.02)
     assert guess.least == mean and guess.most == guess.guess and guess.guess > 0.01
     for _ in range(11):
-        guess.saw(1, 0.0004)
+        guess.observe(1, 0.0004)
     assert guess.most == mean and guess.least == guess.guess < 0.001
 
 
 def test_a_look_that_saw_no_job_end_leaves_the_guess_alone() -> None:
-    guess = JobSeconds()
-    guess.saw(1000, 0.001)
-    guess.looked()
+    guess = JobDuration()
+    guess.observe(1000, 0.001)
+    guess.roll()
     guess.still_running(0.05)
-    guess.looked()
+    guess.roll()
     assert guess.most == guess.least == guess.guess
 
 
@@ -123,7 +123,7 @@ def test_retries_wait_twice_as_long_each_time_up_to_a_limit_and_not_in_step() ->
 
 def test_a_throttle_lets_through_its_rate_whatever_the_steps() -> None:
     for step in (0.001, 0.03, 0.09):
-        throttle, gone, now = Throttle(200), 0, 0.0
+        throttle, gone, now = TokenBucket(200), 0, 0.0
         while now < 10:
             jobs = throttle.allowed(now)
             assert jobs is not None
@@ -134,11 +134,11 @@ def test_a_throttle_lets_through_its_rate_whatever_the_steps() -> None:
 
 
 def test_a_throttle_says_when_the_next_job_may_go() -> None:
-    throttle = Throttle(2)
+    throttle = TokenBucket(2)
     assert throttle.allowed(5.0) == 1
     throttle.spent(1)
     assert throttle.allowed(5.0) == 0 and throttle.due(5.0) == pytest.approx(5.5)
-    assert Throttle(None).allowed(1.0) is None and Throttle(None).due(1.0) is None
+    assert TokenBucket(None).allowed(1.0) is None and TokenBucket(None).due(1.0) is None
 
 
 def test_the_meter_forgets_what_is_older_than_ten_seconds() -> None:
@@ -146,7 +146,7 @@ def test_the_meter_forgets_what_is_older_than_ten_seconds() -> None:
     for tenth in range(400):
         now = tenth / 10
         count = int(min(now, 20) * 100 + max(0, now - 20) * 1000)
-        meter.saw(now, count)
+        meter.observe(now, count)
     assert meter.rate(40.0, 22_000) == pytest.approx(1000, rel=0.02)
     assert Meter().rate(1.0, 5) == 0
 

@@ -9,9 +9,9 @@ import sys
 
 import pytest
 
-from taskmaster.core.stats import Cell, SlaveStats, Stats
-from taskmaster.master.progress import BarProgress, LineProgress, NullProgress, make_progress
-from taskmaster.master.screen import Guard
+from taskmaster.console.progress import BarProgress, LineProgress, NullProgress, make_progress
+from taskmaster.console.screen import Guard
+from taskmaster.core.stats import SlaveStats, Stats
 
 WIDE = Stats(settled=1_234_567, failed=3, in_flight=812, slaves=4, rate=3.2e3, elapsed=62.0, total=2_900_000)
 
@@ -256,7 +256,8 @@ def test_they_come_back_from_a_drawing_that_fails(monkeypatch: pytest.MonkeyPatc
     terminal = standard(monkeypatch)
 
     class Broken(Stats):
-        def cells(self) -> list[Cell]:
+        @property
+        def eta(self) -> float | None:
             raise ZeroDivisionError
 
     progress = BarProgress(terminal)

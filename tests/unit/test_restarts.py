@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from taskmaster.core.restarts import RestartPolicy
+from taskmaster.fleet.restarts import RestartPolicy
 
 SIGSEGV = -11
 

@@ -6,10 +6,9 @@ import json
 
 import pytest
 
-from taskmaster.core.stats import (
-    Cell, SlaveStats, Stats, count_text, fit, join, plural, rate_text, slave_line, span_text, status_line,
-    summary_json, summary_text,
-)
+from taskmaster.console.text import (Cell, cells_of, count_text, fit, join, plural, rate_text, span_text, status_line,
+                                     summary_json, summary_text)
+from taskmaster.core.stats import SlaveStats, Stats
 
 
 @pytest.mark.parametrize("rate, text", [
@@ -72,10 +71,10 @@ def test_the_line_of_a_slave_says_all() -> None:
     stats = SlaveStats(
         handled=1234, failed=1, running=10, queued=90, rate=812.0, master="tcp://10.0.0.1:3050", elapsed=62.0
     )
-    assert slave_line(stats, " | ") == (
+    assert status_line(stats, " | ") == (
         "1,234 handled | 812/s | 10 running | 90 queued | 1 failed | tcp://10.0.0.1:3050 | 1 min 02 s"
     )
-    assert slave_line(SlaveStats(state="draining"), " | ").startswith("draining | 0 handled")
+    assert status_line(SlaveStats(state="draining"), " | ").startswith("draining | 0 handled")
 
 
 CELLS = [Cell("aaaa", 0), Cell("bbbb", 2), Cell("cccc", 1), Cell("dddd", 3)]
@@ -90,7 +89,7 @@ def test_what_tells_least_makes_room_first(columns: int, text: str) -> None:
 
 
 def test_a_failure_outlives_the_rate_on_a_narrow_line() -> None:
-    assert join(fit(RUN.cells(), 40), " | ") == "1,234,567 of 2,900,000 | 3 failed"
+    assert join(fit(cells_of(RUN), 40), " | ") == "1,234,567 of 2,900,000 | 3 failed"
 
 
 def test_a_finished_run_is_summed_up() -> None:

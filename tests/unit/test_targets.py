@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 import pytest
 
 from taskmaster.errors import TargetError, UsageError, UserCodeError
-from taskmaster.targets import (
-    Target, accepts_last, arguments, check_arity, first_offset, load, parse_target, state_name, traceback_of,
-)
+from taskmaster.targets.load import Target, load_target, parse_target, state_name, traceback_of
+from taskmaster.targets.signature import accepts_last, check_arity, convert_arguments, first_offset
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -83,7 +82,7 @@ def test_a_file_is_loaded_with_its_folder_first_on_the_path(write, folder):
     write("sub/helper_of_jobs.py", "rows = [1, 2]")
     write("sub/jobs_a.py", "from helper_of_jobs import rows\ndef get_jobs(): return rows")
 
-    get_jobs = load(parse_target("sub/jobs_a.py", "get_jobs"))
+    get_jobs = load_target(parse_target("sub/jobs_a.py", "get_jobs"))
 
     assert get_jobs() == [1, 2]
     assert sys.path[0] == str(folder / "sub")
@@ -94,7 +93,7 @@ def test_a_module_is_looked_for_in_the_working_folder_first(write, folder):
     write("pkg_a/__init__.py", "")
     write("pkg_a/jobs.py", "def rows(): return 'rows'")
 
-    assert load(parse_target("pkg_a.jobs:rows", "get_jobs"))() == "rows"
+    assert load_target(parse_target("pkg_a.jobs:rows", "get_jobs"))() == "rows"
     assert sys.path[0] == str(folder)
 
 
@@ -103,8 +102,8 @@ def test_a_file_is_imported_once_by_whatever_name(write, folder, again):
     write("jobs_b.py", "def get_jobs(): pass\ndef handle_job(job): pass")
     (folder / "link").symlink_to(folder)
 
-    get_jobs = load(parse_target("jobs_b.py", "get_jobs"))
-    handle_job = load(parse_target(again, "handle_job"))
+    get_jobs = load_target(parse_target("jobs_b.py", "get_jobs"))
+    handle_job = load_target(parse_target(again, "handle_job"))
 
     assert get_jobs.__globals__ is handle_job.__globals__
 
@@ -112,7 +111,7 @@ def test_a_file_is_imported_once_by_whatever_name(write, folder, again):
 def test_a_class_of_the_file_is_pickled_by_a_name_that_resolves(write):
     write("shapes_a.py", "class Shape: pass\ndef get_jobs(): return [Shape()]")
 
-    get_jobs = load(parse_target("shapes_a.py", "get_jobs"))
+    get_jobs = load_target(parse_target("shapes_a.py", "get_jobs"))
 
     assert type(pickle.loads(pickle.dumps(get_jobs()[0]))) is get_jobs.__globals__["Shape"]
 
@@ -128,7 +127,7 @@ def test_a_class_of_the_file_is_pickled_by_a_name_that_resolves(write):
 def test_a_file_named_as_another_module_gets_a_name_of_its_own(write, name, module):
     write(name, "class Shape: pass\ndef get_jobs(): return Shape()")
 
-    job = load(parse_target(name, "get_jobs"))()
+    job = load_target(parse_target(name, "get_jobs"))()
 
     assert type(job).__module__ == module
     assert type(pickle.loads(pickle.dumps(job))) is type(job)
@@ -138,13 +137,13 @@ def test_a_file_named_as_a_standard_module_does_not_stand_before_it(write):
     sys.modules.pop("sched", None)
     write("sched.py", "import sched\ndef get_jobs(): return sched")
 
-    assert hasattr(load(parse_target("sched.py", "get_jobs"))(), "scheduler")
+    assert hasattr(load_target(parse_target("sched.py", "get_jobs"))(), "scheduler")
 
 
 def test_two_files_of_one_stem_are_two_modules(write):
     files = [write(f"{folder}/tasks_a.py", f"def get_jobs(): return {folder!r}") for folder in "xyz"]
 
-    loaded = [load(parse_target(str(file), "get_jobs")) for file in files]
+    loaded = [load_target(parse_target(str(file), "get_jobs")) for file in files]
 
     assert [get_jobs() for get_jobs in loaded] == ["x", "y", "z"]
     assert [get_jobs.__module__ for get_jobs in loaded] == [
@@ -155,7 +154,7 @@ def test_two_files_of_one_stem_are_two_modules(write):
 def test_a_method_is_found_by_its_dotted_name(write):
     write("jobs_c.py", "class Table:\n  @staticmethod\n  def rows(): return 'rows'")
 
-    assert load(parse_target("jobs_c.py:Table.rows", "get_jobs"))() == "rows"
+    assert load_target(parse_target("jobs_c.py:Table.rows", "get_jobs"))() == "rows"
 
 
 @pytest.mark.parametrize("text, says", [
@@ -190,7 +189,7 @@ def test_what_cannot_be_found_or_called_is_named_with_what_is_near(write, text, 
     write("sub/jobs.py", "")
 
     with pytest.raises(TargetError, match=says) as caught:
-        load(parse_target(text, "get_jobs"))
+        load_target(parse_target(text, "get_jobs"))
     assert not isinstance(caught.value, UserCodeError)
 
 
@@ -207,7 +206,7 @@ def test_a_module_that_raises_while_imported_is_the_users_failure(write, text, c
     write("broken_a.py", code)
 
     with pytest.raises(UserCodeError, match=f"Importing {text} failed: .*{says}") as caught:
-        load(parse_target(text, "get_jobs"))
+        load_target(parse_target(text, "get_jobs"))
 
     shown = traceback_of(caught.value)
     assert "broken_a.py" in shown and shown.endswith("\n")
@@ -220,7 +219,7 @@ def test_the_traceback_keeps_every_frame_of_the_users(write):
     write("broken_b.py", "import deep_a")
 
     with pytest.raises(UserCodeError) as caught:
-        load(parse_target("broken_b.py", "get_jobs"))
+        load_target(parse_target("broken_b.py", "get_jobs"))
 
     shown = traceback_of(caught.value)
     assert shown.startswith("Traceback (most recent call last):\n")
@@ -232,14 +231,14 @@ def test_a_missing_module_inside_the_users_package_is_not_a_missing_target(write
     write("pkg_c/jobs.py", "")
 
     with pytest.raises(UserCodeError, match="pkg_c.gone"):
-        load(parse_target("pkg_c.jobs", "get_jobs"))
+        load_target(parse_target("pkg_c.jobs", "get_jobs"))
 
 
 def test_ctrl_c_during_an_import_stays_ctrl_c(write):
     write("slow_a.py", "raise KeyboardInterrupt")
 
     with pytest.raises(KeyboardInterrupt):
-        load(parse_target("slow_a.py", "get_jobs"))
+        load_target(parse_target("slow_a.py", "get_jobs"))
 
 
 def test_an_error_without_a_cause_has_no_traceback():
@@ -291,7 +290,7 @@ def by_default(last=0, text="t", size=1, share=0.5, dry=False, root=Path("."), m
     (partial(typed, size=2), "size=3", 3),
 ])
 def test_a_value_is_converted_by_annotation_else_by_the_default(function, pair, value):
-    given = arguments(function, [pair])
+    given = convert_arguments(function, [pair])
 
     assert given == {pair.partition("=")[0]: value}
     assert type(next(iter(given.values()))) is type(value)
@@ -302,7 +301,7 @@ def unresolved(price: Decimal | None = None, count: Decimal = 0):  # type: ignor
 
 
 def test_an_annotation_that_cannot_be_resolved_leaves_it_to_the_default():
-    assert arguments(unresolved, ["price=5", "count=5"]) == {"price": "5", "count": 5}
+    assert convert_arguments(unresolved, ["price=5", "count=5"]) == {"price": "5", "count": 5}
 
 
 def get_jobs(last=0, *, table: str) -> list[int]:
@@ -314,11 +313,11 @@ def anything(last=0, **options: Any) -> None:
 
 
 def test_any_key_is_taken_by_a_function_of_any_key():
-    assert arguments(anything, ["a=1", "b=x"]) == {"a": "1", "b": "x"}
+    assert convert_arguments(anything, ["a=1", "b=x"]) == {"a": "1", "b": "x"}
 
 
 def test_a_builtin_that_tells_no_signature_takes_any_key():
-    assert arguments(max, ["a=1"]) == {"a": "1"}
+    assert convert_arguments(max, ["a=1"]) == {"a": "1"}
 
 
 @pytest.mark.parametrize("function, pairs, says", [
@@ -334,7 +333,7 @@ def test_arguments_that_do_not_fit_are_refused_with_the_signature(function, pair
     shown = {"get_jobs": "get_jobs(last=0, *, table: str)", "anything": "anything(last=0, **options: Any)"}
 
     with pytest.raises(UsageError) as caught:
-        arguments(function, pairs)
+        convert_arguments(function, pairs)
 
     assert str(caught.value).startswith(says)
     assert str(caught.value).endswith(f"The signature is {shown[function.__name__]}.")
@@ -346,21 +345,21 @@ def test_arguments_that_do_not_fit_are_refused_with_the_signature(function, pair
 ])
 def test_a_value_that_cannot_be_converted_is_named_with_what_was_wanted(pair, wanted):
     with pytest.raises(UsageError, match=f"^{pair} is not {wanted}. The signature is typed"):
-        arguments(typed, [pair])
+        convert_arguments(typed, [pair])
 
 
 def test_a_last_without_a_default_is_refused_because_a_first_run_passes_none():
     def get_jobs(last): ...
 
     with pytest.raises(TargetError, match="give it a default like 0"):
-        arguments(get_jobs, [])
+        convert_arguments(get_jobs, [])
 
 
 def test_a_parameter_that_no_key_can_reach_is_refused():
     def get_jobs(table, /): ...
 
     with pytest.raises(TargetError, match="before '/'"):
-        arguments(get_jobs, [])
+        convert_arguments(get_jobs, [])
 
 
 # --- Signatures

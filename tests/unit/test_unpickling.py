@@ -19,8 +19,8 @@ DANGEROUS: Mapping[str, set[str]] = {
     "pickle": {"core/codec.py", "core/portable.py"},
     "_pickle": set(), "cPickle": set(), "marshal": set(), "shelve": set(), "dill": set(), "cloudpickle": set(),
     "copyreg": set(), "recv_pyobj": set(), "recv_serialized": set(), "exec": set(),
-    "eval": {"signatures.py"},  # of the annotations in the user's own module
-    "unpack": {"core/portable.py", "master/checkpoint.py"},  # of a checkpoint: a file in the user's own folder
+    "eval": {"targets/signature.py"},  # of the annotations in the user's own module
+    "unpack": {"core/portable.py", "master/state/checkpoint.py"},  # of a checkpoint: a file in the user's own folder
     "decode_batch": set(),
     "Unpickler": set(),
 }
@@ -31,8 +31,8 @@ CALLS: Mapping[str, set[str]] = {
     "Batch": {"core/codec.py"},  # of bytes: only where the master's own jobs are encoded
 }
 #: What sees a slave's message before it is numbers and text.
-SEES_MESSAGES = ("core/wire.py", "core/dispatch.py", "core/roster.py", "core/session.py", "core/effects.py",
-                 "master/server.py", "net.py", "door.py")
+SEES_MESSAGES = ("core/wire.py", "core/dispatch.py", "core/roster.py", "core/session.py", "core/master_effects.py",
+                 "master/server.py", "transport/listener.py", "transport/admission.py")
 #: All that they may take from the module that can unpickle.
 FROM_CODEC = {"Bytes", "FORMS", "Batch", "BadJob"}
 

@@ -38,8 +38,8 @@ def runs(chunks: Iterable[Chunk]) -> list[Run]:
     return [(chunk.first, chunk.count) for chunk in chunks]
 
 
-def lease(made: Window, holder: str, want: int, granted: int = 1, now: float = 0.0) -> list[Run]:
-    return runs(made.lease(holder, granted, want, MUCH, now))
+def lease(made: Window, holder: str, want: int, granted_by_seq: int = 1, now: float = 0.0) -> list[Run]:
+    return runs(made.lease(holder, granted_by_seq, want, MUCH, now))
 
 
 def failure(offset: int, attempt: int = 1) -> FailedAttempt:
@@ -269,7 +269,7 @@ def test_a_late_failure_of_an_older_attempt_is_ignored_and_its_late_success_coun
 ])
 def test_what_is_not_listed_goes_back(request_number: int, held: list[Run], back: int) -> None:
     made = window(6)
-    lease(made, "a", 4, granted=1)
+    lease(made, "a", 4, granted_by_seq=1)
     assert made.renew("a", request_number, Runs(held)) == back
     assert (made.leased("a"), made.ready) == (4 - back, 2 + back)
 

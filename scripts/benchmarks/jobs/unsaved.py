@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from noop import get_jobs, handle_job
+
 from taskmaster import defaults
 
 NEVER = 1e9

@@ -100,7 +100,7 @@ _EVERY_BYTE = '''
 import sys
 from pathlib import Path
 from taskmaster.errors import StateMismatch
-from taskmaster.master.folder import StateFolder
+from taskmaster.master.state.folder import StateFolder
 folder, flip = Path("state"), sys.argv[1] == "flip"
 main, previous = folder / "checkpoint.json", folder / "checkpoint.prev.json"
 whole, before = main.read_bytes(), previous.read_bytes()

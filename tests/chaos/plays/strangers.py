@@ -157,7 +157,7 @@ def _fuzzed(peer: Peer, chance: random.Random) -> Iterator[list[bytes]]:
     odd: list[Any] = [None, True, -1, 1 << 63, 1.5, "", "x" * 300, [], [[1]], [[1, 0]], [["a", "b"]], {},
                       [[0, 1 << 62]]]
     for _ in range(FUZZ):
-        header = peer.poll(sid=f"{chance.randrange(50):032x}")
+        header = peer.poll(slave_id=f"{chance.randrange(50):032x}")
         header[chance.choice([*header, "info", "more"])] = chance.choice(odd)
         header["want"], header["done"] = 0, []  # lies that it may tell: a peer with the key is believed
         data = bytearray(json.dumps(header).encode())

@@ -7,7 +7,7 @@ import os
 import re
 from pathlib import Path
 
-from taskmaster.master import durable
+from taskmaster.master.state import durable
 
 log = logging.getLogger(__name__)
 

@@ -12,12 +12,12 @@ from typing import Any
 
 from taskmaster import defaults
 from taskmaster.core.portable import digest, pack
-from taskmaster.core.window import Buried, Window
+from taskmaster.core.window import AbandonedJob, Window
 from taskmaster.job import NO_CURSOR
-from taskmaster.master.checkpoint import Checkpoint
-from taskmaster.master.failures import Failure, FailuresFile, show
-from taskmaster.master.folder import StateFolder
-from taskmaster.master.writer import StateWriter
+from taskmaster.master.state.checkpoint import Checkpoint
+from taskmaster.master.state.failures import FailureRecord, FailuresFile, show
+from taskmaster.master.state.folder import StateFolder
+from taskmaster.master.state.writer import StateWriter
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Identity:
     handler: str
 
 
-class Keeper:
+class RunState:
     """The state folder of one run. `open` it, `begin` an epoch, then `start`; always `close`."""
 
     def __init__(self, path: Path, identity: Identity, wake: Callable[[], None]) -> None:
@@ -93,7 +93,7 @@ class Keeper:
         """Every job below was handed out; noted before the jobs leave, so that a resume can count its replays."""
         self._folder.handed_out.note(offset - 1)
 
-    def bury(self, jobs: Sequence[Buried]) -> None:
+    def bury(self, jobs: Sequence[AbandonedJob]) -> None:
         """Write these failures, before any checkpoint that is offered later."""
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
         self._writer.bury([self._record(job, now) for job in jobs])
@@ -129,10 +129,10 @@ class Keeper:
         self._folder.close()
         return durable
 
-    def _record(self, job: Buried, now: str) -> Failure:
+    def _record(self, job: AbandonedJob, now: str) -> FailureRecord:
         payload, shown = _shown(job)
-        return Failure(job.offset, _packed(job.cursor), job.attempts, job.kind, job.error, job.message, job.traceback,
-                       self._identity.handler, job.holder, now, payload, shown)
+        return FailureRecord(job.offset, _packed(job.cursor), job.attempts, job.kind, job.error, job.message,
+                             job.traceback, self._identity.handler, job.holder, now, payload, shown)
 
 
 def _digest_of_next(window: Window) -> str | None:
@@ -150,7 +150,7 @@ def _digest_of_next(window: Window) -> str | None:
         return None
 
 
-def _shown(job: Buried) -> tuple[dict[str, Any] | None, str]:
+def _shown(job: AbandonedJob) -> tuple[dict[str, Any] | None, str]:
     """The payload so that it can be run again, and so that a person can read it."""
     if job.batch is None:
         return None, "<a job that could not be encoded>"

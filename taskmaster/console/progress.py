@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from typing import Any, Final, Protocol, TextIO
 
-from taskmaster.core.stats import SEPARATOR, Cell, Shown, fit, join, status_line
-from taskmaster.master.screen import Guard, Screen, guard_standard_streams, is_terminal
+from taskmaster.console.screen import Guard, Screen, guard_standard_streams, is_terminal
+from taskmaster.console.text import SEPARATOR, Cell, Shown, cells_of, fit, join, status_line
 
 REDRAW_SECONDS: Final = 0.1
 LINE_SECONDS: Final = 10.0
@@ -144,7 +144,7 @@ class _Look:
 
     def __init__(self, rich: bool, coloured: bool) -> None:
         self.coloured = coloured
-        self._full, self._empty = ("\u2588", "\u2591") if rich else ("#", ".")
+        self._full, self._return_backlog = ("\u2588", "\u2591") if rich else ("#", ".")
         self._turning = _RICH[2:] if rich else "|/-\\"
         self._separator = SEPARATOR if rich else ", "
 
@@ -155,14 +155,14 @@ class _Look:
             return [library.AnimatedMarker(markers=self._turning), " ", self._text(stats, columns - 2)]
         if columns < _NARROW_COLUMNS:
             return [library.Percentage(), " ", self._text(stats, columns - _PERCENT_COLUMNS)]
-        bar = library.Bar(marker=self._full, fill=self._empty, left="", right="")
+        bar = library.Bar(marker=self._full, fill=self._return_backlog, left="", right="")
         # A bar of constant width: one that took what the numbers leave would tremble with them.
         room = columns - _PERCENT_COLUMNS - _bar_columns(columns) - 1
         return [library.Percentage(), " ", bar, " ", self._text(stats, room)]
 
     def _text(self, stats: Shown, columns: int) -> str:
         """The numbers, filled up to exactly so many columns: nothing of a longer line stays."""
-        cells = fit(stats.cells(), columns, self._separator)
+        cells = fit(cells_of(stats), columns, self._separator)
         text = self._separator.join(self._paint(cell) for cell in cells)
         return text + " " * (columns - len(join(cells, self._separator)))
 

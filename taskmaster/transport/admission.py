@@ -20,9 +20,9 @@ import zmq
 from zmq.utils import z85
 
 from taskmaster import defaults
-from taskmaster.addresses import ipc_path
 from taskmaster.errors import UsageError
-from taskmaster.keys import Keys
+from taskmaster.transport.addresses import ipc_path
+from taskmaster.transport.keys import Keys
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +35,10 @@ _OTHER_MECHANISM = 0x11000002  # and _MECHANISM_MISMATCH
 
 EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED
 FAILURES = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
-"""The monitor's events for `Crowd` and for `TurnedAway`; one that hangs up midway is not worth a word."""
+"""The monitor's events for `ConnectionLimit` and `RejectedConnections`; one that hangs up midway is not counted."""
 
 
-class Doorman:
+class ZapAuthenticator:
     """Answers libzmq's question about each key, in a thread that ends with the context. Bind no ROUTER before it."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], keys: Keys) -> None:
@@ -73,7 +73,7 @@ def zap_answer(request: Sequence[bytes], admitted: bytes) -> list[bytes]:
     return [_ZAP_VERSION, number, _GOOD if good else _BAD, b"" if good else b"another key", b"", b""]
 
 
-class TurnedAway:
+class RejectedConnections:
     """Connections that did not get in: told of in one line, and then once a minute, or a scanner fills the disk."""
 
     def __init__(self, keyed: bool) -> None:
@@ -81,7 +81,7 @@ class TurnedAway:
         self._counts: Counter[str] = Counter()
         self._tell_at = 0.0
 
-    def saw(self, event: int, value: int, now: float) -> None:
+    def observe(self, event: int, value: int, now: float) -> None:
         """A handshake failed."""
         if not self._counts:
             self._tell_at = max(self._tell_at, now + defaults.TURNED_AWAY_FIRST_SECONDS)
@@ -104,7 +104,7 @@ class TurnedAway:
         return "that spoke no ZeroMQ"
 
 
-class Crowd:
+class ConnectionLimit:
     """The open connections, at most `most` of them: without a descriptor left no checkpoint can be written.
 
     libzmq has no such limit. Over it the one that has kept silent for longest is shut down: a slave speaks within

@@ -17,8 +17,8 @@ from types import TracebackType
 from typing import Final
 
 from taskmaster import errors
-from taskmaster.children import Capture, Child, Launcher
-from taskmaster.core.restarts import HOPELESS, LASTING, RestartPolicy
+from taskmaster.fleet.local import Capture, Child, Launcher
+from taskmaster.fleet.restarts import HOPELESS, LASTING, RestartPolicy
 
 #: What the others get to finish their jobs when one slave met an error that each of them would meet.
 HOPELESS_GRACE_SECONDS: Final = 10.0

@@ -1,7 +1,7 @@
 """TARGET text to a function: parse it, import it, and name the folder of its state.
 
 Knows the import system; must not know what is done with a function once it is found. What a function's
-signature tells is in signatures.py, and its names are public here too.
+signature tells is in signature.py.
 """
 
 from __future__ import annotations
@@ -28,12 +28,7 @@ from types import ModuleType, TracebackType
 from typing import Any
 
 from taskmaster.errors import TargetError, UserCodeError
-from taskmaster.signatures import accepts_last, arguments, check_arity, did_you_mean, first_offset
-
-__all__ = [
-    "Target", "parse_target", "load", "traceback_of", "state_name",
-    "accepts_last", "arguments", "check_arity", "first_offset",
-]
+from taskmaster.targets.signature import did_you_mean
 
 FORMS = "Give a module, module:function, file.py or file.py:function."
 NAMES_SHOWN = 8
@@ -75,7 +70,7 @@ def _is_dotted_name(text: str) -> bool:
     return all(part.isidentifier() for part in text.split("."))
 
 
-def load(target: Target) -> Callable[..., Any]:
+def load_target(target: Target) -> Callable[..., Any]:
     """Import what `target` names and return its function; a second call imports nothing again.
 
     Raises TargetError where it cannot be found or called, UserCodeError where the user's own module raised.

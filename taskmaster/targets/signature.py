@@ -22,7 +22,7 @@ BOOLS = {
 }
 
 
-def arguments(function: Callable[..., Any], pairs: Sequence[str]) -> dict[str, Any]:
+def convert_arguments(function: Callable[..., Any], pairs: Sequence[str]) -> dict[str, Any]:
     """The keyword arguments for `function`, converted by annotation, else by the default's type, else str.
 
     Raises UsageError for a pair that does not fit the signature, and for a required parameter not given.

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from taskmaster.master import durable
+from taskmaster.master.state import durable
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ _CUT = "..."
 
 
 @dataclass(frozen=True)
-class Failure:
+class FailureRecord:
     """A job given up on. Texts are cut and made writable on entry, whoever sent them.
 
     `cursor` and `payload` are as `portable.pack` made them, None where it could not. `kind` is one of KINDS,
@@ -82,13 +82,13 @@ def _tail(text: str, most: int) -> str:
     return text if len(text) <= most else _CUT + text[len(_CUT) - most:]
 
 
-def to_line(failure: Failure) -> bytes:
+def to_line(failure: FailureRecord) -> bytes:
     """Give one line of ASCII JSON with its line end."""
     return json.dumps(vars(failure)).encode("ascii") + b"\n"
 
 
 _TYPES: dict[str, tuple[type, ...]] = {
-    **{one.name: (str,) for one in fields(Failure)},
+    **{one.name: (str,) for one in fields(FailureRecord)},
     "offset": (int,),
     "attempts": (int,),
     "cursor": (dict, type(None)),
@@ -96,7 +96,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
-def from_line(line: bytes) -> Failure:
+def from_line(line: bytes) -> FailureRecord:
     """Read what `to_line` wrote, and leave out unknown fields. Raises ValueError for anything else."""
     try:
         found = json.loads(line.decode("ascii"))
@@ -107,7 +107,7 @@ def from_line(line: bytes) -> Failure:
     wrong = [name for name, types in _TYPES.items() if type(found.get(name, ...)) not in types]
     if wrong:
         raise ValueError(f"it has no usable {', '.join(wrong)}")
-    return Failure(**{name: found[name] for name in _TYPES})
+    return FailureRecord(**{name: found[name] for name in _TYPES})
 
 
 class FailuresFile:
@@ -118,7 +118,7 @@ class FailuresFile:
         self._end: int | None = None  # up to here it is good; what is behind is a write that failed
         self._named = False  # whether the folder's entry for the file was fsynced too
 
-    def append(self, failures: Iterable[Failure]) -> None:
+    def append(self, failures: Iterable[FailureRecord]) -> None:
         """Add a line for each, durable on return. Raises OSError, which leaves the file as it was."""
         data = b"".join(map(to_line, failures))
         if not data:
@@ -149,7 +149,7 @@ class FailuresFile:
             self._rewrite(watermark)
         return records
 
-    def read(self) -> Iterator[Failure]:
+    def read(self) -> Iterator[FailureRecord]:
         """Give the records in the order they were written, none where there is no file; warn of others."""
         for number, line in enumerate(self._lines(), 1):
             failure = _record(line)
@@ -218,7 +218,7 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags | durable.BINARY, 0o600)
 
 
-def _record(line: bytes) -> Failure | None:
+def _record(line: bytes) -> FailureRecord | None:
     try:
         return from_line(line)
     except ValueError:

@@ -15,9 +15,9 @@ from pathlib import Path
 from types import TracebackType
 
 from taskmaster.errors import StateMismatch, StateUnwritable
-from taskmaster.master import durable
-from taskmaster.master.checkpoint import Checkpoint, checked, encode, parse
-from taskmaster.master.handed_out import HandedOut
+from taskmaster.master.state import durable
+from taskmaster.master.state.checkpoint import Checkpoint, checked, encode, parse
+from taskmaster.master.state.handed_out import HandedOut
 
 log = logging.getLogger(__name__)
 

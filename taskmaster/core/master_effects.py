@@ -1,4 +1,4 @@
-"""What the dispatcher asks of the loop around it, and what it counts."""
+"""What the dispatcher asks of the loop around it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from taskmaster.core.session import Route
-from taskmaster.core.window import Buried
+from taskmaster.core.window import AbandonedJob
 from taskmaster.core.wire import Frames
 
 
@@ -19,14 +19,14 @@ class Send:
 
 
 @dataclass(frozen=True)
-class Bury:
+class Abandon:
     """Write these failures down before any checkpoint whose watermark is above them."""
 
-    jobs: tuple[Buried, ...]
+    jobs: tuple[AbandonedJob, ...]
 
 
 @dataclass(frozen=True)
-class Say:
+class Log:
     """Log this: a level's name, a text with %-marks and its values."""
 
     level: str
@@ -34,17 +34,4 @@ class Say:
     values: tuple[Any, ...] = ()
 
 
-Effect = Send | Bury | Say
-
-
-@dataclass
-class Counts:
-    """What happened in this run."""
-
-    handled: int = 0
-    failed: int = 0
-    retried: int = 0
-    duplicates: int = 0
-    returned: int = 0  # given back unstarted, or lost with a reply
-    deaths: int = 0
-    refused: int = 0  # messages that were none
+Effect = Send | Abandon | Log

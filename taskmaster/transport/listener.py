@@ -1,19 +1,20 @@
-"""Sockets: the master's ROUTER, and what wakes a poll. It knows frames, not messages."""
+"""The master's ROUTER. It knows frames, not messages."""
 
 from __future__ import annotations
 
-import socket
-import struct
 import time
-from math import ceil
 
 import zmq
 
-from taskmaster import defaults, door
-from taskmaster.addresses import check_address, ipc_path, is_local, is_loopback
-from taskmaster.door import Crowd, Doorman, TurnedAway, closed_to_others, make_room, refuse_stolen
+from taskmaster import defaults
 from taskmaster.errors import UsageError
-from taskmaster.keys import Keys
+from taskmaster.transport import admission
+from taskmaster.transport.addresses import check_address, ipc_path, is_local, is_loopback
+from taskmaster.transport.admission import (ConnectionLimit, RejectedConnections, ZapAuthenticator, closed_to_others,
+                                            make_room, refuse_stolen)
+from taskmaster.transport.keys import Keys
+from taskmaster.transport.monitor import next_event
+from taskmaster.transport.waker import Waker, milliseconds
 
 Frames = list[bytes]
 Route = tuple[bytes, ...]
@@ -22,43 +23,6 @@ Route = tuple[bytes, ...]
 # message of five cost 5.2 us to send instead of 1.8, and 5.4 to receive instead of 3.1.
 _NOW = int(zmq.NOBLOCK)
 _NOW_MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
-
-# A monitor's event, see zmq_socket_monitor(3). zmq.utils.monitor would load asyncio: 20 ms of each process's start.
-_EVENT = struct.Struct("=Hi")
-
-
-class Waker:
-    """Makes a poll in one thread return from another; many calls before the poll are one."""
-
-    def __init__(self) -> None:
-        self._reader, self._writer = socket.socketpair()
-        self._reader.setblocking(False)
-        self._writer.setblocking(False)
-        self._rung = False
-
-    def fileno(self) -> int:
-        return self._reader.fileno()
-
-    def ring(self) -> None:
-        if self._rung:
-            return
-        self._rung = True
-        try:
-            self._writer.send(b"!")
-        except (BlockingIOError, OSError):
-            pass  # full: it is rung already; closed: nobody polls any more
-
-    def hush(self) -> None:
-        """Forget the rings so far; call it before looking at what they were about."""
-        self._rung = False
-        try:
-            self._reader.recv(4096)
-        except BlockingIOError:
-            pass
-
-    def close(self) -> None:
-        self._reader.close()
-        self._writer.close()
 
 
 class Listener:
@@ -70,12 +34,12 @@ class Listener:
 
     def __init__(self, address: str, keys: Keys | None = None) -> None:
         refuse_stolen(check_address(address))
-        self._crowd = Crowd(defaults.CONNECTIONS if ipc_path(address) else make_room())
+        self._crowd = ConnectionLimit(defaults.CONNECTIONS if ipc_path(address) else make_room())
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
         self._configure(keys)
-        self._monitor = self._socket.get_monitor_socket(door.EVENTS | door.FAILURES)
-        self._turned_away = TurnedAway(keys is not None)
+        self._monitor = self._socket.get_monitor_socket(admission.EVENTS | admission.FAILURES)
+        self._turned_away = RejectedConnections(keys is not None)
         self._peers: dict[int, bytes] = {}  # the connection's descriptor, the peer's id
         self._known: dict[bytes, bool] = {}  # the peer's id, whether it is on this machine
         self._gone: list[tuple[bytes, bool]] = []  # those that dropped, not yet told of
@@ -93,7 +57,7 @@ class Listener:
         for option, value in options.items():
             self._socket.setsockopt(option, value)
         if keys is not None:
-            Doorman(self._context, keys).guard(self._socket)
+            ZapAuthenticator(self._context, keys).guard(self._socket)
 
     def _bind(self, address: str) -> None:
         try:
@@ -153,8 +117,8 @@ class Listener:
         now = time.monotonic()
         while (found := next_event(self._monitor)) is not None:
             event, value = found
-            if event & door.FAILURES:
-                self._turned_away.saw(event, value, now)
+            if event & admission.FAILURES:
+                self._turned_away.observe(event, value, now)
             elif event == zmq.EVENT_ACCEPTED:
                 self._crowd.came(value)
             else:
@@ -182,18 +146,3 @@ class Listener:
         self._peers[descriptor] = peer
         self._known[peer] = self.local or is_loopback(str(frame.get("Peer-Address")))
         return True
-
-
-def next_event(monitor: zmq.Socket[bytes]) -> tuple[int, int] | None:
-    """What happened next to the monitored socket: the event and its value."""
-    try:
-        told = monitor.recv_multipart(zmq.NOBLOCK)[0]
-    except zmq.Again:
-        return None
-    event, value = _EVENT.unpack(told)
-    return event, value
-
-
-def milliseconds(seconds: float) -> int:
-    """For a poll: rounded up, or the last part of a millisecond would be spent in a busy loop."""
-    return ceil(max(0.0, min(seconds, 60.0)) * 1000)

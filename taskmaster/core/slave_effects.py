@@ -23,41 +23,41 @@ class Rebuild:
 
 
 @dataclass(frozen=True)
-class Take:
+class Enqueue:
     """Put these leases into the backlog."""
 
     leases: tuple[Lease, ...]
 
 
 @dataclass(frozen=True)
-class Drop:
+class Cancel:
     """Others have settled these: do not start them, if they still wait in the backlog."""
 
     runs: tuple[Run, ...]
 
 
 @dataclass(frozen=True)
-class Forget:
+class DiscardAll:
     """The jobs in hand are of another run or of an earlier master: empty the backlog, let what is running run out."""
 
 
 @dataclass(frozen=True)
-class Halt:
+class Drain:
     """Ask for nothing more: end when what is at hand has been run and told. `reason` is the master's."""
 
     reason: str
 
 
 @dataclass(frozen=True)
-class Leave:
+class Exit:
     """All is said and the master has heard it: exit."""
 
 
 @dataclass(frozen=True)
-class GiveUp:
+class MasterLost:
     """The master was silent for longer than this slave's patience."""
 
     seconds: float
 
 
-Effect = Request | Rebuild | Take | Drop | Forget | Halt | Leave | GiveUp
+Effect = Request | Rebuild | Enqueue | Cancel | DiscardAll | Drain | Exit | MasterLost

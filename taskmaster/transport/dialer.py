@@ -8,12 +8,15 @@ from collections.abc import Sequence
 
 import zmq
 
-from taskmaster import defaults, knock
-from taskmaster.addresses import dial_address, ipc_path
+from taskmaster import defaults
 from taskmaster.errors import KeyRefused
-from taskmaster.keys import Keys
-from taskmaster.knock import Knocks, is_closed, listener_is_ours, mechanism_at
-from taskmaster.net import Frames, Waker, milliseconds, next_event
+from taskmaster.transport import handshake
+from taskmaster.transport.addresses import dial_address, ipc_path
+from taskmaster.transport.handshake import HandshakeHistory, is_closed, listener_is_ours, mechanism_at
+from taskmaster.transport.keys import Keys
+from taskmaster.transport.listener import Frames
+from taskmaster.transport.monitor import next_event
+from taskmaster.transport.waker import Waker, milliseconds
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +36,7 @@ class Dialer:
         self._keys = keys
         self._context = zmq.Context()
         self._poller = zmq.Poller()
-        self._knocks = Knocks()
+        self._knocks = HandshakeHistory()
         self._returned = False
         self._warned = False  # that there seems to be no room
         self._socket, self._monitor = self._open()
@@ -49,7 +52,7 @@ class Dialer:
             dialer.setsockopt(zmq.CURVE_SERVERKEY, self._keys.master.public)
             dialer.setsockopt(zmq.CURVE_PUBLICKEY, self._keys.slave.public)
             dialer.setsockopt(zmq.CURVE_SECRETKEY, self._keys.slave.secret)
-        monitor = dialer.get_monitor_socket(knock.EVENTS)
+        monitor = dialer.get_monitor_socket(handshake.EVENTS)
         dialer.connect(self.address)
         for one in (dialer, monitor):
             self._poller.register(one, zmq.POLLIN)
@@ -104,7 +107,7 @@ class Dialer:
         self._shut(1000 if self._knocks.let_in else 0)  # or what nobody takes would keep it waiting
         self._context.term()
 
-    def knock(self) -> None:
+    def preflight(self) -> None:
         """Find out whether a master will let this slave in, where there is one already. Raises KeyRefused."""
         end = time.monotonic() + defaults.NOBODY_SECONDS
         while not self._knocks.let_in and time.monotonic() < end:
@@ -117,7 +120,7 @@ class Dialer:
         while (found := next_event(self._monitor)) is not None:
             event, value = found
             self._returned |= event == zmq.EVENT_HANDSHAKE_SUCCEEDED and self._knocks.let_in
-            self._knocks.saw(event, value)
+            self._knocks.observe(event, value)
             if event == zmq.EVENT_CONNECTED and ipc_path(self.address):
                 self._mind_the_owner(value)
         if self._knocks.in_doubt:
@@ -136,7 +139,7 @@ class Dialer:
             self._warned = True
             log.warning("%s takes connections and ends them: a master that has no room for more slaves, or a tunnel "
                         "with none behind it; trying again until --timeout and --retries are over", self.address)
-        self._knocks = knocks.looked(found)
+        self._knocks = knocks.roll(found)
         if knocks.given_up:
             self.rebuild()
 

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Final
 
-from taskmaster.core.ties import PARENT_FD, PARENT_PID, WORD_FD
+from taskmaster.defaults import PARENT_FD, PARENT_PID, WORD_FD
 
 # The last lines of a dead slave; a process of the user's that holds its pipe open must not hold us.
 _LAST_WORDS_SECONDS: Final = 0.5

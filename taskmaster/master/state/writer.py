@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from taskmaster.master.checkpoint import Checkpoint
-from taskmaster.master.failures import Failure
+from taskmaster.master.state.checkpoint import Checkpoint
+from taskmaster.master.state.failures import FailureRecord
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class Folder(Protocol):
 class Records(Protocol):
     """What is needed of a FailuresFile."""
 
-    def append(self, failures: Sequence[Failure]) -> None: ...
+    def append(self, failures: Sequence[FailureRecord]) -> None: ...
 
 
 class StateWriter:
@@ -57,7 +57,7 @@ class StateWriter:
         self._thread = threading.Thread(target=self._work, name="state-writer", daemon=True)
         self._changed = threading.Condition()
         # Guarded by _changed:
-        self._buried: list[Failure] = []
+        self._buried: list[FailureRecord] = []
         self._offered: Checkpoint | None = None
         self._fresh_since: float | None = None  # of the oldest thing that no write has tried yet
         self._tried_since: float | None = None  # of the oldest thing that a write has tried
@@ -90,7 +90,7 @@ class StateWriter:
         """Begin to write. To be called once."""
         self._thread.start()
 
-    def bury(self, failures: Iterable[Failure]) -> None:
+    def bury(self, failures: Iterable[FailureRecord]) -> None:
         """Take records for the failures file; none is ever dropped. Raises RuntimeError after `close`."""
         taken = list(failures)
         if taken:

@@ -17,15 +17,15 @@ from dataclasses import dataclass
 import zmq
 
 from taskmaster import defaults
-from taskmaster.addresses import is_loopback, tcp_parts
 from taskmaster.errors import KeyRefused
-from taskmaster.keys import Keys
+from taskmaster.transport.addresses import is_loopback, tcp_parts
+from taskmaster.transport.keys import Keys
 
 KEYED, PLAIN = "CURVE", "NULL"  # the mechanisms' names in ZeroMQ's handshake
 
 EVENTS = (zmq.EVENT_CONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
           | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH)
-"""The monitor's events that `Knocks.saw` wants."""
+"""The monitor's events that `HandshakeHistory.observe` wants."""
 
 _ZAP_REFUSED = 400
 # ZeroMQ 3.0's signature and version: enough for the other side to send its own greeting, whole.
@@ -37,7 +37,7 @@ _NOBODY_KNOWN = 0xFFFFFFFF  # what it says of a socket that is none of its kind
 
 
 @dataclass
-class Knocks:
+class HandshakeHistory:
     """How handshakes went since the last that succeeded."""
 
     failed: int = 0
@@ -46,7 +46,7 @@ class Knocks:
     given_up: bool = False  # libzmq will not try again on this socket
     found: str | None = None  # the mechanism that a look has found since
 
-    def saw(self, event: int, value: int) -> None:
+    def observe(self, event: int, value: int) -> None:
         """A monitor's event."""
         if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
             self.failed, self.let_in, self.refused, self.given_up, self.found = 0, True, False, False, None
@@ -60,10 +60,10 @@ class Knocks:
         """Whether to look who is there."""
         return self.given_up or self.failed >= defaults.HANDSHAKES
 
-    def looked(self, found: str | None) -> Knocks:
+    def roll(self, found: str | None) -> HandshakeHistory:
         """What to go on with after a look: one more failure is enough for the next. With nobody there the failures told
         nothing."""
-        return Knocks(defaults.HANDSHAKES - 1 if found else 0, self.let_in, found=found)
+        return HandshakeHistory(defaults.HANDSHAKES - 1 if found else 0, self.let_in, found=found)
 
     def verdict(self, address: str, keys: Keys | None, found: str | None) -> KeyRefused | None:
         """Why the master at `address`, whose mechanism was `found`, will never let in who has these keys; None while

@@ -17,7 +17,7 @@ import threading
 from select import select
 from typing import Final
 
-from taskmaster.core.ties import PARENT_FD, PARENT_PID, WORD_FD
+from taskmaster.defaults import PARENT_FD, PARENT_PID, WORD_FD
 
 _PR_SET_PDEATHSIG: Final = 1  # from linux/prctl.h
 _LOOK_SECONDS: Final = 1.0

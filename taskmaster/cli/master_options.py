@@ -11,15 +11,18 @@ from typing import Any
 
 import click
 
-from taskmaster import defaults, targets
-from taskmaster.cli.options import all_of, option, report
+from taskmaster import defaults
+from taskmaster.cli.entry import report
+from taskmaster.cli.options import compose, option
 from taskmaster.core.budget import parse_budget
 from taskmaster.core.codec import CODECS
 from taskmaster.errors import StateUnwritable, UsageError
-from taskmaster.master.keeper import Identity
 from taskmaster.master.master import Options, Outcome, Workload, write_summary
+from taskmaster.master.state.run_state import Identity
+from taskmaster.targets.load import Target, load_target, state_name
+from taskmaster.targets.signature import convert_arguments
 
-master_options = all_of(
+master_options = compose(
     option("--size", type=click.IntRange(1), default=defaults.WINDOW_JOBS, metavar="JOBS",
            help="Most jobs between the first unfinished one and the newest pulled: bounds memory and replays."),
     option("--state", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
@@ -47,12 +50,12 @@ def master_settings(given: dict[str, Any]) -> Options:
     return Options(budget=parse_budget(given["max_failures"]), **{name: given[name] for name in names})
 
 
-def workload(source: targets.Target, handler: targets.Target, pairs: Sequence[str], state: Path | None) -> Workload:
+def workload(source: Target, handler: Target, pairs: Sequence[str], state: Path | None) -> Workload:
     """What to run, with the user's module imported and its arguments converted. Raises TargetError, UsageError."""
-    get_jobs = targets.load(source)
-    arguments = targets.arguments(get_jobs, pairs)
+    get_jobs = load_target(source)
+    arguments = convert_arguments(get_jobs, pairs)
     texts = dict(pair.split("=", 1) for pair in pairs)
-    folder = state or Path(defaults.STATE_FOLDER) / targets.state_name(source, texts)
+    folder = state or Path(defaults.STATE_FOLDER) / state_name(source, texts)
     return Workload(get_jobs, arguments, Identity(str(source), texts, str(handler)), folder)
 
 

@@ -1,0 +1,1 @@
+"""Taskmaster from Python."""

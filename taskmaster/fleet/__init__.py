@@ -1,0 +1,1 @@
+"""Slave processes kept alive, wherever a launcher starts them."""

@@ -1,0 +1,1 @@
+"""What a master keeps so that its run survives it."""

@@ -1,0 +1,1 @@
+"""Where handlers run inside a slave; one file for each kind of pool."""

@@ -1,0 +1,1 @@
+"""From the text that names a function to the function itself."""
