@@ -21,6 +21,11 @@ WINDOW_BYTES: Final = 256 << 20  # 256 MiB of encoded payloads: what a small mac
 READY_BYTES: Final = 16 << 20
 JOB_BYTES: Final = 16 << 20  # one job's encoded payload; a larger one belongs in a file whose name is the job
 
+# Of jobs ahead of the slaves: what they take in so long, at the rate at which jobs were handed out of late.
+LOOK_AHEAD_SECONDS: Final = 1.0
+LOOK_AHEAD_JOBS: Final = 256  # before any rate is known: the first leases of ten slaves
+LOOK_AHEAD_LEAST_JOBS: Final = 64  # a few pulls' worth, however long a job takes
+
 # Leases.
 # Of a slave's work: long against a 0.2 ms round trip, short against a person or a tail. In simulated fleets 10 ms take
 # twice the requests, 0.5 s lengthen a run by up to 14 %, and between 20 and 100 ms little changes.
