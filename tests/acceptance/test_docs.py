@@ -19,6 +19,8 @@ from helpers import ROOT, Place
 from pages import COMMANDS, SCRIPT, Page, Reader, is_shown, page, pages
 
 from taskmaster import defaults, errors
+from taskmaster.console.text import status_line
+from taskmaster.core.stats import Stats
 
 PAGES = pages()
 KINDS = {"console", "python", "json", "text"}
@@ -262,6 +264,18 @@ def test_the_floors_are_those_that_the_imports_keep() -> None:
     for number, line in drawn:
         words = itertools.takewhile(lambda word: word in rooms, line.split())
         assert tuple(words) == floors[int(number)]
+
+
+def shape(line: str) -> str:
+    """A status line with N for each number."""
+    return re.sub(r"\d[\d.,]*(?: [kM](?=/s))?", "N", line.strip(" \u2827"))
+
+
+@pytest.mark.parametrize("name", ["README.rst", "docs/operating.rst"])
+def test_the_status_line_is_one_that_is_drawn(name: str) -> None:
+    [shown] = re.findall(r"^   (\u2827 .*)$", page(name).text, re.MULTILINE)
+
+    assert shape(shown) == shape(status_line(Stats(slaves=2, elapsed=1.0)))
 
 
 QUAINT = r"box(?:es)?|mend(?:s|ed|ing)?|go(?:es)? on|going on|given up|gives? up|told of|straggler"
