@@ -1,18 +1,14 @@
 """Sphinx settings; `scripts/docs` builds with warnings as errors."""
 
 import sys
-from configparser import ConfigParser
+from importlib import metadata
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE / "_ext"))
-
-_setup = ConfigParser()
-_setup.read(HERE.parent / "setup.cfg")
+sys.path.insert(0, str(Path(__file__).resolve().parent / "_ext"))
 
 project = "Taskmaster"
-author = copyright = _setup["metadata"]["author"]
-release = version = _setup["metadata"]["version"]
+author = copyright = "The Taskmaster authors"
+release = version = metadata.version("taskmaster")
 
 extensions = ["sphinx.ext.autodoc", "command_options"]
 exclude_patterns = ["_build", "_ext"]
