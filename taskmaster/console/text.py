@@ -1,17 +1,19 @@
 """Runs and slaves in words: the status line and the summary.
 
-Values in, text out. It must not know where the text is shown, nor how wide that place is beyond a number of columns.
+Values in, text out. All it knows of the place where the text is shown is the number of columns.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from reprlib import Repr
 from typing import Any, Final
 
-from taskmaster.core.stats import RUNNING, SlaveStats, Stats
+from taskmaster.core.stats import RUNNING, SlaveStats, Stats, Straggler
 
 SEPARATOR: Final = " \u00b7 "
+CURSOR_CHARACTERS: Final = 30  # of a cursor in the status line: an id, a date or the end of a path
 
 Shown = Stats | SlaveStats
 """What a progress line can be drawn from."""
@@ -19,7 +21,7 @@ Shown = Stats | SlaveStats
 
 @dataclass(frozen=True)
 class Cell:
-    """A piece of a line. Where room is short the highest `rank` goes first; `tone` is "", "bad" or "wait"."""
+    """A piece of a line. If there is not enough room the highest `rank` goes first; `tone` is "", "bad" or "wait"."""
 
     text: str
     rank: int
@@ -36,15 +38,16 @@ def _run_cells(stats: Stats) -> list[Cell]:
     cells = [
         Cell(_settled_text(stats), 0),
         Cell(rate_text(stats.rate), 3),
-        Cell(f"{count_text(stats.in_flight)} in flight", 7),
+        Cell(f"{count_text(stats.running)} running", 7),
+        Cell(f"{count_text(stats.queued)} queued", 8),
         Cell(plural(stats.slaves, "slave"), 5),
         Cell(f"{count_text(stats.failed)} failed", 2 if stats.failed else 6, "bad" if stats.failed else ""),
-        Cell(_whole_span(stats.elapsed), 8),
+        Cell(_whole_span(stats.elapsed), 9),
     ]
     if stats.eta is not None:
         cells.append(Cell(f"ETA {_whole_span(stats.eta)}", 4))
     if stats.straggler is not None:
-        cells.append(Cell(f"waits for {stats.straggler}", 9, "wait"))
+        cells.append(Cell(f"oldest running: {straggler_text(stats.straggler)}", 10, "wait"))
     if stats.state != RUNNING:
         cells.insert(0, Cell(stats.state, 1, "wait"))
     return cells
@@ -54,6 +57,23 @@ def _settled_text(stats: Stats) -> str:
     if stats.total is None:
         return f"{count_text(stats.settled)} settled"
     return f"{count_text(stats.settled)} of {count_text(stats.total)}"
+
+
+def straggler_text(straggler: Straggler) -> str:
+    """As "job 812, 1 min 05 s on host:42", or "job 812 (cursor 2044), ..." if the job has a cursor of its own."""
+    cursor = "" if straggler.cursor is None else f" (cursor {_cursor_text(straggler.cursor)})"
+    return f"job {straggler.offset}{cursor}, {_whole_span(straggler.seconds)} on {straggler.slave}"
+
+
+def _cursor_text(cursor: Any) -> str:
+    """At most CURSOR_CHARACTERS, each one column wide on any terminal, for a cursor of any type."""
+    try:
+        text = Repr().repr(cursor)
+    except BaseException:  # the user's own __repr__, which may even exit
+        text = type(cursor).__name__
+    text = text.encode("ascii", "backslashreplace").decode()
+    text = text if len(text) <= CURSOR_CHARACTERS else text[:CURSOR_CHARACTERS - 3] + "..."
+    return "".join(one if one.isprintable() else "?" for one in text)
 
 
 def _slave_cells(stats: SlaveStats) -> list[Cell]:
@@ -87,7 +107,7 @@ def join(cells: Iterable[Cell], separator: str = SEPARATOR) -> str:
 
 
 def fit(cells: Sequence[Cell], columns: int, separator: str = SEPARATOR) -> list[Cell]:
-    """The pieces that fit into so many columns: the least telling go first, the last one is cut."""
+    """The pieces that fit into so many columns: the highest ranks go first, and if only one is left it is cut."""
     kept = list(cells)
     while len(kept) > 1 and len(join(kept, separator)) > columns:
         kept.remove(max(kept, key=lambda cell: cell.rank))
@@ -97,9 +117,9 @@ def fit(cells: Sequence[Cell], columns: int, separator: str = SEPARATOR) -> list
 
 
 def summary_text(stats: Stats, *, failures_file: str | None = None, resume: str | None = None) -> str:
-    """The end of a run in a few short lines, without a line end after the last.
+    """The end of a run in a few short lines, without a newline at the end.
 
-    `failures_file` is where the failed jobs are; `resume` the command that goes on where this run stopped.
+    `failures_file` holds the failed jobs; `resume` is the command that resumes the run.
     """
     rows = _rows(stats, failures_file, resume)
     width = max((len(name) for name, _ in rows), default=0)
@@ -109,14 +129,24 @@ def summary_text(stats: Stats, *, failures_file: str | None = None, resume: str 
 def summary_json(
     stats: Stats, *, exit_code: int, failures_file: str | None = None, resume: str | None = None
 ) -> dict[str, Any]:
-    """The end of a run for a program: every field of `stats`, and what the summary says besides."""
+    """The end of a run for a program: every field of `stats`, and what else the summary says."""
     return {
-        **asdict(stats),
+        **vars(stats),
+        "queued": stats.queued,
+        "straggler": _straggler_json(stats.straggler),
         "mean_rate": stats.mean_rate,
         "exit_code": exit_code,
         "failures_file": failures_file,
         "resume": resume,
     }
+
+
+def _straggler_json(straggler: Straggler | None) -> dict[str, Any] | None:
+    if straggler is None:
+        return None
+    cursor = straggler.cursor
+    plain = cursor is None or type(cursor) in (int, str)
+    return {**vars(straggler), "cursor": cursor if plain else _cursor_text(cursor)}
 
 
 def _headline(stats: Stats) -> str:

@@ -10,9 +10,7 @@ from typing import Any, Protocol
 
 from taskmaster import defaults
 from taskmaster.console.progress import Progress
-from taskmaster.console.text import span_text
 from taskmaster.core.budget import FailureBudget
-from taskmaster.core.chunks import State
 from taskmaster.core.codec import BadJob
 from taskmaster.core.dispatch import Dispatcher
 from taskmaster.core.master_effects import Abandon, Effect, Log, Send
@@ -267,10 +265,11 @@ class Server:
         return Stats(
             run_settled=counts.handled + counts.failed, settled=settled, handled=counts.handled, failed=counts.failed,
             retried=counts.retried, duplicates=counts.duplicates, in_flight=window.in_flight,
+            running=self._dispatcher.running,
             replayed=max(0, min(window.watermark, self._keeper.handed_out_before) - self._start),
             slaves=self._dispatcher.slaves, rate=self._meter.rate(now, settled), elapsed=now - self._began,
             total=self._known_total(), offset=window.watermark, first_offset=self._start,
-            straggler=self._straggler(now), state=self._state(), finished=finished)
+            straggler=self._dispatcher.straggler(now), state=self._state(), finished=finished)
 
     @property
     def _settled(self) -> int:
@@ -281,13 +280,6 @@ class Server:
         if self._total is not None or self._feeder.length is None:
             return self._total
         return self._start - self._first_offset + self._feeder.length
-
-    def _straggler(self, now: float) -> str | None:
-        chunk = self._window.oldest()
-        if chunk is None or chunk.state is not State.LEASED or now - chunk.since < defaults.STRAGGLER_SECONDS:
-            return None
-        age = span_text(now - chunk.since)
-        return f"offset {self._window.watermark} for {age} on {self._dispatcher.name_of(chunk.holder)}"
 
     def _state(self) -> str:
         if self._keeper.trouble is not None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from taskmaster.core import dispatch, wire
 from taskmaster.core.agent import Agent, Load
+from taskmaster.core.blame import Suspicion
 from taskmaster.core.chunks import Chunk, State
 from taskmaster.core.dispatch import Dispatcher
 from taskmaster.core.runs import Run, Runs
@@ -117,11 +118,11 @@ class PutsSettledJobsBack(Window):
 class BlamesTheNeighbours(Window):
     """Who was beside the job that killed a slave is as guilty."""
 
-    def _strike(self, chunk: Chunk) -> None:
-        struck = chunk.isolated_deaths + 1
+    def _suspect(self, chunk: Chunk, suspicion: Suspicion) -> None:
+        deaths = min(chunk.suspicion.isolated_deaths + 1, self.attempts - 1)
         runs = [(offset, 1) for first, count in chunk.left for offset in range(first, first + count)]
-        for part in self._split_off(chunk, runs):
-            part.isolated, part.isolated_deaths = True, min(struck, self.attempts - 1)
+        for part in self._chunks.split_off(chunk, runs):
+            part.suspicion = replace(suspicion, isolated=True, isolated_deaths=deaths)
             self._chunks.insert(part)
 
 
@@ -131,19 +132,19 @@ class BlamesTheNeighbours(Window):
 class AcceptsStaleAcknowledgements(Dispatcher):
     """An offset is an offset, whichever master gave it out."""
 
-    def _fresh(self, session: Session, poll: wire.Poll, route: Route, now: float) -> list[dispatch.Effect]:
+    def _answer(self, session: Session, poll: wire.Poll, route: Route, now: float) -> list[dispatch.Effect]:
         if poll.run:
             poll = replace(poll, run=self.run, epoch=self.epoch)
-        return super()._fresh(session, poll, route, now)
+        return super()._answer(session, poll, route, now)
 
 
 class AcceptsAnEarlierEpoch(Dispatcher):
     """The same run is the same run, whichever of its masters gave it out."""
 
-    def _fresh(self, session: Session, poll: wire.Poll, route: Route, now: float) -> list[dispatch.Effect]:
+    def _answer(self, session: Session, poll: wire.Poll, route: Route, now: float) -> list[dispatch.Effect]:
         if poll.run == self.run:
             poll = replace(poll, epoch=self.epoch)
-        return super()._fresh(session, poll, route, now)
+        return super()._answer(session, poll, route, now)
 
 
 class AnyMessageRenewsAll(Dispatcher):
@@ -151,7 +152,7 @@ class AnyMessageRenewsAll(Dispatcher):
 
     def receive(self, route: Route, frames: Sequence[bytes], now: float) -> list[dispatch.Effect]:
         for session in self._slaves._sessions.values():
-            session.seen = now
+            session.heard_at = now
         return super().receive(route, frames, now)
 
 

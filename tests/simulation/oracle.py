@@ -268,7 +268,7 @@ class Oracle:
         left: set[int] = set()
         spent = self.life.spent
         for chunk in window._chunks._chunks.values():
-            must(chunk.isolated_deaths < self.attempts, "I11: it outlived more deaths than it may", chunk)
+            must(chunk.suspicion.isolated_deaths < self.attempts, "I11: it outlived more deaths than it may", chunk)
             for first, count in chunk.left:
                 must(chunk.first <= first and first + count <= chunk.end, "I5: not its jobs", chunk)
                 here = range(first, first + count)

@@ -15,7 +15,7 @@ from simulation.broken import must
 from simulation.oracle import Oracle
 from simulation.source import Source, offset_of
 
-from taskmaster.core import dispatch, slave_effects, wire
+from taskmaster.core import master_effects, slave_effects, wire
 from taskmaster.core.agent import Agent, Load, Patience
 from taskmaster.core.codec import BadJob, GoodJobs, decode, encode
 from taskmaster.core.dispatch import Dispatcher
@@ -277,11 +277,11 @@ class Cluster:
 
     # -- effects
 
-    def _effects(self, effects: Sequence[dispatch.Effect]) -> None:
+    def _effects(self, effects: Sequence[master_effects.Effect]) -> None:
         for effect in effects:
-            if isinstance(effect, dispatch.Send):
+            if isinstance(effect, master_effects.Send):
                 self._send(effect)
-            elif isinstance(effect, dispatch.Abandon):
+            elif isinstance(effect, master_effects.Abandon):
                 for job in effect.jobs:
                     self.oracle.bury(job)
             elif effect.text.startswith("slave %s is gone"):
@@ -289,7 +289,7 @@ class Cluster:
             elif effect.text == "slave %s left":
                 self.oracle.leave(self._sid_of(str(effect.values[0])))
 
-    def _send(self, effect: dispatch.Send) -> None:
+    def _send(self, effect: master_effects.Send) -> None:
         """Replies to peers that are no more go nowhere."""
         reply = wire.decode_reply(effect.frames)
         assert isinstance(reply, wire.Reply)

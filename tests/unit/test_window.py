@@ -390,6 +390,24 @@ def test_a_buried_job_has_its_own_cursor() -> None:
     assert buried.cursor == "id-1"
 
 
+class Incomparable:
+    """As an array of numbers is: neither equal nor unequal."""
+
+    def __eq__(self, other: object) -> bool:
+        raise ValueError("the truth value of an array is ambiguous")
+
+
+@pytest.mark.parametrize("cursors, plain", [
+    (None, True), ([NO_CURSOR, 2], True), ([1, NO_CURSOR], False), ([Incomparable(), 2], False),
+])
+def test_a_cursor_of_its_own_is_known_as_such_whatever_its_value(cursors: list[Any] | None, plain: bool) -> None:
+    """The cursor was compared with offset + 1: an id that happened to be that passed for none, an array raised."""
+    made = window()
+    made.admit(batch(["x", "y"]), cursors)
+    assert made.next_is_plain is plain
+    assert (made.next_cursor is NO_CURSOR) is plain
+
+
 def test_it_can_show_the_first_unfinished_payload() -> None:
     made = window(5, first=10)
     assert made.first_unfinished() == 10
