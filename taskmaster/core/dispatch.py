@@ -16,11 +16,12 @@ from taskmaster.core import wire
 from taskmaster.core.chunks import Chunk
 from taskmaster.core.codec import BadJob, Batch
 from taskmaster.core.counts import Counts
+from taskmaster.core.lease_size import lease_size
 from taskmaster.core.master_effects import Abandon, Effect, Log, Send
-from taskmaster.core.pace import TokenBucket, lease_size
 from taskmaster.core.roster import Roster
 from taskmaster.core.runs import Run, Runs
 from taskmaster.core.session import Route, Session
+from taskmaster.core.token_bucket import TokenBucket
 from taskmaster.core.window import AbandonedJob, Window
 from taskmaster.core.wire import Lease, Poll, Reply
 from taskmaster.job import NO_CURSOR

@@ -26,7 +26,7 @@ DANGEROUS: Mapping[str, set[str]] = {
 }
 #: Calls that unpickle, by their last name, and the files that may make them.
 CALLS: Mapping[str, set[str]] = {
-    "codec.decode": {"slave/control.py"},
+    "codec.decode": {"slave/backlog.py"},
     "pickle.loads": {"core/codec.py", "core/portable.py"},
     "Batch": {"core/codec.py"},  # of bytes: only where the master's own jobs are encoded
 }
