@@ -36,6 +36,7 @@ LEASE_BYTES: Final = 2 << 20
 HELD_BYTES: Final = 8 << 20  # of payloads that a slave holds: four leases keep it busy; with two, no-ops lose 15 %
 LEASE_LIFE_SECONDS: Final = 60.0  # without renewal: C code that holds the interpreter lock stops renewals meanwhile
 HEARTBEAT_SECONDS: Final = 5.0  # a slave with nothing to say renews its leases this often: 12 chances in a lease's life
+HEARTBEAT_SECONDS_LEAST: Final = 0.05  # whatever a master asks for: a slave that renews all the time does nothing else
 PARK_SECONDS: Final = 1.5  # a master holds an idle slave's request; 1,000 of them a second cost 4 % of a core, or more
 RECONNECT_GRACE_SECONDS_LOCAL: Final = 0.25  # from a dropped connection to "the slave is dead": time for a new socket
 RECONNECT_GRACE_SECONDS_REMOTE: Final = 2.0  # the same across a network, where connections drop by themselves
@@ -54,8 +55,17 @@ REPORT_SECONDS: Final = 0.05  # settled jobs wait at most this long to be report
 # And this long when a thread is idle, for the window may be waiting for them: 50 ms would cost one of two jobs a thread
 # 5 %, 10 ms 1 %, and less than 2 ms wins nothing (in simulated fleets).
 REPORT_SECONDS_IDLE: Final = 0.002
+REPORT_RUNS: Final = 4000  # in each list of a request: two such lists fit HEADER_BYTES
+REPORT_FAILURES: Final = 64  # failed attempts in a request,
+REPORT_CHARACTERS: Final = 100_000  # and of their texts: in any alphabet they fit REPORT_BYTES
+FAILURE_MESSAGE_CHARACTERS: Final = 2_000  # of one failed attempt: a screenful
+FAILURE_TRACEBACK_CHARACTERS: Final = 8_000  # about 80 frames; its end is kept, where it says what was raised
+WATCH_SECONDS: Final = 0.05  # between two looks at what is running: what turned slow is noticed within a lease's length
+SLAVE_PROGRESS_SECONDS: Final = 0.5  # between two updates of a slave's progress line: often enough to read
+PARENT_LOOK_SECONDS: Final = 1.0  # between two looks at whether the parent lives, where its pipe did not tell
 REPLY_TIMEOUT_MS: Final = 2000  # silence after which a request is sent again: masters answer within PARK_SECONDS
 RETRIES: Final = 60  # times, so two minutes of silence: a master's restart of a minute is survived twice over
+LEAVING_SECONDS: Final = 10.0  # of silence, once a slave is to end: the master may have ended before it
 REBUILD_AFTER: Final = 3  # silent requests before the socket is built anew: a malformed reply deafens a REQ for good
 
 # Limits on what the wire carries; a message over one is dropped and counted.

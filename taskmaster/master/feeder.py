@@ -15,8 +15,8 @@ from typing import Any
 
 from taskmaster import defaults
 from taskmaster.core.codec import BadJob, GoodJobs, encode, encode_plain
-from taskmaster.core.pace import PullSize
 from taskmaster.core.portable import pack
+from taskmaster.core.pull_size import PullSize
 from taskmaster.errors import SourceError
 from taskmaster.job import NO_CURSOR, Job
 from taskmaster.master.source import Source

@@ -14,7 +14,7 @@ from taskmaster.core.budget import FailureBudget
 from taskmaster.core.codec import BadJob
 from taskmaster.core.dispatch import Dispatcher
 from taskmaster.core.master_effects import Abandon, Effect, Log, Send
-from taskmaster.core.pace import Meter
+from taskmaster.core.meter import Meter
 from taskmaster.core.stats import RUNNING, Stats
 from taskmaster.core.window import AbandonedJob
 from taskmaster.errors import (EXIT_DONE, EXIT_DONE_WITH_FAILURES, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_SOURCE_FAILED,

@@ -277,7 +277,7 @@ def test_a_slave_without_a_key_unpickles_nothing_that_comes_from_afar(
     master = cluster.master(lambda: [[number] for number in range(10)], codec=codec)
     monkeypatch.setattr("taskmaster.slave.slave.is_local", lambda address: False)
     decoded: list[Any] = []
-    monkeypatch.setattr("taskmaster.slave.control.codec.decode", lambda *what: decoded.append(what) or ([], {}))
+    monkeypatch.setattr("taskmaster.slave.backlog.codec.decode", lambda *what: decoded.append(what) or ([], {}))
     cluster.serve(master)
     slave = cluster.slave(patience=Patience(0.5, 4))
     if codec == "pickle":

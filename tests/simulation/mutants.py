@@ -172,19 +172,19 @@ class UsesAnswersToOlderRequests(Agent):
     def receive(self, frames: Sequence[bytes], load: Load, now: float) -> list[Effect]:
         reply = wire.decode_reply(frames)
         assert isinstance(reply, wire.Reply)
-        return super().receive(wire.encode_reply(replace(reply, seq=self._seq)), load, now)
+        return super().receive(wire.encode_reply(replace(reply, seq=self._request.seq)), load, now)
 
 
 class UsesAnAnswerTwice(Agent):
     """The right number is enough."""
 
     def receive(self, frames: Sequence[bytes], load: Load, now: float) -> list[Effect]:
-        again = self._asked is None
+        again = not self._request.awaited
         if again:
-            self._asked = [b"", b""]
+            self._request.frames = [b"", b""]
         effects = super().receive(frames, load, now)
         if again:
-            self._asked = None
+            self._request.frames = None
         return [effect for effect in effects if not again or isinstance(effect, Enqueue)]
 
 
@@ -199,8 +199,8 @@ class TakesASentReportForHeard(Agent):
     """A request that overtakes another need not say again what that one said."""
 
     def _ask(self, load: Load, now: float) -> wire.Frames:
-        if self._asked is not None:
-            self._reported_done = Runs()
+        if self._request.awaited:
+            self._reports._reported_done = Runs()
         return super()._ask(load, now)
 
 
@@ -208,9 +208,9 @@ class ReportsToTheNextMaster(Agent):
     """What was done for one master is done for the next."""
 
     def _reset(self, reply: wire.Reply) -> list[Effect]:
-        done = self._done
+        done = self._reports._done
         effects = super()._reset(reply)
-        self._done = done
+        self._reports._done = done
         return effects
 
 

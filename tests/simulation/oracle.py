@@ -298,5 +298,5 @@ class Oracle:
             must(cursor == self.source.resume_at(window.watermark - 1), "the cursor is another job's", cursor)
 
     def check_agent(self, agent: Agent) -> None:
-        most = self.size + agent.prefetch.threads  # besides the window, what runs for nothing since others settled it
+        most = self.size + agent.prefetch.slots  # besides the window, what runs for nothing since others settled it
         must(agent.held.count_of_runs <= most, "I8: more runs than jobs", agent.held)

@@ -14,6 +14,8 @@ from taskmaster.core.agent import Agent
 from taskmaster.core.slave_effects import Effect
 from taskmaster.core.wire import Frames
 from taskmaster.slave.control import Control
+from taskmaster.slave.pools.base import Execution
+from taskmaster.slave.pools.sequential import SequentialExecution
 from taskmaster.slave.slice import Slice
 
 
@@ -32,7 +34,7 @@ class Watcher(Protocol):
 class RunState(Protocol):
     """Who keeps a slave, and is its handler."""
 
-    def handle(self, slave: Slave, work: Slice, payload: Any) -> None: ...
+    def handle(self, slave: Slave, work: SequentialExecution, payload: Any) -> None: ...
 
     def left(self, slave: Slave) -> None: ...
 
@@ -40,16 +42,16 @@ class RunState(Protocol):
 class Pool:
     """The shipped pool's face; its threads may be interrupted between any two of its steps."""
 
-    def __init__(self, process: Process, threads: int, handle: Callable[[Slice, Any], None],
+    def __init__(self, process: Process, threads: int, handle: Callable[[SequentialExecution, Any], None],
                  wake: Callable[[], None]) -> None:
-        self.threads = threads
+        self.slots = threads
         self._process = process
         self._handle = handle
         self._wake = wake
-        self.awaited = 0
+        self.wake_below = 1
         self._waiting = Queue(process)
-        self._ended: list[Slice] = []
-        self._running: list[Slice | None] = [None] * threads
+        self._ended: list[SequentialExecution] = []
+        self._running: list[SequentialExecution | None] = [None] * threads
         for number in range(threads):
             process.spawn(partial(self._loop, number))
 
@@ -60,29 +62,33 @@ class Pool:
     def waiting(self) -> int:
         return len(self._waiting)
 
-    def running(self) -> list[Slice]:
+    @property
+    def idle(self) -> int:
+        return self._running.count(None)
+
+    def running(self) -> list[SequentialExecution]:
         return [work for work in self._running if work is not None]
 
-    def ended(self) -> list[Slice]:
+    def ended(self) -> list[SequentialExecution]:
         ended, self._ended = self._ended, []
         return ended
 
     def take_back(self) -> list[Slice]:
         return self._waiting.drained()
 
-    def stack_of(self, work: Slice) -> str:
+    def stack_of(self, execution: Execution, offset: int) -> str:
         return "in the handler"
 
     def _loop(self, number: int) -> None:
         while True:
             work: Slice = self._waiting.get()
             self._pause()
-            self._running[number] = work
-            work.run(partial(self._handle, work), self._process.clock)
+            self._running[number] = execution = SequentialExecution(work, self._process.clock())
+            execution.run(partial(self._handle, execution), self._process.clock)
             self._running[number] = None
             self._pause()
-            self._ended.append(work)
-            if len(self._waiting) <= self.awaited:
+            self._ended.append(execution)
+            if len(self._waiting) < self.wake_below:
                 self._wake()
 
     def _pause(self) -> None:
@@ -148,7 +154,7 @@ class Slave:
         self._keeper = keeper
         waker = Event(process)
         self.dialer = WatchedDialer(network, process)
-        self.pool = WatchedPool(process, agent.prefetch.threads, partial(keeper.handle, self), waker.wake)
+        self.pool = WatchedPool(process, agent.prefetch.slots, partial(keeper.handle, self), waker.wake)
         self.control = WatchedControl(agent, self.dialer, self.pool, waker, process.clock,  # type: ignore[arg-type]
                                       job_timeout=job_timeout)
         for part in (self.dialer, self.pool, self.control):

@@ -20,11 +20,11 @@ from simulation.trace import Trace, answered, told
 from taskmaster import defaults
 from taskmaster.core import master_effects as effects
 from taskmaster.core import slave_effects, wire
-from taskmaster.core.agent import Agent
 from taskmaster.core.session import Route
 from taskmaster.core.window import Window
 from taskmaster.core.wire import Frames
 from taskmaster.master.state.checkpoint import Checkpoint
+from taskmaster.slave.pools.sequential import SequentialExecution
 from taskmaster.slave.slice import Slice
 
 SAVE_SECONDS = defaults.CHECKPOINT_SECONDS + 0.5  # until what the watermark passed is on a disk that is well
@@ -231,7 +231,7 @@ class Watch:
                 self._takes(slave)
             elif isinstance(order, slave_effects.Exit):
                 self.note(slave.slave_id, "leaves")
-                patient = self.hub.now - slave.answered_at > Agent.LEAVING_SECONDS - 0.1
+                patient = self.hub.now - slave.answered_at > defaults.LEAVING_SECONDS - 0.1
                 must(slave.agent.quiet or patient, "I16: a slave leaves with something in its hands", slave.agent.held)
             elif not isinstance(order, (slave_effects.Request, slave_effects.Rebuild)):
                 self.note(slave.slave_id, type(order).__name__)
@@ -251,9 +251,9 @@ class Watch:
                                           if (life.run, life.epoch) == who)
 
     @loud
-    def starts(self, slave: Slave, work: Slice, payload: int) -> None:
+    def starts(self, slave: Slave, work: SequentialExecution, payload: int) -> None:
         """A handler is called; `payload` tells which job's it is."""
-        offset = work.current
+        offset = work.first + work.started - 1
         must(offset == offset_of(payload), "a job with another's payload", offset, payload)
         self.note(slave.slave_id, f"starts {offset} (attempt {work.attempt})")
         self.oracle.start(payload, offset, slave.slave_id, slave.lives[work.epoch], work.attempt)

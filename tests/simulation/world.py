@@ -32,7 +32,7 @@ from taskmaster.errors import (EXIT_DONE, EXIT_DONE_WITH_FAILURES, EXIT_INTERRUP
                                EXIT_STATE_MISMATCH, EXIT_STATE_UNWRITABLE, EXIT_TOO_MANY_FAILURES, TaskmasterError)
 from taskmaster.master.master import Options, Outcome
 from taskmaster.master.state.checkpoint import parse
-from taskmaster.slave.slice import Slice
+from taskmaster.slave.pools.sequential import SequentialExecution
 
 FAIR_SECONDS = 400.0  # after the last fault, besides the work: several lives of a lease, and all backoffs of a job
 LEAVE_SECONDS = 300.0  # for slaves to hear that all is done, or to lose patience
@@ -291,13 +291,13 @@ class World:
         if len(self.slaves) < self.scenario.slaves and not self.finished:
             self.hub.after(self.chance.uniform(0.05, 1.5), self.start_slave)
 
-    def handle(self, slave: Slave, work: Slice, payload: Any) -> None:
+    def handle(self, slave: Slave, work: SequentialExecution, payload: Any) -> None:
         slave.process.step()
         self.watch.starts(slave, work, payload)
         self.fates.meet(slave.process, payload, lambda: self._killed_by_its_job(slave, work))
         self.watch.ends(slave, payload)
 
-    def _killed_by_its_job(self, slave: Slave, work: Slice) -> None:
+    def _killed_by_its_job(self, slave: Slave, work: SequentialExecution) -> None:
         self.watch.note(slave.slave_id, "is killed by its job")
         self.counts["slave deaths"] += 1
         work.take_back()

@@ -23,13 +23,13 @@ from taskmaster.core.agent import Agent, Patience
 from taskmaster.core.codec import Batch, encode_plain
 from taskmaster.core.dispatch import Dispatcher
 from taskmaster.core.master_effects import Effect, Send
-from taskmaster.core.pace import PullSize
+from taskmaster.core.pull_size import PullSize
 from taskmaster.core.session import Route
 from taskmaster.core.window import Window
 from taskmaster.master.feeder import OVERDUE_SECONDS, QUEUED_BYTES
 from taskmaster.master.server import MESSAGES_AT_ONCE
 from taskmaster.slave.control import Control
-from taskmaster.slave.pools.threads import Pool
+from taskmaster.slave.pools.sequential import SequentialExecution
 from taskmaster.slave.slice import Slice
 from taskmaster.transport.dialer import Dialer
 from taskmaster.transport.waker import Waker
@@ -202,21 +202,21 @@ class Lock:
 
 
 class Threads:
-    """A slave's pool: threads that take slices as those of `taskmaster.slave.pool` do."""
+    """A slave's pool: threads that take slices as those of `taskmaster.slave.pools.threads` do."""
 
     def __init__(self, model: Model, number: int, wake: Callable[[], None]) -> None:
-        self.threads = model.fleet.threads
+        self.slots = model.fleet.threads
         self.lock = Lock(model.simulation)
         self._model = model
         self._number = number
         self._factor = model.fleet.factor(number)
         self._wake = wake
-        self.awaited = 0
+        self.wake_below = 1
         self._waiting: deque[Slice] = deque()
-        self._ended: list[Slice] = []
-        self._running: list[Slice | None] = [None] * self.threads
+        self._ended: list[SequentialExecution] = []
+        self._running: list[SequentialExecution | None] = [None] * self.slots
         self._idle: list[greenlet] = []
-        for thread in range(self.threads):
+        for thread in range(self.slots):
             model.simulation.spawn(partial(self._loop, thread))
 
     def put(self, work: Slice) -> None:
@@ -228,10 +228,14 @@ class Threads:
     def waiting(self) -> int:
         return len(self._waiting)
 
-    def running(self) -> list[Slice]:
+    @property
+    def idle(self) -> int:
+        return self._running.count(None)
+
+    def running(self) -> list[SequentialExecution]:
         return [work for work in self._running if work is not None]
 
-    def ended(self) -> list[Slice]:
+    def ended(self) -> list[SequentialExecution]:
         ended, self._ended = self._ended, []
         return ended
 
@@ -244,7 +248,7 @@ class Threads:
         sums = self._model.sums
         behind = [sums[work.first + work.count] - sums[work.first + work.started] for work in self.running()]
         waiting = sum(sums[work.first + work.count] - sums[work.first] for work in self._waiting)
-        return self._factor * max([(waiting + sum(behind)) / self.threads, *behind])
+        return self._factor * max([(waiting + sum(behind)) / self.slots, *behind])
 
     def _loop(self, thread: int) -> None:
         simulation = self._model.simulation
@@ -253,14 +257,15 @@ class Threads:
             while not self._waiting:
                 self._idle.append(getcurrent())
                 simulation.park()
-            self._running[thread] = work = self._waiting.popleft()
-            work.run(lambda offset: self._handle(offset, debt), lambda: simulation.now + debt[0])
+            execution = SequentialExecution(self._waiting.popleft(), simulation.now + debt[0])
+            self._running[thread] = execution
+            execution.run(lambda offset: self._handle(offset, debt), lambda: simulation.now + debt[0])
             if not self._waiting:
                 self.lock.hold(debt[0])
                 debt[0] = 0.0
             self._running[thread] = None
-            self._ended.append(work)
-            if len(self._waiting) <= self.awaited:
+            self._ended.append(execution)
+            if len(self._waiting) < self.wake_below:
                 self._wake()
 
     def _handle(self, offset: int, debt: list[float]) -> None:
@@ -443,7 +448,7 @@ class Model:
         pool = Threads(self, number, wire.wake)
         wire.lock = pool.lock
         agent = Agent(f"slave{number}", self.fleet.threads, {"host": "box", "pid": number}, Patience(), 0.0)
-        control = Control(agent, cast(Dialer, wire), cast(Pool, pool), cast(Waker, wire), self.simulation.clock)
+        control = Control(agent, cast(Dialer, wire), pool, cast(Waker, wire), self.simulation.clock)
         self.wires.append(wire)
         self._pools.append(pool)
         self.simulation.spawn(control.run)

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 from fleet_model import REQUEST, Fleet, Run, Work, ideal_seconds, simulate
 
-from taskmaster.slave.control import WATCH_SECONDS
+from taskmaster import defaults
 
 MS = 0.001
 NOOP = 2e-7
@@ -17,7 +17,7 @@ NOOP = 2e-7
 # at a busy master each slave's requests in that time, one after the other; where jobs change, two looks to notice.
 START_SECONDS = 0.02
 START_REQUESTS = 10
-CHANGE_SECONDS = 2 * WATCH_SECONDS
+CHANGE_SECONDS = 2 * defaults.WATCH_SECONDS
 
 
 def shuffled(quick: int, slow: int) -> list[float]:

@@ -26,13 +26,13 @@ DANGEROUS: Mapping[str, set[str]] = {
 }
 #: Calls that unpickle, by their last name, and the files that may make them.
 CALLS: Mapping[str, set[str]] = {
-    "codec.decode": {"slave/control.py"},
+    "codec.decode": {"slave/backlog.py"},
     "pickle.loads": {"core/codec.py", "core/portable.py"},
     "Batch": {"core/codec.py"},  # of bytes: only where the master's own jobs are encoded
 }
 #: What sees a slave's message before it is numbers and text.
 SEES_MESSAGES = ("core/wire.py", "core/dispatch.py", "core/roster.py", "core/session.py", "core/master_effects.py",
-                 "core/joining.py", "core/reports.py", "core/leasing.py", "core/deaths.py", "core/blame.py",
+                 "core/joining.py", "core/accounting.py", "core/leasing.py", "core/deaths.py", "core/blame.py",
                  "master/server.py", "transport/listener.py", "transport/admission.py")
 #: All that they may take from the module that can unpickle.
 FROM_CODEC = {"Bytes", "FORMS", "Batch", "BadJob"}
