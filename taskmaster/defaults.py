@@ -78,6 +78,9 @@ TURNED_AWAY_SECONDS: Final = 60.0  # and then so often
 # State on disk.
 CHECKPOINT_SECONDS: Final = 1.0  # while jobs settle: a crash repeats the last second's work; costs 1 ms of fsync
 UNSAVED_SECONDS: Final = 5.0  # without a checkpoint nothing new is handed out, so that a crash still repeats little
+SAVE_RETRY_SECONDS: Final = 0.1  # after a failed write, for a failed fsync may be a passing one; doubled up to
+SAVE_RETRY_SECONDS_MOST: Final = 5.0  # this, so that a run continues within 5 s of somebody making room
+SAVE_WARNING_SECONDS: Final = 30.0  # between two warnings that the state cannot be written
 PROGRESS_SECONDS: Final = 10.0  # between plain progress lines where there is no terminal
 STRAGGLER_SECONDS: Final = 10.0  # a job that holds the watermark for longer is named in the status line
 STOP_SECONDS: Final = 2.0  # that a master waits, at the end, for slaves to hear that they may stop

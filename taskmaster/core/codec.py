@@ -14,6 +14,7 @@ import json
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 # A larger slice becomes several batches, so that a lease, which is cut by a batch's mean, fits its frame.
@@ -69,6 +70,8 @@ class Batch:
             return self
         self._open()
         size = max(1, self.size * count // self.count)
+        if count == 1:  # a failed job may be kept for long, and must not keep its neighbours
+            return Batch(self.form, 1, None, [self.encoded(index)], 0, size)
         return Batch(self.form, count, None, self._parts, self._first + index, size)
 
     def encoded(self, index: int) -> Any:
@@ -82,12 +85,10 @@ class Batch:
         part = self.encoded(index)
         return pickle.loads(part) if self.form == "pickles" else part
 
-    def peek(self, index: int) -> Any:
-        """The same, keeping the batch as it is: for one look at one job."""
-        return self._copy().payload(index)
-
-    def _copy(self) -> Batch:
-        return Batch(self.form, self.count, self._blob, self._parts, self._first, self.size)
+    def reader(self, index: int) -> Callable[[], Any]:
+        """Does the same when called, in any thread and whatever becomes of this batch meanwhile."""
+        copy = Batch(self.form, self.count, self._blob, self._parts, self._first, self.size)
+        return partial(copy.payload, index)
 
     def _open(self) -> None:
         if self._parts is None:

@@ -1,4 +1,4 @@
-"""How fast things go and what follows from it: lease and slice sizes, when a retry is due, the rate of a run.
+"""How fast things go and what follows from it: lease and slice sizes, the rate of a run.
 
 Nothing here keeps a promise: a wrong guess costs time, never a job. Times are seconds.
 """
@@ -139,12 +139,6 @@ def lease_size(want: int, ready: int, size: int, slaves: int, returned: bool = F
     share = min(ceil(ready / (2 * slaves)), ceil(size / (4 * slaves)))
     little = 0 if returned else min(want // 50, ceil(ready / slaves), ceil(size / (2 * slaves)))
     return max(1, min(want, ready, max(share, little)))
-
-
-def retry_delay(attempt: int, offset: int) -> float:
-    """Seconds to wait after failed attempt number `attempt`: doubling, spread by up to a quarter by the offset."""
-    delay = min(defaults.RETRY_SECONDS * float(1 << min(attempt - 1, 20)), defaults.RETRY_SECONDS_MOST)
-    return delay * (1 + 0.25 * (offset * 7919 % 101) / 100)
 
 
 class TokenBucket:

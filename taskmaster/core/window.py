@@ -9,19 +9,22 @@ It knows nothing of messages, and of slaves only a name; time is an argument, in
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Any
 
 from taskmaster import defaults
+from taskmaster.core.backoff import Backoff
 from taskmaster.core.chunks import Chunk, Chunks, State
 from taskmaster.core.codec import BadJob, Batch
-from taskmaster.core.pace import retry_delay
 from taskmaster.core.runs import Run, Runs, pieces
 from taskmaster.core.watermark import Watermark
 from taskmaster.core.wire import FailedAttempt
 from taskmaster.job import NO_CURSOR
+
+
+RETRY = Backoff(defaults.RETRY_SECONDS, defaults.RETRY_SECONDS_MOST, spread=0.25)  # the jobs of a lease fail together
 
 
 @dataclass(frozen=True)
@@ -130,12 +133,10 @@ class Window:
         """Whether the job at the watermark has no cursor of its own."""
         return bool(self._mark.cursor_of(self.watermark) == self.watermark + 1)
 
-    def first_unfinished(self) -> Any:
-        """The payload at the watermark; LookupError where there is none, or whatever decoding it raises."""
+    def first_unfinished(self) -> Callable[[], Any] | None:
+        """Decodes the payload at the watermark when called, in any thread; None where nothing is in flight."""
         chunk = self.oldest()
-        if chunk is None:
-            raise LookupError("nothing is in flight")
-        return chunk.batch.peek(self.watermark - chunk.first)
+        return None if chunk is None else chunk.batch.reader(self.watermark - chunk.first)
 
     # -- from the source
 
@@ -285,7 +286,7 @@ class Window:
         for part in self._split_off(chunk, runs):
             part.attempt += 1
             part.state = State.DELAYED
-            part.due = now + retry_delay(chunk.attempt, part.first)
+            part.due = now + RETRY.delay(chunk.attempt, part.first)
             self._chunks.insert(part)
 
     def _strike(self, chunk: Chunk) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from taskmaster import defaults
-from taskmaster.core.pace import JobDuration, Meter, PrefetchTarget, PullSize, TokenBucket, lease_size, retry_delay
+from taskmaster.core.pace import JobDuration, Meter, PrefetchTarget, PullSize, TokenBucket, lease_size
 
 
 def prefetch(threads: int, seconds: float | None, handled: int = 0, size: int = 1) -> PrefetchTarget:
@@ -113,12 +113,6 @@ def test_leases_shrink_towards_the_end_of_the_source() -> None:
         sizes.append(lease_size(40, ready, 10_000, 10))
         ready -= sizes[-1]
     assert sizes == sorted(sizes, reverse=True) and sizes[0] == 40 and sizes[-1] == 1
-
-
-def test_retries_wait_twice_as_long_each_time_up_to_a_limit_and_not_in_step() -> None:
-    assert [retry_delay(attempt, 0) for attempt in (1, 2, 3, 99)] == [0.5, 1.0, 2.0, defaults.RETRY_SECONDS_MOST]
-    delays = {retry_delay(1, offset) for offset in range(50)}
-    assert len(delays) == 50 and min(delays) >= 0.5 and max(delays) <= 0.625
 
 
 def test_a_throttle_lets_through_its_rate_whatever_the_steps() -> None:

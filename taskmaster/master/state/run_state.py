@@ -96,7 +96,7 @@ class RunState:
     def bury(self, jobs: Sequence[AbandonedJob]) -> None:
         """Write these failures, before any checkpoint that is offered later."""
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-        self._writer.bury([self._record(job, now) for job in jobs])
+        self._writer.record([self._record(job, now) for job in jobs])
 
     def offer(self, window: Window, counters: Mapping[str, int], now: float, finished: bool = False) -> None:
         """Save how far the window got."""
@@ -142,10 +142,9 @@ def _digest_of_next(window: Window) -> str | None:
     """
     if not window.next_is_plain:
         return None
+    read = window.first_unfinished()
     try:
-        return digest(window.first_unfinished())
-    except LookupError:
-        return None
+        return None if read is None else digest(read())
     except BaseException:  # decoding runs the user's code, which may even exit; the slave that does it will tell of it
         return None
 
