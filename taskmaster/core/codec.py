@@ -57,6 +57,11 @@ class Batch:
         self._parts = parts
         self._first = first
 
+    @property
+    def plain(self) -> bool:
+        """Whether it is of plain values, so that decoding it runs none of the user's code."""
+        return self.form != "pickles"
+
     def blob(self) -> bytes:
         """The batch as it goes over the wire."""
         if self._blob is not None:

@@ -16,9 +16,10 @@ from taskmaster.core.pace import Meter
 from taskmaster.core.runs import Runs
 from taskmaster.core.stats import SlaveStats
 from taskmaster.core.wire import FailedAttempt, Lease
+from taskmaster.defaults import TRACEBACK_CHARACTERS
 from taskmaster.errors import EXIT_DONE, EXIT_INTERRUPTED, KeyRefused, MasterGone, TaskmasterError
 from taskmaster.slave.pools.threads import Pool
-from taskmaster.slave.slice import TRACEBACK_CHARACTERS, Slice, failure_of
+from taskmaster.slave.slice import Slice, failure_of
 from taskmaster.transport.dialer import Dialer
 from taskmaster.transport.waker import Waker
 

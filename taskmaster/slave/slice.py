@@ -13,9 +13,7 @@ from typing import Any
 
 from taskmaster.core.runs import Run, Runs
 from taskmaster.core.wire import FailedAttempt
-
-MESSAGE_CHARACTERS = 2000
-TRACEBACK_CHARACTERS = 8000  # its end is kept: there it says what was raised
+from taskmaster.defaults import MESSAGE_CHARACTERS, TRACEBACK_CHARACTERS
 
 
 class Slice:

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from taskmaster import defaults
+from taskmaster.core.failure import FailureRecord
 from taskmaster.master.state.checkpoint import Checkpoint
-from taskmaster.master.state.failures import FailureRecord, FailuresFile
+from taskmaster.master.state.failures import FailuresFile
 from taskmaster.master.state.folder import StateFolder
 from taskmaster.master.state.writer import StateWriter
 

@@ -180,14 +180,15 @@ class StateWriter(Generic[Failure]):
         now = self._clock()
         if self._warned_at is None or now - self._warned_at >= defaults.SAVE_WARNING_SECONDS:
             self._warned_at = now
-            log.warning(
-                "The state cannot be written: %s. Retrying at least every %g s. Nothing is lost, but after %g s "
-                "without a checkpoint no new jobs are handed out.", reason, self._backoff.most, defaults.UNSAVED_SECONDS,
-                exc_info=None if isinstance(error, (OSError, ValueError)) else error,
-            )
+            self._warn(reason, None if isinstance(error, (OSError, ValueError)) else error)
         self._failed_writes += 1
         self._rest(self._backoff.delay(self._failed_writes))
         self._nudge.clear()
+
+    def _warn(self, reason: str, bug: Exception | None) -> None:
+        log.warning("The state cannot be written: %s. Retrying at least every %g s. Nothing is lost, but after %g s "
+                    "without a checkpoint no new jobs are handed out.", reason, self._backoff.most,
+                    defaults.UNSAVED_SECONDS, exc_info=bug)
 
     def _recover(self) -> None:
         with self._changed:
