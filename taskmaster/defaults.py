@@ -25,6 +25,9 @@ JOB_BYTES: Final = 16 << 20  # one job's encoded payload; a larger one belongs i
 LOOK_AHEAD_SECONDS: Final = 1.0
 LOOK_AHEAD_JOBS: Final = 256  # before any rate is known: the first leases of ten slaves
 LOOK_AHEAD_LEAST_JOBS: Final = 64  # a few pulls' worth, however long a job takes
+# The feeder.
+OVERDUE_SECONDS: Final = 0.005  # pulled jobs wait at most so long for the rest of their slice, ten times a round trip
+QUEUED_BYTES: Final = 4 << 20  # of encoded jobs that wait to be admitted: a few slices of large ones, all small ones
 
 # Leases.
 # Of a slave's work: long against a 0.2 ms round trip, short against a person or a tail. In simulated fleets 10 ms take
@@ -47,6 +50,19 @@ RETRY_SECONDS: Final = 0.5  # before the second attempt, doubled before each fur
 RETRY_SECONDS_MOST: Final = 30.0  # a delayed job holds the watermark, so a retry may not be put off for long
 MAX_FAILURES: Final = "10%"  # of the jobs finished in this run, once there are MAX_FAILURES_SAMPLE of them
 MAX_FAILURES_SAMPLE: Final = 100  # fewer finished jobs say little about the rest
+
+# A failure's texts, as slaves report them and the failures file keeps them.
+MESSAGE_CHARACTERS: Final = 2000  # the start: it says what is wrong, and the rest is often data
+TRACEBACK_CHARACTERS: Final = 8000  # about 80 frames; the end is kept, which says what was raised and where
+SHOWN_CHARACTERS: Final = 200  # of a payload, for people: one line on a wide terminal; the whole of it is kept beside
+NAME_CHARACTERS: Final = 500  # of an exception's type, a handler or a slave: longer ones are not names
+
+# The master's loop.
+MESSAGES_AT_ONCE: Final = 100  # 6 ms, before the source, the clock and the state have their turn
+EFFECTS_AT_ONCE: Final = 64  # 2 ms; together they move the mark of what was handed out once, and wake ZeroMQ once
+CREW_SECONDS: Final = 0.02  # between looks at its own slave processes: at each turn they took a tenth of its time
+SHOW_SECONDS: Final = 0.2  # between stats for observers: often enough for a person, and too seldom to cost anything
+FAILURES_LOGGED: Final = 5  # with a line each: enough to see what is wrong
 
 # A slave.
 CONCURRENCY: Final = 10  # threads: the ancestor's users wait on a network or a disk, and ten cost a no-op nothing
@@ -93,6 +109,13 @@ TURNED_AWAY_SECONDS: Final = 60.0  # and then so often
 # State on disk.
 CHECKPOINT_SECONDS: Final = 1.0  # while jobs settle: a crash repeats the last second's work; costs 1 ms of fsync
 UNSAVED_SECONDS: Final = 5.0  # without a checkpoint nothing new is handed out, so that a crash still repeats little
+SAVE_RETRY_SECONDS: Final = 0.1  # after a failed write, for a failed fsync may be a passing one; doubled up to
+SAVE_RETRY_SECONDS_MOST: Final = 5.0  # this, so that a run continues within 5 s of somebody making room
+SAVE_WARNING_SECONDS: Final = 30.0  # between two warnings that the state cannot be written
+PAYLOAD_SECONDS: Final = 1.0  # to decode a job in the master: a checkpoint without its digest beats a late one
+OLD_STATES_KEPT: Final = 3  # after --reset: a mistaken one can be undone, and disks do not fill up with old states
+CLOSE_SECONDS: Final = 10.0  # for the last checkpoint at the end of a run: a disk that takes longer is an error
+ABORT_SECONDS: Final = 0.5  # the same after a second Ctrl-C: someone is waiting
 PROGRESS_SECONDS: Final = 10.0  # between plain progress lines where there is no terminal
 STRAGGLER_SECONDS: Final = 10.0  # a job that holds the watermark for longer is named in the status line
 STOP_SECONDS: Final = 2.0  # that a master waits, at the end, for slaves to hear that they may stop

@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 from typing import Any, Final, Protocol, TextIO
 
+from taskmaster import defaults
 from taskmaster.console.screen import Guard, Screen, guard_standard_streams, is_terminal
 from taskmaster.console.text import SEPARATOR, Cell, Shown, cells_of, fit, join, status_line
 
 REDRAW_SECONDS: Final = 0.1
-LINE_SECONDS: Final = 10.0
 
 _PERCENT_COLUMNS: Final = 5
 _NARROW_COLUMNS: Final = 60  # below this the bar itself is left out, for the sake of the numbers
@@ -65,12 +65,12 @@ class LineProgress(NullProgress):
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
         self._separator = SEPARATOR if _can_show(stream, SEPARATOR) else ", "
-        self._due = LINE_SECONDS
+        self._due = defaults.PROGRESS_SECONDS
 
     def draw(self, stats: Shown) -> None:
         """A line, if the next ten seconds are over."""
         if stats.elapsed >= self._due:
-            self._due = stats.elapsed - stats.elapsed % LINE_SECONDS + LINE_SECONDS
+            self._due = stats.elapsed - stats.elapsed % defaults.PROGRESS_SECONDS + defaults.PROGRESS_SECONDS
             self.write(status_line(stats, self._separator))
 
 

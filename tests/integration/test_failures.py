@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from taskmaster.core.failure import FailureRecord, to_line
 from taskmaster.master.state import durable
-from taskmaster.master.state.failures import FailureRecord, FailuresFile, to_line
+from taskmaster.master.state.failures import FailuresFile
 
 
 def failure(offset: int, message: str = "no") -> FailureRecord:
@@ -187,7 +188,7 @@ def test_lines_that_cannot_be_read_are_kept_and_passed_over(
     assert file.prune(10) == 1
     assert file.path.read_bytes() == b"\xff garbage\n" + to_line(failure(1))
     assert offsets(file) == [1]
-    assert "Line 1 of" in caplog.text and "passed over" in caplog.text
+    assert "Line 1 of" in caplog.text and "skipping it" in caplog.text
 
 
 def test_a_resume_without_room_leaves_the_file_as_it_was(file: FailuresFile) -> None:

@@ -16,8 +16,9 @@ from taskmaster.core.agent import Patience
 from taskmaster.errors import (EXIT_DONE, EXIT_DONE_WITH_FAILURES, EXIT_INTERRUPTED, EXIT_KEY_REFUSED, EXIT_MASTER_GONE,
                                EXIT_SOURCE_FAILED, StateUnwritable, UsageError)
 from taskmaster.job import Job
-from taskmaster.master.master import Master, Options, Outcome, Workload
-from taskmaster.master.state.run_state import Identity
+from taskmaster.master.master import Master
+from taskmaster.master.outcome import Outcome
+from taskmaster.master.workload import Identity, Options, Workload
 from taskmaster.slave.slave import Slave
 from taskmaster.transport.keys import Keys, derive
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from simulation.hub import Hub, Process
 
+from taskmaster.core.failure import FailureRecord
 from taskmaster.errors import StateUnwritable
 from taskmaster.master.state.checkpoint import Checkpoint, encode, parse
-from taskmaster.master.state.failures import FailureRecord
 
 
 class Disk:

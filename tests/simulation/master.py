@@ -21,13 +21,16 @@ from taskmaster.core.master_effects import Effect
 from taskmaster.core.session import Route
 from taskmaster.core.window import Window
 from taskmaster.core.wire import Frames
+from taskmaster.master.crew import Crew
 from taskmaster.master.feeder import Feeder
-from taskmaster.master.master import Master, Options, Workload
-from taskmaster.master.server import Crew, Server
+from taskmaster.master.master import Master
+from taskmaster.master.server import Server
 from taskmaster.master.source import Source
 from taskmaster.master.state.checkpoint import Checkpoint
-from taskmaster.master.state.run_state import Identity, RunState
+from taskmaster.master.state.recorder import FailureRecorder
+from taskmaster.master.state.run_state import RunState
 from taskmaster.master.state.writer import StateWriter
+from taskmaster.master.workload import Identity, Options, Workload
 
 IDENTITY = Identity("simulated", {}, "handle_job")
 
@@ -112,11 +115,11 @@ class SimulatedMaster(Master):
         self.place = place
         self._waker.close()
         self._waker = Event(place.process)  # type: ignore[assignment]
-        self._keeper = keeper_at(place, self._waker.wake)
+        self._state = keeper_at(place, self._waker.wake)
 
     @property
     def run_and_epoch(self) -> tuple[str, int]:
-        return self._keeper.run, self._keeper.epoch
+        return self._state.run, self._state.epoch
 
     @property
     def first(self) -> int:
@@ -128,8 +131,8 @@ class SimulatedMaster(Master):
         return self._server
 
     def open(self, address: str) -> None:
-        self._found = self._keeper.open(self._options.reset)
-        self._keeper.begin(self._found, self._first)
+        self._found = self._state.open(self._options.reset)
+        self._state.begin(self._found, self._first)
         self.place.watcher.begins(self)
         self._listener = WatchedListener(self.place)  # type: ignore[assignment]
 
@@ -137,13 +140,13 @@ class SimulatedMaster(Master):
         """As the shipped one, with the clock and the parts of this place."""
         options, start, place = self._options, self._where(), self.place
         window: Window = place.parts.window(start.offset, options.size, defaults.WINDOW_BYTES, options.attempts)
-        dispatcher: Dispatcher = place.parts.dispatcher(window, self._keeper.run, self._keeper.epoch, options.rate)
+        dispatcher: Dispatcher = place.parts.dispatcher(window, self._state.run, self._state.epoch, options.rate)
         source = Source(self._workload.get_jobs, self._workload.arguments, start)
         feeder = Feeder(source, start.offset, options.limit, options.codec, place.process.clock, self._waker.wake)
         feeder._room = Condition(place.process)  # type: ignore[assignment]
         feeder._thread = Thread(place.process, feeder._run)  # type: ignore[assignment]
         feeder.start()
-        server = WatchedServer(listener, dispatcher, feeder, self._keeper, self._waker, self._progress,
+        server = WatchedServer(listener, dispatcher, feeder, self._state, self._waker, self._observers,
                                options.budget, place.process.clock, first_offset=self._first, total=options.total,
                                crew=crew)
         server.watch(place.watcher)
@@ -165,13 +168,29 @@ def keeper_at(place: Place, wake: Callable[[], None]) -> RunState:
     keeper: RunState = Simulated(Path("simulated"), IDENTITY, wake)
     keeper._folder = Folder(place.disk, place.process)  # type: ignore[assignment]
     keeper._failures = FailuresFile(place.disk, place.process)  # type: ignore[assignment]
+    keeper._payloads = AtOnce()  # type: ignore[assignment]
     keeper._writer = _writer_at(place, keeper, wake)
     return keeper
 
 
+class AtOnce:
+    """A PayloadReader without a thread: decoding takes no time here."""
+
+    def each(self, function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+        return [self._result_of(function, item) for item in items]
+
+    @staticmethod
+    def _result_of(function: Callable[[Any], Any], item: Any) -> Any:
+        try:
+            return function(item)
+        except Exception:
+            return None
+
+
 def _writer_at(place: Place, keeper: RunState, wake: Callable[[], None]) -> StateWriter:
     process = place.process
-    writer: StateWriter = place.parts.writer(keeper._folder, keeper._failures, wake, clock=process.clock)
+    recorder = FailureRecorder(keeper._failures, IDENTITY.handler, keeper._payloads)
+    writer: StateWriter[Any] = place.parts.writer(keeper._folder, recorder, wake, clock=process.clock)
     writer._changed = Condition(process)  # type: ignore[assignment]
     writer._nudge = Event(process)  # type: ignore[assignment]
     writer._rest = writer._nudge.wait

@@ -30,9 +30,10 @@ from taskmaster.core.agent import Patience
 from taskmaster.core.budget import FailureBudget
 from taskmaster.errors import (EXIT_DONE, EXIT_DONE_WITH_FAILURES, EXIT_INTERRUPTED, EXIT_SOURCE_FAILED,
                                EXIT_STATE_MISMATCH, EXIT_STATE_UNWRITABLE, EXIT_TOO_MANY_FAILURES, TaskmasterError)
-from taskmaster.master.master import Options, Outcome
+from taskmaster.master.outcome import Outcome
 from taskmaster.master.state.checkpoint import parse
 from taskmaster.slave.pools.sequential import SequentialExecution
+from taskmaster.master.workload import Options
 
 FAIR_SECONDS = 400.0  # after the last fault, besides the work: several lives of a lease, and all backoffs of a job
 LEAVE_SECONDS = 300.0  # for slaves to hear that all is done, or to lose patience

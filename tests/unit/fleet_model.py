@@ -26,8 +26,7 @@ from taskmaster.core.master_effects import Effect, Send
 from taskmaster.core.pull_size import PullSize
 from taskmaster.core.session import Route
 from taskmaster.core.window import Window
-from taskmaster.master.feeder import OVERDUE_SECONDS, QUEUED_BYTES
-from taskmaster.master.server import MESSAGES_AT_ONCE
+from taskmaster.defaults import MESSAGES_AT_ONCE, OVERDUE_SECONDS, QUEUED_BYTES
 from taskmaster.slave.control import Control
 from taskmaster.slave.pools.sequential import SequentialExecution
 from taskmaster.slave.slice import Slice

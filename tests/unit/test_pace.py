@@ -8,7 +8,6 @@ from taskmaster import defaults
 from taskmaster.core.job_duration import JobDuration
 from taskmaster.core.lease_size import lease_size
 from taskmaster.core.meter import Meter
-from taskmaster.core.pace import retry_delay
 from taskmaster.core.prefetch_target import PrefetchTarget
 from taskmaster.core.pull_size import PullSize
 from taskmaster.core.token_bucket import TokenBucket
@@ -128,12 +127,6 @@ def test_leases_shrink_towards_the_end_of_the_source() -> None:
         sizes.append(lease_size(40, ready, 10_000, 10))
         ready -= sizes[-1]
     assert sizes == sorted(sizes, reverse=True) and sizes[0] == 40 and sizes[-1] == 1
-
-
-def test_retries_wait_twice_as_long_each_time_up_to_a_limit_and_not_in_step() -> None:
-    assert [retry_delay(attempt, 0) for attempt in (1, 2, 3, 99)] == [0.5, 1.0, 2.0, defaults.RETRY_SECONDS_MOST]
-    delays = {retry_delay(1, offset) for offset in range(50)}
-    assert len(delays) == 50 and min(delays) >= 0.5 and max(delays) <= 0.625
 
 
 def test_a_throttle_lets_through_its_rate_whatever_the_steps() -> None:

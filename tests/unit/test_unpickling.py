@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "taskmaster"
 
 #: What makes code or objects of bytes or text, and the only files that may name it.
 DANGEROUS: Mapping[str, set[str]] = {
-    "pickle": {"core/codec.py", "core/portable.py"},
+    "pickle": {"core/codec.py", "core/identity.py", "core/portable.py"},
     "_pickle": set(), "cPickle": set(), "marshal": set(), "shelve": set(), "dill": set(), "cloudpickle": set(),
     "copyreg": set(), "recv_pyobj": set(), "recv_serialized": set(), "exec": set(),
     "eval": {"targets/signature.py"},  # of the annotations in the user's own module
