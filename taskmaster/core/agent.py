@@ -18,7 +18,8 @@ from taskmaster.core import wire
 from taskmaster.core.codec import Bytes
 from taskmaster.core.pace import JobDuration, PrefetchTarget
 from taskmaster.core.runs import Runs
-from taskmaster.core.slave_effects import Cancel, DiscardAll, Drain, Effect, Enqueue, Exit, MasterLost, Rebuild, Request
+from taskmaster.core.slave_effects import (Cancel, DiscardAll, Drain, Effect, Enqueue, Exit, MasterLost, Rebuild,
+                                           Refused, Request)
 from taskmaster.core.wire import FailedAttempt, Poll, Reply
 
 
@@ -241,12 +242,13 @@ class Agent:
     # -- replies
 
     def receive(self, frames: Sequence[Bytes], load: Load, now: float) -> list[Effect]:
-        """What the master's answer asks for; what is no answer to the request under way changes nothing."""
+        """What the master's answer asks for; anything but the answer to the request under way is ignored."""
         reply = wire.decode_reply(frames)
-        if isinstance(reply, wire.WireError) or self._asked is None:
+        if (isinstance(reply, wire.WireError) or self._asked is None
+                or (reply.slave_id, reply.seq) != (self.slave_id, self._seq)):
             return []
-        if (reply.slave_id, reply.seq) != (self.slave_id, self._seq):
-            return []
+        if reply.kind == "error":
+            return [Refused(reply.reason)]
         if reply.kind == "reset" or not self._parkable:  # an answer that was not held back
             self.prefetch.trip = now - self._sent_at
         self._asked, self._heard_at, self._silent = None, now, 0

@@ -15,4 +15,4 @@ class Counts:
     duplicates: int = 0
     returned: int = 0  # given back unstarted, or lost with a reply
     deaths: int = 0
-    refused: int = 0  # malformed messages
+    refused: int = 0  # messages not acted on: malformed, of another version, or of one slave too many

@@ -18,6 +18,7 @@ from taskmaster.core.codec import BadJob, Batch
 from taskmaster.core.counts import Counts
 from taskmaster.core.master_effects import Abandon, Effect, Log, Send
 from taskmaster.core.pace import TokenBucket, lease_size
+from taskmaster.core.refusals import Refusals
 from taskmaster.core.roster import Roster
 from taskmaster.core.runs import Run, Runs
 from taskmaster.core.session import Route, Session
@@ -40,7 +41,7 @@ class Dispatcher:
         self._stop_reason: str | None = None
         self._slaves = Roster()
         self._bucket = TokenBucket(rate)
-        self._full_told = -inf  # when it was told that one slave more is one too many
+        self._refusals = Refusals(self.counts)
         self._isolated = ""  # the slave kept free for suspects
 
     # -- what it says of itself
@@ -70,28 +71,22 @@ class Dispatcher:
     # -- from slaves
 
     def receive(self, route: Route, frames: Sequence[bytes], now: float) -> list[Effect]:
-        """A message came along `route`; what is no message is counted and gets no answer."""
+        """A message came along `route`; a malformed one is counted and gets no answer."""
         poll = wire.decode_poll(frames)
-        if isinstance(poll, wire.WireError) or not route:
-            self.counts.refused += 1
-            reason = poll.reason if isinstance(poll, wire.WireError) else "it came by no route"
-            return [Log("debug", "a message was dropped: %s", (reason,))]
+        if not route:
+            return self._refusals.malformed(wire.WireError("it came by no route"))
+        if isinstance(poll, wire.OtherVersion):
+            return self._refusals.other_version(poll, route, now)
+        if isinstance(poll, wire.WireError):
+            return self._refusals.malformed(poll)
         if poll.slave_id not in self._slaves and len(self._slaves) >= defaults.SLAVES:
-            return self._refuse_one_too_many(now)
+            return self._refusals.one_too_many(len(self._slaves), now)
         session = self._slaves.hear(poll, route, now)
         if poll.seq < session.seq:
             return []  # overtaken by a newer one: nobody waits for this answer
         if poll.seq == session.seq:
             return self._again(session, route)
         return self._fresh(session, poll, route, now)
-
-    def _refuse_one_too_many(self, now: float) -> list[Effect]:
-        """It asks again, and gets in when another has left."""
-        self.counts.refused += 1
-        if now < self._full_told + defaults.TURNED_AWAY_SECONDS:
-            return []
-        self._full_told = now
-        return [Log("warning", "%d slaves are here, the most there may be; others get no answer", (len(self._slaves),))]
 
     def _again(self, session: Session, route: Route) -> list[Effect]:
         """The newest request once more: the same answer, or still none."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from taskmaster.core.runs import Run
-from taskmaster.core.wire import Frames, Poll
+from taskmaster.core.wire import Frames, Poll, printable
 
 Route = tuple[bytes, ...]
 """The frames that lead a reply back: the ROUTER's peer id, the REQ's request id, the empty delimiter."""
@@ -30,6 +31,10 @@ class Session:
 
     @property
     def name(self) -> str:
-        """Where a person finds it: host:pid, or the id when it has not said."""
-        host, pid = self.info.get("host"), self.info.get("pid")
-        return f"{host}:{pid}" if host and pid else self.slave_id[:8]
+        return display_name(self.slave_id, self.info)
+
+
+def display_name(slave_id: str, info: Mapping[str, Any]) -> str:
+    """Where a person finds a slave: host:pid, or the start of its id when it has not said."""
+    host, pid = info.get("host"), info.get("pid")
+    return f"{host}:{pid}" if host and pid else printable(slave_id, 8)

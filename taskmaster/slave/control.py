@@ -16,7 +16,7 @@ from taskmaster.core.pace import Meter
 from taskmaster.core.runs import Runs
 from taskmaster.core.stats import SlaveStats
 from taskmaster.core.wire import FailedAttempt, Lease
-from taskmaster.errors import EXIT_DONE, EXIT_INTERRUPTED, KeyRefused, MasterGone, TaskmasterError
+from taskmaster.errors import EXIT_DONE, EXIT_INTERRUPTED, KeyRefused, MasterGone, TaskmasterError, VersionMismatch
 from taskmaster.slave.pools.threads import Pool
 from taskmaster.slave.slice import TRACEBACK_CHARACTERS, Slice, failure_of
 from taskmaster.transport.dialer import Dialer
@@ -140,6 +140,8 @@ class Control:
                     self._halted = True
                 case slave_effects.Exit():
                     self._over = True
+                case slave_effects.Refused(reason):
+                    self._end(VersionMismatch(reason))
                 case slave_effects.MasterLost(seconds):
                     self._give_up(seconds)
 

@@ -1,7 +1,7 @@
 """What both messages share: a JSON header and a blob, their limits, and the checks on what arrives.
 
 Decoding is total: a malformed message is a value, never an exception, because anyone may have sent it. Nothing here
-is unpickled.
+is unpickled. Unknown fields and further values in a row are ignored, so that a later release may add some.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from taskmaster import defaults
 from taskmaster.core.codec import Bytes
@@ -36,46 +36,68 @@ class Malformed(Exception):
 
 
 _Message = TypeVar("_Message")
+Header = dict[str, Any]
 
 
-def decode(frames: Sequence[Bytes], most_bytes: int,
-           parse: Callable[[dict[str, Any], Bytes], _Message]) -> _Message | WireError:
-    """The message that `parse` makes of the header and of a blob of at most `most_bytes`, or what is wrong with it."""
+def decode(frames: Sequence[Bytes], most_bytes: int, parse: Callable[[Header, Bytes], _Message],
+           parse_other: Callable[[Header], _Message | WireError]) -> _Message | WireError:
+    """The message that `parse` makes of the header and of a blob of at most `most_bytes`, or what is wrong with it.
+
+    The header of another version goes to `parse_other`; its further frames may be anything, and are not looked at.
+    """
     try:
-        return parse(_header(frames, most_bytes), frames[1])
+        header = _header(frames)
+        if header.get("v") != VERSION:
+            return parse_other(header)
+        return parse(header, _blob(frames, most_bytes))
     except Malformed as malformed:
         return WireError(str(malformed))
     except RecursionError:
         return WireError("nested too deeply")
 
 
-def _header(frames: Sequence[Bytes], most_bytes: int) -> dict[str, Any]:
-    if len(frames) != defaults.FRAMES:
-        raise Malformed(f"{len(frames)} frames, not {defaults.FRAMES}")
-    header, blob = frames
-    if len(header) > defaults.HEADER_BYTES or len(blob) > most_bytes:
-        raise Malformed(f"a header of {len(header):,} and a blob of {len(blob):,} bytes")
-    fields = load(header)
+def _header(frames: Sequence[Bytes]) -> Header:
+    if not frames or len(frames[0]) > defaults.HEADER_BYTES:
+        raise Malformed(f"a header of {len(frames[0]):,} bytes" if frames else "no frames")
+    fields = load(frames[0])
     if not isinstance(fields, dict):
         raise Malformed("the header is not an object")
-    if fields.get("v") != VERSION:
-        raise Malformed(f"protocol version {fields.get('v')!r}, not {VERSION}")
     return fields
+
+
+def _blob(frames: Sequence[Bytes], most_bytes: int) -> Bytes:
+    if len(frames) != defaults.FRAMES:
+        raise Malformed(f"{len(frames)} frames, not {defaults.FRAMES}")
+    if len(frames[1]) > most_bytes:
+        raise Malformed(f"a blob of {len(frames[1]):,} bytes")
+    return frames[1]
 
 
 # -- the fields of a header
 
 
-def texts(header: dict[str, Any], *keys: str) -> list[str]:
-    """These fields, each a text of at most ID_CHARACTERS; empty where absent."""
-    values = [header.get(key, "") for key in keys]
-    for value, key in zip(values, keys):
-        if not isinstance(value, str) or len(value) > ID_CHARACTERS:
-            raise Malformed(f"{key} is not a short text")
-    return values
+def request_id(header: Header) -> tuple[str, int]:
+    """`sid` and `n`, which every version has: the slave, and the number of its request."""
+    seq = header.get("n")
+    if not is_natural(seq):
+        raise Malformed("n is not a natural number")
+    return text(header, "sid", None), seq
 
 
-def numbers(header: dict[str, Any], *keys: str) -> list[int]:
+def other_version(header: Header) -> str:
+    """What is wrong with this header's version, in words."""
+    return f"protocol version {printable(header.get('v'), 40)}, not {VERSION}"
+
+
+def text(header: Header, key: str, absent: str | None = "") -> str:
+    """A field that is a text of at most ID_CHARACTERS; with None for `absent` it must be there."""
+    value = header.get(key, absent)
+    if not isinstance(value, str) or len(value) > ID_CHARACTERS:
+        raise Malformed(f"{key} is not a short text")
+    return value
+
+
+def numbers(header: Header, *keys: str) -> list[int]:
     """These fields, each a natural number; 0 where absent."""
     values = [header.get(key, 0) for key in keys]
     for value, key in zip(values, keys):
@@ -84,7 +106,7 @@ def numbers(header: dict[str, Any], *keys: str) -> list[int]:
     return values
 
 
-def runs(header: dict[str, Any], key: str) -> tuple[Run, ...]:
+def runs(header: Header, key: str) -> tuple[Run, ...]:
     """A field that lists runs of jobs; empty where absent."""
     rows = header.get(key)
     if not rows:
@@ -94,7 +116,7 @@ def runs(header: dict[str, Any], key: str) -> tuple[Run, ...]:
 
 
 def _run(row: Any) -> Run:
-    if type(row) is not list or len(row) != 2 or not is_offset(row[0]) or not is_natural(row[1]):
+    if type(row) is not list or len(row) < 2 or not is_offset(row[0]) or not is_natural(row[1]):
         raise Malformed("a run is not two numbers")
     if row[1] == 0:
         raise Malformed("an empty run")
@@ -109,14 +131,14 @@ def is_offset(value: Any) -> bool:
     return type(value) is int and -LARGEST <= value <= LARGEST
 
 
-def is_natural(value: Any) -> bool:
+def is_natural(value: Any) -> TypeGuard[int]:
     return type(value) is int and 0 <= value <= LARGEST
 
 
 def printable(value: Any, most: int) -> str:
     """At most `most` characters, safe to log: no control character of a peer's reaches a terminal."""
-    text = str(value)[:most]
-    return text if text.isprintable() else "".join(one if one.isprintable() else "?" for one in text)
+    cut = str(value)[:most]
+    return cut if cut.isprintable() else "".join(one if one.isprintable() else "?" for one in cut)
 
 
 def require(fact: bool, otherwise: str) -> None:
@@ -137,9 +159,9 @@ def dump(value: Any) -> bytes:
     return utf8(quoted(value))
 
 
-def utf8(text: str) -> bytes:
+def utf8(json_text: str) -> bytes:
     # "replace" for lone surrogates, as in an error text that quotes a file's name: the text is only read by people.
-    return text.encode("utf-8", "replace")
+    return json_text.encode("utf-8", "replace")
 
 
 def load(data: Bytes) -> Any:

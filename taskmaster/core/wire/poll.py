@@ -9,8 +9,9 @@ from typing import Any
 from taskmaster import defaults
 from taskmaster.core.codec import Bytes
 from taskmaster.core.runs import Run
-from taskmaster.core.wire.frames import (VERSION, Frames, Malformed, WireError, decode, dump, is_natural, is_offset,
-                                         load, numbers, printable, require, runs, texts)
+from taskmaster.core.wire.frames import (VERSION, Frames, Header, Malformed, WireError, decode, dump, is_natural,
+                                         is_offset, load, numbers, other_version, printable, request_id, require,
+                                         runs, text)
 
 POLL_STATES = ("run", "drain", "bye")
 INFO_ENTRIES = 20  # what a slave says of itself is kept for as long as it is there: 5 kB at most
@@ -52,6 +53,16 @@ class Poll:
     info: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class OtherVersion(WireError):
+    """A poll of another protocol version: all of it that can be read for certain, which is enough to refuse it."""
+
+    version: int
+    slave_id: str
+    seq: int
+    info: dict[str, str]
+
+
 def encode_poll(poll: Poll) -> Frames:
     header = {
         "v": VERSION, "run": poll.run, "epoch": poll.epoch, "sid": poll.slave_id, "n": poll.seq, "want": poll.want,
@@ -64,16 +75,25 @@ def encode_poll(poll: Poll) -> Frames:
 
 
 def decode_poll(frames: Sequence[Bytes]) -> Poll | WireError:
-    """The poll that these frames are, or why they are not one."""
-    return decode(frames, defaults.REPORT_BYTES, _poll)
+    """The poll that these frames are, or why they are not one; OtherVersion where that is all that is wrong."""
+    return decode(frames, defaults.REPORT_BYTES, _poll, _other)
 
 
-def _poll(header: dict[str, Any], blob: Bytes) -> Poll:
+def _other(header: Header) -> OtherVersion:
+    version, info = header.get("v"), header.get("info")
+    if not is_natural(version):
+        raise Malformed(other_version(header))
+    slave_id, seq = request_id(header)
+    return OtherVersion(other_version(header), version, slave_id, seq, _info(info) if isinstance(info, dict) else {})
+
+
+def _poll(header: Header, blob: Bytes) -> Poll:
     state, info = header.get("state", "run"), header.get("info")
     if state not in POLL_STATES:
         raise Malformed("unknown state")
-    run, slave_id = texts(header, "run", "sid")
-    epoch, seq, want, wait = numbers(header, "epoch", "n", "want", "wait")
+    slave_id, seq = request_id(header)
+    run = text(header, "run")
+    epoch, want, wait = numbers(header, "epoch", "want", "wait")
     return Poll(run, epoch, slave_id, seq, want, wait, state, runs(header, "held"), runs(header, "done"),
                 _failed(blob) if blob else (), _info(info) if info is not None else {})
 
@@ -90,8 +110,8 @@ def _failed(blob: Bytes) -> tuple[FailedAttempt, ...]:
     require(isinstance(rows, list), "the failures are not a list")
     failed = []
     for row in rows:
-        require(isinstance(row, list) and len(row) == 6, "a failure is not six values")
+        require(isinstance(row, list) and len(row) >= 6, "a failure of fewer than six values")
         require(is_offset(row[0]) and is_natural(row[1]), "a failure with a bad number")
-        require(all(isinstance(text, str) for text in row[2:]), "a failure with a value that is not text")
-        failed.append(FailedAttempt(*row))
+        require(all(isinstance(value, str) for value in row[2:6]), "a failure with a value that is not text")
+        failed.append(FailedAttempt(*row[:6]))
     return tuple(failed)

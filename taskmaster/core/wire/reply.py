@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
 from taskmaster import defaults
 from taskmaster.core.codec import FORMS, Bytes
 from taskmaster.core.runs import Run
-from taskmaster.core.wire.frames import (VERSION, Frames, WireError, decode, is_natural, is_offset, numbers, quoted,
-                                         require, runs, texts, utf8)
+from taskmaster.core.wire.frames import (VERSION, Frames, Header, WireError, decode, dump, is_natural, is_offset,
+                                         numbers, other_version, printable, quoted, request_id, require, runs, text,
+                                         utf8)
 
 REPLY_KINDS = ("jobs", "wait", "stop", "reset", "error")
 REASON_CHARACTERS = 2000  # about twenty lines of a terminal
@@ -63,28 +62,44 @@ def encode_reply(reply: Reply) -> Frames:
     return [utf8(header + "}"), blobs[0] if len(blobs) == 1 else b"".join(blobs)]
 
 
+def encode_error(slave_id: str, seq: int, reason: str) -> Frames:
+    """The reply of kind `error`, in the one form that slaves of any version read. It must never change."""
+    return [dump({"v": VERSION, "sid": slave_id, "n": seq, "kind": "error", "reason": reason}), b""]
+
+
 def decode_reply(frames: Sequence[Bytes]) -> Reply | WireError:
-    """The reply that these frames are, or why they are not one."""
-    return decode(frames, defaults.BLOB_BYTES, _reply)
+    """The reply that these frames are, or why they are not one. An `error` is read whatever its version."""
+    return decode(frames, defaults.BLOB_BYTES, _reply, _error)
 
 
-def _reply(header: dict[str, Any], blob: Bytes) -> Reply:
+def _error(header: Header) -> Reply:
+    require(header.get("kind") == "error", other_version(header))
+    slave_id, seq = request_id(header)
+    return Reply("", 0, slave_id, seq, "error", reason=_reason(header))
+
+
+def _reason(header: Header) -> str:
+    return printable(header.get("reason", ""), REASON_CHARACTERS)
+
+
+def _reply(header: Header, blob: Bytes) -> Reply:
     kind = header.get("kind")
     require(kind in REPLY_KINDS, "unknown kind")
-    run, slave_id = texts(header, "run", "sid")
-    epoch, seq, wait, heartbeat = numbers(header, "epoch", "n", "wait", "hb")
+    slave_id, seq = request_id(header)
+    run = text(header, "run")
+    epoch, wait, heartbeat = numbers(header, "epoch", "wait", "hb")
     return Reply(run, epoch, slave_id, seq, str(kind), _leases(header, blob), runs(header, "drop"), wait, heartbeat,
-                 str(header.get("reason", ""))[:REASON_CHARACTERS])
+                 _reason(header))
 
 
-def _leases(header: dict[str, Any], blob: Bytes) -> tuple[Lease, ...]:
+def _leases(header: Header, blob: Bytes) -> tuple[Lease, ...]:
     """Row by row, each with its part of the blob, in which the batches follow one another."""
     rows = header.get("leases", [])
     require(isinstance(rows, list), "leases is not a list")
     leases, at = [], 0
     for row in rows:
-        require(isinstance(row, list) and len(row) == 5, "a lease is not five values")
-        first, count, attempt, form, size = row
+        require(isinstance(row, list) and len(row) >= 5, "a lease of fewer than five values")
+        first, count, attempt, form, size = row[:5]
         require(is_offset(first) and all(map(is_natural, (count, attempt, size))) and count > 0,
                 "a lease with a bad number")
         require(isinstance(form, str) and form in FORMS, "a lease of an unknown form")
