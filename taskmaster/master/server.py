@@ -24,7 +24,7 @@ from taskmaster.errors import (EXIT_DONE, EXIT_DONE_WITH_FAILURES, EXIT_ERROR, E
 from taskmaster.job import NO_CURSOR
 from taskmaster.master.feeder import Exhausted, Feeder, Pulled, Raised
 from taskmaster.master.state.run_state import RunState
-from taskmaster.transport.listener import Listener
+from taskmaster.transport.base import MasterSocket
 from taskmaster.transport.waker import Waker
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class Ending:
 class Server:
     """Serves slaves until the source is exhausted and everything is settled, or something ends the run before."""
 
-    def __init__(self, listener: Listener, dispatcher: Dispatcher, feeder: Feeder, keeper: RunState, waker: Waker,
+    def __init__(self, listener: MasterSocket, dispatcher: Dispatcher, feeder: Feeder, keeper: RunState, waker: Waker,
                  progress: Progress, budget: FailureBudget, clock: Callable[[], float], *, first_offset: int,
                  total: int | None = None, crew: Crew | None = None) -> None:
         self.ending: Ending | None = None

@@ -19,7 +19,7 @@ from taskmaster.core.wire import FailedAttempt, Lease
 from taskmaster.errors import EXIT_DONE, EXIT_INTERRUPTED, KeyRefused, MasterGone, TaskmasterError, VersionMismatch
 from taskmaster.slave.pools.threads import Pool
 from taskmaster.slave.slice import TRACEBACK_CHARACTERS, Slice, failure_of
-from taskmaster.transport.dialer import Dialer
+from taskmaster.transport.base import SlaveSocket
 from taskmaster.transport.waker import Waker
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ SHOW_SECONDS = 0.5
 class Control:
     """One slave's loop. `run` belongs to its thread; `drain` may be called from any, also from a signal handler."""
 
-    def __init__(self, agent: Agent, dialer: Dialer, pool: Pool, waker: Waker, clock: Callable[[], float], *,
+    def __init__(self, agent: Agent, dialer: SlaveSocket, pool: Pool, waker: Waker, clock: Callable[[], float], *,
                  job_timeout: float | None = None, show: Callable[[SlaveStats], None] = lambda stats: None,
                  trusting: bool = True) -> None:
         self.exit_code = EXIT_DONE
