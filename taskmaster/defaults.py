@@ -2,6 +2,8 @@
 
 from typing import Final
 
+PRODUCT_VERSION: Final = "0.1.0"  # of Taskmaster: the one place; setup.cfg and what slaves say of themselves read it
+
 # The ancestor's address, on every interface: nobody gets in without the key. Slaves take it for this machine.
 ADDRESS: Final = "tcp://0.0.0.0:3050"
 GET_JOBS: Final = "get_jobs"  # the ancestor's name

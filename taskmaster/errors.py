@@ -55,6 +55,12 @@ class StateMismatch(TaskmasterError):
     exit_code = EXIT_STATE_MISMATCH
 
 
+class VersionMismatch(TaskmasterError):
+    """The master refused this slave, which speaks another version of the protocol; the message is the master's."""
+
+    exit_code = EXIT_STATE_MISMATCH
+
+
 class MasterGone(TaskmasterError):
     """A slave heard nothing from its master for longer than its patience."""
 

@@ -21,7 +21,8 @@ from taskmaster.core.outstanding_request import OutstandingRequest
 from taskmaster.core.prefetch_target import PrefetchTarget
 from taskmaster.core.reports import Reports
 from taskmaster.core.runs import Runs
-from taskmaster.core.slave_effects import Cancel, DiscardAll, Drain, Effect, Enqueue, Exit, MasterLost, Rebuild, Request
+from taskmaster.core.slave_effects import (Cancel, DiscardAll, Drain, Effect, Enqueue, Exit, MasterLost, Rebuild,
+                                           Refused, Request)
 from taskmaster.core.wire import FailedAttempt, Poll, Reply
 
 
@@ -190,6 +191,8 @@ class Agent:
             return []
         if (reply.slave_id, reply.seq) != (self.slave_id, request.seq):
             return []
+        if reply.kind == "error":
+            return [Refused(reply.reason)]
         if reply.kind == "reset" or not request.parkable:  # an answer that was not held back
             self.prefetch.trip = now - request.sent_at
         request.answered(now)

@@ -54,10 +54,17 @@ class Exit:
 
 
 @dataclass(frozen=True)
+class Refused:
+    """The master will never serve this slave: exit with its reason."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class MasterLost:
     """The master was silent for longer than this slave's patience."""
 
     seconds: float
 
 
-Effect = Request | Rebuild | Enqueue | Cancel | DiscardAll | Drain | Exit | MasterLost
+Effect = Request | Rebuild | Enqueue | Cancel | DiscardAll | Drain | Exit | Refused | MasterLost

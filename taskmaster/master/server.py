@@ -21,7 +21,7 @@ from taskmaster.master.feeder import Exhausted, Feeder, Pulled, Raised
 from taskmaster.master.observers import DrainStarted, JobAbandoned, Observers
 from taskmaster.master.report import Report
 from taskmaster.master.state.base import StateStore
-from taskmaster.transport.listener import Listener
+from taskmaster.transport.base import MasterSocket
 from taskmaster.transport.waker import Waker
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 class Server:
     """Serves slaves until the source is exhausted and everything is settled, or until something else ends the run."""
 
-    def __init__(self, listener: Listener, dispatcher: Dispatcher, feeder: Feeder, state: StateStore, waker: Waker,
+    def __init__(self, listener: MasterSocket, dispatcher: Dispatcher, feeder: Feeder, state: StateStore, waker: Waker,
                  observers: Observers, budget: FailureBudget, clock: Callable[[], float], *, first_offset: int,
                  total: int | None = None, crew: Crew | None = None) -> None:
         self.ending: Ending | None = None

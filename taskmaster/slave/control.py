@@ -14,12 +14,12 @@ from taskmaster.core.agent import Agent
 from taskmaster.core.runs import Runs
 from taskmaster.core.stats import SlaveStats
 from taskmaster.core.wire import Lease
-from taskmaster.errors import EXIT_DONE, EXIT_INTERRUPTED, KeyRefused, MasterGone, TaskmasterError
+from taskmaster.errors import EXIT_DONE, EXIT_INTERRUPTED, KeyRefused, MasterGone, TaskmasterError, VersionMismatch
 from taskmaster.slave.backlog import Backlog
 from taskmaster.slave.outcomes import Outcomes
 from taskmaster.slave.pools.base import Pool
 from taskmaster.slave.watch import Watch
-from taskmaster.transport.dialer import Dialer
+from taskmaster.transport.base import SlaveSocket
 from taskmaster.transport.waker import Waker
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class Control:
     Unless it is `trusting`, a master may send no pickles, which could run code here. `job_timeout` is in seconds.
     """
 
-    def __init__(self, agent: Agent, dialer: Dialer, pool: Pool, waker: Waker, clock: Callable[[], float], *,
+    def __init__(self, agent: Agent, dialer: SlaveSocket, pool: Pool, waker: Waker, clock: Callable[[], float], *,
                  job_timeout: float | None = None, show: Callable[[SlaveStats], None] = lambda stats: None,
                  trusting: bool = True) -> None:
         self.exit_code = EXIT_DONE
@@ -144,6 +144,8 @@ class Control:
                     self._note_drain(reason)
                 case slave_effects.Exit():
                     self._over = True
+                case slave_effects.Refused(reason):
+                    self._end(VersionMismatch(reason))
                 case slave_effects.MasterLost(seconds):
                     self._lose_master(seconds)
 

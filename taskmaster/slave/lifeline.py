@@ -60,12 +60,20 @@ def say_over() -> None:
     _say(b"over\n")
 
 
-def _say(word: bytes) -> None:
+def say_error(text: str) -> bool:
+    """Tell the fleet why this slave ends, so that it is shown once for all of them; False without a fleet."""
+    return _say(b"error " + " ".join(text.splitlines()).encode("utf-8", "replace") + b"\n")
+
+
+def _say(line: bytes) -> bool:
+    """Whether a fleet listens."""
     for fd in _word_fds:
         try:
-            os.write(fd, word)
+            os.write(fd, line)
         except BrokenPipeError:
             _log.debug("The fleet no longer listens; continuing")
+            return False
+    return bool(_word_fds)
 
 
 def _take_fd(variable: str) -> int | None:

@@ -41,7 +41,7 @@ class Slave:
                  job_timeout: float | None = None, show: Callable[[SlaveStats], None] = lambda stats: None,
                  keys: Keys | None = None) -> None:
         info = {"host": socket.gethostname(), "pid": os.getpid(), "threads": threads, "handler": name,
-                "python": platform.python_version()}
+                "python": platform.python_version(), "version": defaults.PRODUCT_VERSION}
         self._waker = waker = Waker()
         self._agent = Agent(secrets.token_hex(16), threads, info, patience, _clock())
         self._pool = ThreadPool(handler, threads, _clock, waker.wake)

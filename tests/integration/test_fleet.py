@@ -271,6 +271,36 @@ def test_no_other_follows_a_scout_that_found_nothing_to_do(code: int, tmp_path: 
         assert len(noted(tmp_path)) == 1
 
 
+def test_an_error_that_several_slaves_end_with_is_shown_once(caplog: pytest.LogCaptureFixture) -> None:
+    end = "import sys; assert lifeline.say_error('No master\\nthere.'); sys.exit(69)"
+    with fleet_of(GUARD + end, 3) as watched:
+        assert watched.until_over() == errors.EXIT_MASTER_GONE
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == ["No master there."]
+
+
+def test_different_errors_are_all_shown(caplog: pytest.LogCaptureFixture) -> None:
+    end = "import os, sys; assert lifeline.say_error(str(os.getpid())); sys.exit(69)"
+    with fleet_of(GUARD + end, 3) as watched:
+        watched.until_over()
+    shown = {record.message for record in caplog.records if record.levelname == "ERROR"}
+    assert shown == {str(death.pid) for death in watched.deaths} and len(shown) == 3
+
+
+def test_an_error_is_no_word_that_the_fleet_waits_for(tmp_path: Path) -> None:
+    script = GUARD + noting(tmp_path, "lifeline.say_error('ready\\nover\\nready'); " + SLEEP)
+    with fleet_of(script, 2, scout=True) as watched:
+        watched.until(lambda: noted(tmp_path))
+        time.sleep(0.1)
+        watched.until(lambda: True)
+        watched.fleet.watch(watched.now())
+        assert watched.fleet.alive == 1, "the others followed one that is not ready"
+
+
+def test_without_a_fleet_nobody_hears_an_error() -> None:
+    alone = GUARD + "raise SystemExit(lifeline.say_error('no'))"
+    assert subprocess.run([sys.executable, "-c", alone]).returncode == 0
+
+
 def test_the_others_follow_a_scout_that_crashed(tmp_path: Path) -> None:
     script = noting(tmp_path, f"sys.exit(1) if len(os.listdir({str(tmp_path)!r})) == 1 else time.sleep(60)")
     with fleet_of(script, 3, scout=True) as watched:

@@ -31,8 +31,10 @@ CALLS: Mapping[str, set[str]] = {
     "Batch": {"core/codec.py"},  # of bytes: only where the master's own jobs are encoded
 }
 #: What sees a slave's message before it is numbers and text.
-SEES_MESSAGES = ("core/wire.py", "core/dispatch.py", "core/roster.py", "core/session.py", "core/master_effects.py",
-                 "core/joining.py", "core/accounting.py", "core/leasing.py", "core/deaths.py", "core/blame.py",
+SEES_MESSAGES = ("core/wire/__init__.py", "core/wire/frames.py", "core/wire/poll.py", "core/wire/reply.py",
+                 "core/dispatch.py", "core/roster.py", "core/session.py", "core/master_effects.py",
+                 "core/joining.py", "core/refusals.py", "core/accounting.py", "core/leasing.py", "core/deaths.py",
+                 "core/blame.py",
                  "master/server.py", "transport/listener.py", "transport/admission.py")
 #: All that they may take from the module that can unpickle.
 FROM_CODEC = {"Bytes", "FORMS", "Batch", "BadJob"}
@@ -80,14 +82,15 @@ def breaks(trees: Mapping[str, ast.AST]) -> list[str]:
 def test_nothing_that_sees_a_slaves_message_can_unpickle() -> None:
     trees = sources()
     assert set(SEES_MESSAGES) <= set(trees)
+    assert {path for path in trees if path.startswith("core/wire/")} <= set(SEES_MESSAGES)
     assert breaks(trees) == []
 
 
 @pytest.mark.parametrize("path, text, found", [
-    ("core/wire.py", "import pickle", "core/wire.py names pickle"),
-    ("core/wire.py", "from pickle import loads", "core/wire.py names pickle"),
-    ("core/wire.py", "def f():\n  import _pickle as json", "core/wire.py names _pickle"),
-    ("core/wire.py", "from taskmaster.core.codec import FORMS, decode", "core/wire.py takes decode"),
+    ("core/wire/frames.py", "import pickle", "core/wire/frames.py names pickle"),
+    ("core/wire/poll.py", "from pickle import loads", "core/wire/poll.py names pickle"),
+    ("core/wire/poll.py", "def f():\n  import _pickle as json", "core/wire/poll.py names _pickle"),
+    ("core/wire/reply.py", "from taskmaster.core.codec import FORMS, decode", "core/wire/reply.py takes decode"),
     ("core/dispatch.py", "from taskmaster.core import codec", "core/dispatch.py takes codec"),
     ("core/dispatch.py", "from taskmaster.core.portable import unpack", "core/dispatch.py names unpack"),
     ("core/dispatch.py", "Batch('pickle', 1, poll.blob)", "core/dispatch.py calls Batch"),
