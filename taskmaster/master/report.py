@@ -14,8 +14,11 @@ from taskmaster.master.state.base import StateStore
 
 
 class Report:
-    """Reads the run's parts, and changes none of them. `first_offset` is where the source begins, `began` when the run
-    did; `total` is the number of jobs in all, where the user told it."""
+    """Reads the run's parts and changes none of them.
+
+    `began` is when the run began, `first_offset` where its source does; `total` is the user's word for the number of
+    jobs in all runs.
+    """
 
     def __init__(self, dispatcher: Dispatcher, feeder: Feeder, state: StateStore, began: float, first_offset: int,
                  total: int | None) -> None:
@@ -65,7 +68,7 @@ class Report:
         if chunk is None or chunk.state is not State.LEASED or now - chunk.since < defaults.STRAGGLER_SECONDS:
             return None
         age = span_text(now - chunk.since)
-        return f"job {self._window.watermark}, {age} on {self._dispatcher.name_of(chunk.holder)}"
+        return f"offset {self._window.watermark} for {age} on {self._dispatcher.name_of(chunk.holder)}"
 
     def _phase(self, ending: Ending | None, stopped: bool) -> str:
         if self._state.trouble is not None:
