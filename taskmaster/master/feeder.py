@@ -18,7 +18,7 @@ from taskmaster.core.codec import BadJob, GoodJobs, encode, encode_plain
 from taskmaster.core.portable import pack
 from taskmaster.core.pull_size import PullSize
 from taskmaster.errors import SourceError
-from taskmaster.job import NO_CURSOR, Job, unwrap
+from taskmaster.job import NO_CURSOR, unwrap, unwrap_all
 from taskmaster.master.source import Source
 
 _IMMUTABLE = (int, float, complex, str, bytes, tuple, frozenset, type(None))
@@ -186,21 +186,13 @@ def _encoded(jobs: list[Any], codec: str) -> Pulled:
     batch = encode_plain(jobs, codec, defaults.JOB_BYTES)
     if batch is not None:  # then none of them is a Job, for that is no plain value
         return Pulled([GoodJobs(0, batch)], len(jobs), None, batch.size)
-    payloads, cursors = _unwrapped(jobs)
+    payloads, cursors = unwrap_all(jobs)
+    for cursor in cursors or ():
+        if type(cursor) not in (int, str) and cursor is not NO_CURSOR:
+            _check(cursor)
     pieces = encode(payloads, codec, defaults.JOB_BYTES)
     size = sum(piece.batch.size for piece in pieces if isinstance(piece, GoodJobs))
     return Pulled(pieces, len(jobs), cursors, size)
-
-
-def _unwrapped(jobs: list[Any]) -> tuple[list[Any], list[Any] | None]:
-    """The payloads, and the cursors if any of the jobs is a Job."""
-    if not any(issubclass(kind, Job) for kind in set(map(type, jobs))):
-        return jobs, None
-    payloads, cursors = map(list, zip(*map(unwrap, jobs)))
-    for cursor in cursors:
-        if type(cursor) not in (int, str) and cursor is not NO_CURSOR:
-            _check(cursor)
-    return payloads, cursors
 
 
 def _check(cursor: Any) -> None:

@@ -11,8 +11,11 @@ from taskmaster.master.state.base import StateStore
 
 
 class Report:
-    """Reads the run's parts, and changes none of them. `first_offset` is where the source begins, `began` when the run
-    did; `total` is the number of jobs in all, where the user told it."""
+    """Reads the run's parts and changes none of them.
+
+    `began` is when the run began, `first_offset` where its source does; `total` is the user's word for the number of
+    jobs in all runs.
+    """
 
     def __init__(self, dispatcher: Dispatcher, feeder: Feeder, state: StateStore, began: float, first_offset: int,
                  total: int | None) -> None:

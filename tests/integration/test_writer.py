@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,22 @@ def test_failures_are_durable_before_the_checkpoint_offered_after_them(bench: Be
     bench.writer.start()
     assert bench.writer.close(PATIENCE)
     assert bench.disk.written == [failure(1), failure(2), at(3)]
+
+
+def test_a_digest_is_made_in_the_writer_s_thread_after_the_failures_are_durable(bench: Bench) -> None:
+    made: list[tuple[str, int]] = []
+
+    def digest() -> str:
+        made.append((threading.current_thread().name, len(bench.disk.written)))
+        return "d" * 32
+
+    bench.writer.record([failure(1)])
+    bench.writer.offer(at(2), lambda: "of a checkpoint that is never written")
+    bench.writer.offer(at(3), digest)
+    bench.writer.start()
+    assert bench.writer.close(PATIENCE)
+    assert made == [("state-writer", 1)]
+    assert bench.disk.written == [failure(1), replace(at(3), digest="d" * 32)]
 
 
 def test_of_several_offers_the_newest_wins(bench: Bench) -> None:
