@@ -170,7 +170,7 @@ class StateWriter(Generic[Failure]):
             if checkpoint is not None:
                 self._saved = checkpoint
             if self._offered is checkpoint:
-                self._offered = None
+                self._offered = self._digest = None
             self._tried_since = None
 
     def _stumble(self, error: Exception) -> None:
