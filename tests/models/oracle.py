@@ -23,16 +23,17 @@ It takes no part in the play, and says `Broken` as soon as an invariant does not
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Container
+from dataclasses import dataclass
 from typing import Any
 
-from simulation.broken import must
-from simulation.source import Source
+from models.broken import must
+from models.inside import chunks_of, settled_above
+from models.ledger import Grant, Ledger
+from models.source import Source
 
 from taskmaster.core.agent import Agent
 from taskmaster.core.dispatch import Dispatcher
-from taskmaster.core.runs import Runs
 from taskmaster.core.window import AbandonedJob, Window
 from taskmaster.core.wire import Poll, Reply
 from taskmaster.job import NO_CURSOR
@@ -42,38 +43,8 @@ BLAMED = ("raised", "timeout", "undecodable")  # kinds of failure that a slave r
 
 
 @dataclass(frozen=True)
-class Grant:
-    """A lease of one job: to whom, which attempt, and in answer to which request."""
-
-    slave_id: str
-    attempt: int
-    seq: int
-
-
-@dataclass
-class Ledger:
-    """One master's time."""
-
-    run: str
-    epoch: int
-    first: int
-    head: int
-    left: set[int] = field(default_factory=set)  # unsettled when it was last looked at
-    heard_done: set[int] = field(default_factory=set)
-    heard_failed: set[tuple[str, int, int]] = field(default_factory=set)
-    newest: dict[int, Grant] = field(default_factory=dict)  # each job's last lease
-    spent: dict[int, int] = field(default_factory=dict)  # the last attempt of each to fail as the newest
-    held: dict[str, dict[int, int]] = field(default_factory=dict)  # by slave: its jobs, and the requests they came by
-    freed: set[int] = field(default_factory=set)  # taken back from their holders
-    gone: set[str] = field(default_factory=set)  # slaves that were given up
-    asked: dict[str, int] = field(default_factory=dict)  # each slave's newest request
-    buried: set[int] = field(default_factory=set)
-    isolated_deaths: Counter[int] = field(default_factory=Counter)  # of slaves that held nothing but this job
-
-
-@dataclass(frozen=True)
 class Start:
-    """A handler was called."""
+    """A handler was called, for a lease of the master that was number `life`."""
 
     slave_id: str
     life: int
@@ -131,29 +102,7 @@ class Oracle:
         """The master receives this."""
         if poll.info:
             self.names[poll.slave_id] = f"{poll.info.get('host')}:{poll.info.get('pid')}"
-        life = self.life
-        if (poll.run, poll.epoch) != (life.run, life.epoch) or poll.seq <= life.asked.get(poll.slave_id, 0):
-            return
-        life.asked[poll.slave_id] = poll.seq
-        for first, count in poll.done:
-            life.heard_done.update(at for at in range(first, first + count) if at in life.newest)
-        for one in poll.failed:
-            life.heard_failed.add((poll.slave_id, one.offset, one.attempt))
-            newest = life.newest.get(one.offset)
-            if newest is not None and (newest.slave_id, newest.attempt) == (poll.slave_id, one.attempt):
-                life.spent[one.offset] = one.attempt
-        self._free_unlisted(poll)
-
-    def _free_unlisted(self, poll: Poll) -> None:
-        mine = self.life.held.get(poll.slave_id)
-        if mine:
-            listed = Runs(poll.held)
-            self._free(mine, [at for at, n in mine.items() if n < poll.seq and at not in listed])
-
-    def _free(self, mine: dict[int, int], offsets: Iterable[int]) -> None:
-        for at in offsets:
-            del mine[at]
-            self.life.freed.add(at)
+        self.life.hear(poll)
 
     def answer(self, reply: Reply) -> None:
         """The master sends this."""
@@ -173,26 +122,15 @@ class Oracle:
         else:
             must(grant.attempt == before.attempt, "I12: attempts leap", offset, before, grant)
             must(offset in life.freed, "I5: leased again while another holds it", offset, before, grant)
-        if before is not None:
-            life.held[before.slave_id].pop(offset, None)
-        life.freed.discard(offset)
-        life.newest[offset] = grant
-        life.held.setdefault(grant.slave_id, {})[offset] = grant.seq
+        life.grant(offset, grant)
 
     def give_up(self, slave_id: str) -> None:
         """The master takes this slave for dead."""
-        self.life.gone.add(slave_id)
-        mine = self.life.held.get(slave_id, {})
-        unsettled = [at for at in mine if at not in self.life.heard_done and at not in self.life.buried]
-        if len(unsettled) == 1:
-            self.life.isolated_deaths[unsettled[0]] += 1
-        self._free(mine, list(mine))
+        self.life.give_up(slave_id)
 
     def leave(self, slave_id: str) -> None:
-        """The master takes this slave for one that has left in good order, and forgets it and its requests."""
-        mine = self.life.held.get(slave_id, {})
-        self._free(mine, list(mine))
-        self.life.asked.pop(slave_id, None)
+        """The master takes this slave for one that has left in good order."""
+        self.life.leave(slave_id)
 
     def bury(self, job: AbandonedJob) -> None:
         life, offset, payload = self.life, job.offset, self.source.payload(job.offset)
@@ -261,13 +199,13 @@ class Oracle:
         must(window.head - window.watermark <= self.size, "I3: the span is too long", window.head, window.watermark)
         must(window.head <= self.source.length, "more jobs than the source has")
         self._check_cursor(window)
-        must(len(window._chunks._chunks) <= self.size, "I8: more chunks than jobs")
-        must(window._mark._above.count_of_runs <= self.size, "I8: more runs than jobs")
+        must(len(chunks_of(window)) <= self.size, "I8: more chunks than jobs")
+        must(settled_above(window).count_of_runs <= self.size, "I8: more runs than jobs")
 
     def _check_places(self, window: Window) -> set[int]:
         left: set[int] = set()
         spent = self.life.spent
-        for chunk in window._chunks._chunks.values():
+        for chunk in chunks_of(window):
             must(chunk.isolated_deaths < self.attempts, "I11: it outlived more deaths than it may", chunk)
             for first, count in chunk.left:
                 must(chunk.first <= first and first + count <= chunk.end, "I5: not its jobs", chunk)

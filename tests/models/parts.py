@@ -1,4 +1,4 @@
-"""What a cluster is made of: the shipped classes, any of which may be replaced by a broken one."""
+"""The classes that a cluster is made of: the shipped ones, any of which a test may replace by a broken one."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from taskmaster.master.state.writer import StateWriter
 
 @dataclass(frozen=True)
 class Parts:
-    """The classes that a `World` makes its masters and slaves of."""
+    """The classes of a model's masters and slaves."""
 
     window: type[Window] = Window
     dispatcher: type[Dispatcher] = Dispatcher
     agent: type[Agent] = Agent
-    keeper: type[RunState] = RunState
+    run_state: type[RunState] = RunState
     writer: type[StateWriter] = StateWriter
 
 

@@ -1,4 +1,4 @@
-"""What happened: the last of it to be read, all of it as one number."""
+"""What happened: the last of it as lines to read, all of it as one number."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 from zlib import crc32
+
+from models.scheduler import Scheduler
 
 from taskmaster.core.wire import Poll, Reply
 
@@ -15,12 +17,14 @@ KEPT = 40
 class Trace:
     """One line for each message and event."""
 
-    def __init__(self, kept: int | None = KEPT) -> None:
+    def __init__(self, scheduler: Scheduler, kept: int | None = KEPT) -> None:
         self.hash = 0
+        self._scheduler = scheduler
         self._last: deque[tuple[float, str, Any]] = deque(maxlen=kept)
 
-    def note(self, now: float, who: str, what: Any) -> None:
-        """`what` is a text, or a message as `told` or `answered` make it."""
+    def note(self, who: str, what: Any) -> None:
+        """`what` is a text, or a message as `told` and `answered` return it."""
+        now = self._scheduler.now
         self.hash = crc32(f"{now!r} {who} {what!r}".encode(), self.hash)
         self._last.append((now, who, what))
 

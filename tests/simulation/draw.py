@@ -1,70 +1,18 @@
-"""What one seed plays: how large, how fast, and what may go wrong. Each seed allows other faults than the next."""
+"""Draws a scenario from a seed. Each seed allows other faults than the next."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from random import Random
 
-from simulation.network import Weather
+from models.network import Weather
+from models.scenario import FateShares, Scenario
 
-SECONDS = {  # of a handler's call, the least and the most
-    "no-op": (0.0, 0.0),
-    "quick": (1e-5, 1e-2),
-    "plain": (1e-3, 0.3),
-    "slow": (0.1, 5.0),
-    "mixed": (1e-5, 20.0),
-}
 FAULTS = (
     "slave killed", "slave lost", "slave stalled", "slave drained", "slave joins",
     "connection reset", "connection cut", "rumour",
     "master killed", "master killed within", "power cut", "master stalled", "master interrupted", "master aborted",
     "master reset", "disk full", "disk slow", "disk error", "forged report", "garbage",
 )
-
-
-@dataclass(frozen=True)
-class Fates:
-    """Shares of the jobs whose handler does not simply return."""
-
-    raises: float = 0.0  # always
-    raises_once: float = 0.0
-    exits: float = 0.0
-    undecodable: float = 0.0
-    holds: float = 0.0  # the interpreter lock
-    hangs: float = 0.0
-    kills_once: float = 0.0
-    killers: int = 0  # so many jobs kill every slave that runs them
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """One seed's play."""
-
-    seed: int
-    jobs: int
-    size: int
-    attempts: int
-    slaves: int
-    threads: int
-    speed: str
-    fates: Fates
-    weather: Weather
-    faults: tuple[str, ...]
-    many: int  # faults
-    gap: int  # messages between two faults, about
-    cursors: int
-    bad: int
-    takes_last: bool
-    source_seconds: float
-    source_raises: bool
-    changes: bool
-    crew: bool
-    local: bool
-    job_timeout: float | None
-    rate: float | None = None
-    limit: int | None = None
-    budget: int | None = None
-    retries: int = 60
 
 
 def draw(seed: int) -> Scenario:
@@ -96,12 +44,14 @@ def _jobs(chance: Random, speed: str) -> int:
                           chance.randint(100, 1000) if speed == "no-op" else 100])
 
 
-def _fates(chance: Random) -> Fates:
+def _fates(chance: Random) -> FateShares:
     def some(share: float, often: float = 0.3) -> float:
         return share if chance.random() < often else 0.0
 
-    return Fates(some(chance.choice([0.05, 0.4])), some(0.3), some(0.05, 0.1), some(0.05, 0.1), some(0.02, 0.1),
-                 some(0.05, 0.2), some(0.05, 0.15), chance.choice([1, 2]) if chance.random() < 0.15 else 0)
+    return FateShares(
+        raises=some(chance.choice([0.05, 0.4])), raises_once=some(0.3), exits=some(0.05, 0.1),
+        undecodable=some(0.05, 0.1), holds=some(0.02, 0.1), hangs=some(0.05, 0.2), kills_once=some(0.05, 0.15),
+        killers=chance.choice([1, 2]) if chance.random() < 0.15 else 0)
 
 
 def _weather(chance: Random) -> Weather:

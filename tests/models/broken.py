@@ -1,4 +1,4 @@
-"""What is said when an invariant does not hold."""
+"""Raised when an invariant does not hold."""
 
 from __future__ import annotations
 

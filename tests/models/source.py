@@ -1,4 +1,4 @@
-"""The user's iterator: between two masters it may change from some offset on, and so may its length."""
+"""The user's iterator; between two masters its jobs may change from some offset on, and so may its length."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 
 from taskmaster.job import NO_CURSOR, Job
 
-PLACES = 1_000_000  # more than there are jobs: a payload is its version and its offset
+PLACES = 1_000_000  # more than there are jobs
 
 
 class Source:
-    """Jobs by offset; their payloads tell the version of the source that they are of."""
+    """Jobs by offset; a payload holds its offset and the version of the source that it belongs to."""
 
     def __init__(self, length: int, cursors: int = 3, bad: int = 11) -> None:
         self.version = 1
         self.versions = [1] * length
-        self._cursors = cursors  # every so manieth job has a cursor of its own; 0 is none
-        self._bad = bad  # every so manieth job cannot be sent; 0 is none
+        self._cursors = cursors  # every so many jobs have a cursor of their own; 0: none
+        self._bad = bad  # every so many jobs cannot be encoded; 0: none
 
     @property
     def length(self) -> int:
@@ -31,7 +31,7 @@ class Source:
         return self.versions[offset] * PLACES + offset
 
     def cursor(self, offset: int) -> Any:
-        """Every third job has a cursor of its own; the others, plain or Job, have none."""
+        """Its own, if it has one."""
         own = self._cursors and offset % self._cursors == 0
         return f"after {self.payload(offset)}" if own else NO_CURSOR
 
@@ -46,11 +46,11 @@ class Source:
         """The offset of the job that comes after `last`."""
         return last if isinstance(last, int) else offset_of(int(last.removeprefix("after "))) + 1
 
-    def jobs(self, last: Any, between: Callable[[int], object], dressed: Callable[[int], Any]) -> Iterator[Any]:
-        """What `get_jobs` yields; `between` is called before each job, `dressed` makes a payload of the number."""
+    def jobs(self, last: Any, before: Callable[[int], object], dressed: Callable[[int], Any]) -> Iterator[Any]:
+        """What `get_jobs` yields; `before` is called with each offset, `dressed` makes what is yielded of a payload."""
         offset = self.after(last)
         while offset < self.length:
-            between(offset)
+            before(offset)
             payload = Unsendable() if self.is_bad(offset) else dressed(self.payload(offset))
             cursor = self.cursor(offset)
             yield payload if cursor is NO_CURSOR else Job(payload, cursor)
@@ -61,6 +61,10 @@ def offset_of(payload: int) -> int:
     return payload % PLACES
 
 
+class SourceFailed(Exception):
+    """Raised by a source."""
+
+
 class Unsendable:
     """Cannot be pickled."""
 
@@ -69,7 +73,7 @@ class Unsendable:
 
 
 class Undecodable:
-    """Can be pickled, and not unpickled."""
+    """Can be pickled but not unpickled."""
 
     def __init__(self, payload: int) -> None:
         self._payload = payload

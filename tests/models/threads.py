@@ -1,13 +1,13 @@
-"""What the shipped threads wait with, on simulated time: in place of `threading` and `queue`."""
+"""What the shipped threads wait with, on simulated time; in place of `threading` and `queue`."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from math import inf
 from typing import Any
 
-from simulation.hub import Process, Task
+from models.process import Process, Task
 
 
 class _Waiters:
@@ -18,7 +18,7 @@ class _Waiters:
         self._tasks: list[Task] = []
 
     def _wait(self, until: float = inf) -> None:
-        task = self._process.hub.task
+        task = self._process.scheduler.task
         assert task is not None
         self._tasks.append(task)
         task.pause(until)
@@ -32,7 +32,7 @@ class _Waiters:
 
 
 class Condition(_Waiters):
-    """Nobody else runs between two pauses, so that its lock is nothing."""
+    """Without a lock: no other thread runs between two pauses."""
 
     def __enter__(self) -> Condition:
         return self
@@ -49,7 +49,7 @@ class Condition(_Waiters):
 
 
 class Event(_Waiters):
-    """Set or not; also the loops' waker."""
+    """Set or not; also serves as the loops' waker."""
 
     def __init__(self, process: Process) -> None:
         super().__init__(process)
@@ -65,12 +65,12 @@ class Event(_Waiters):
     def wait(self, seconds: float = inf) -> None:
         """Until it is set, at most so long."""
         if not self.is_set:
-            self._wait(self._process.hub.now + seconds)
+            self._wait(self._process.scheduler.now + seconds)
 
     wake = set
 
     def attach(self, task: Task) -> None:
-        """It is woken, too, when this is set."""
+        """Setting it wakes this task, too."""
         if task not in self._tasks:
             self._tasks.append(task)
 
@@ -79,11 +79,11 @@ class Event(_Waiters):
             self._tasks.remove(task)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """There is nothing to release."""
 
 
 class Thread(_Waiters):
-    """To be started once."""
+    """Can be started once."""
 
     def __init__(self, process: Process, target: Callable[[], object]) -> None:
         super().__init__(process)
@@ -96,8 +96,8 @@ class Thread(_Waiters):
         self._process.spawn(self._run)
 
     def join(self, seconds: float = inf) -> None:
-        until = self._process.hub.now + seconds
-        while not self._ended and self._process.hub.now < until:
+        until = self._process.scheduler.now + seconds
+        while not self._ended and self._process.scheduler.now < until:
             self._wait(until)
 
     def _run(self) -> None:
@@ -125,8 +125,11 @@ class Queue(_Waiters):
     def __len__(self) -> int:
         return len(self._items)
 
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._items)
+
     def drained(self) -> list[Any]:
-        """All that is in it."""
+        """Empties it."""
         items = list(self._items)
         self._items.clear()
         return items

@@ -1,4 +1,4 @@
-"""No log lines while a cluster is played."""
+"""Silences the log while a world is played."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 
 
 class Quiet:
-    """What the shipped code logs while faults happen is no news."""
+    """What the shipped code logs about simulated faults is noise."""
 
     def __enter__(self) -> None:
         self._log = logging.getLogger("taskmaster")

@@ -1,4 +1,4 @@
-"""What becomes of each job in its handler: how long it takes, and how it ends."""
+"""How each job's handler fares: how long it takes, and how it ends."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from simulation.hub import Killed, Process
-from simulation.scenario import SECONDS, Scenario
-from simulation.source import Undecodable
+from models.process import Killed, Process
+from models.scenario import SECONDS, Scenario
+from models.source import Undecodable
 
 HANG_SECONDS = 1e6
-HOLD_SECONDS = (0.5, 4.0)  # that C code keeps the interpreter lock
+HOLD_SECONDS = (0.5, 4.0)  # for which C code holds the interpreter lock
 
 
 @dataclass
 class Fate:
-    """One job's: `how` its handler ends, `left` times, and well after those."""
+    """Its handler ends like this, `left` times; after those it returns."""
 
     seconds: float
     how: str = "returns"
@@ -25,10 +25,10 @@ class Fate:
 
 
 class Fates:
-    """Drawn as they are first met, and kept: by payload, so that another version of a job has another fate."""
+    """Drawn when first met, and kept by payload, so that another version of a job has another fate."""
 
     def __init__(self, scenario: Scenario, chance: Random) -> None:
-        self.work_seconds = 0.0  # of all the handlers' calls so far, had none been cut short
+        self.work_seconds = 0.0  # of all handler calls so far, as if none had been cut short
         self._scenario = scenario
         self._chance = chance
         self._fates: dict[int, Fate] = {}
@@ -51,7 +51,7 @@ class Fates:
         if how == "holds":
             self._hold(process)
         if fate.seconds or how == "hangs":
-            process.hub.sleep(HANG_SECONDS if how == "hangs" else fate.seconds)
+            process.scheduler.sleep(HANG_SECONDS if how == "hangs" else fate.seconds)
         self.work_seconds += fate.seconds
         if how in ("raises", "exits", "kills"):
             fate.left -= 1
@@ -66,8 +66,8 @@ class Fates:
     def _hold(self, process: Process) -> None:
         seconds = self._chance.uniform(*HOLD_SECONDS)
         process.stall()
-        process.hub.after(seconds, process.go_on)
-        process.hub.sleep(seconds)
+        process.scheduler.after(seconds, process.resume)
+        process.scheduler.sleep(seconds)
 
     def _draw(self) -> Fate:
         shares, seconds, chance = self._scenario.fates, self._seconds(), self._chance.random()

@@ -1,4 +1,4 @@
-"""The slaves that a master keeps itself, as a fleet tells of them."""
+"""The slaves that a master runs itself, as the server sees them."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Gone:
-    """A process that ended, as the fleet tells of it."""
+    """A slave process that ended."""
 
     pid: int
     status: str
 
 
 class Crew:
-    """The master's own slaves, as a fleet tells of them."""
+    """`take_dead` returns who ended since the last call; `tell` is called with the id of each."""
 
-    def __init__(self, take: Callable[[], list[Gone]], tell: Callable[[str], object]) -> None:
-        self._take = take
+    def __init__(self, take_dead: Callable[[], list[Gone]], tell: Callable[[str], object]) -> None:
+        self._take_dead = take_dead
         self._tell = tell
 
     def watch(self, now: float) -> Sequence[Gone]:
-        dead = self._take()
+        dead = self._take_dead()
         for one in dead:
             self._tell(f"slave{one.pid:03}")
         return dead
 
     def verdict(self) -> int | None:
-        """There is always somebody left."""
+        """None: there is always a slave left."""
         return None

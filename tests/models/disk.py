@@ -1,7 +1,7 @@
 """The state folder on a simulated disk: slow, full, or cut off in the middle of a write.
 
-It takes the place of `StateFolder` and `FailuresFile`, and follows the order of steps of `durable.py`: what is not
-fsynced yet survives kill -9 and may not survive a power cut; a rename is whole or has not happened.
+It takes the place of `StateFolder` and `FailuresFile` and follows the steps of `durable.py`: what is not fsynced yet
+survives kill -9, but perhaps not a power cut; a rename happens completely or not at all.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from simulation.hub import Hub, Process
+from models.process import Process
+from models.scheduler import Scheduler
 
 from taskmaster.errors import StateUnwritable
 from taskmaster.master.state.checkpoint import Checkpoint, encode, parse
@@ -19,13 +20,13 @@ from taskmaster.master.state.failures import FailureRecord
 
 
 class Disk:
-    """What is on it outlives masters. `seconds` is what an fsync takes."""
+    """It outlives masters. An fsync takes about `seconds`."""
 
-    def __init__(self, hub: Hub) -> None:
-        self.hub = hub
+    def __init__(self, scheduler: Scheduler) -> None:
+        self.scheduler = scheduler
         self.seconds = 0.0007
         self.full = False
-        self.fails = 0  # so many fsyncs from now on
+        self.fails = 0  # this many fsyncs from now on fail
         self.main: bytes | None = None
         self.failures: list[FailureRecord] = []
         self.handed_out: int | None = None
@@ -38,25 +39,25 @@ class Disk:
     def healthy(self) -> bool:
         return not self.full and not self.fails and self.seconds < 0.1
 
-    def mend(self) -> None:
+    def heal(self) -> None:
         self.full, self.fails, self.seconds = False, 0, 0.0007
 
     def cut_power(self) -> None:
-        """What no fsync has confirmed is there or not."""
-        if self._renamed and self.hub.chance.random() < 0.5:
+        """Whatever no fsync has confirmed may be gone."""
+        if self._renamed and self.scheduler.chance.random() < 0.5:
             self.main = self._before
         if self._unsynced:
-            del self.failures[len(self.failures) - self.hub.chance.randint(0, self._unsynced):]
+            del self.failures[len(self.failures) - self.scheduler.chance.randint(0, self._unsynced):]
 
     def settle_down(self) -> None:
-        """The machine stayed up: what was written is on the disk, sooner or later."""
+        """The machine stayed up: whatever was written reaches the disk."""
         self._renamed, self._unsynced = False, 0
 
     # -- the steps of a write
 
     def fsync(self, process: Process) -> None:
         process.step()
-        self.hub.sleep(self.seconds * (0.5 + self.hub.chance.random()))
+        self.scheduler.sleep(self.seconds * (0.5 + self.scheduler.chance.random()))
         process.step()
         if self.fails:
             self.fails -= 1
@@ -82,7 +83,7 @@ class Disk:
 
 
 class HandedOut:
-    """See `handed_out.HandedOut`; never fsynced."""
+    """In place of `HandedOut`; never fsynced."""
 
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
@@ -94,11 +95,11 @@ class HandedOut:
         self._disk.handed_out = max(self._disk.handed_out or 0, offset + 1)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """There is nothing to release."""
 
 
 class Folder:
-    """See `folder.StateFolder`."""
+    """In place of `StateFolder`."""
 
     def __init__(self, disk: Disk, process: Process) -> None:
         self.failures_path = Path("failures.jsonl")
@@ -113,7 +114,7 @@ class Folder:
             raise self.unwritable(error) from error
 
     def close(self) -> None:
-        """Nothing is held."""
+        """There is nothing to release."""
 
     def unwritable(self, error: OSError) -> StateUnwritable:
         return StateUnwritable(str(error))
@@ -122,7 +123,7 @@ class Folder:
         return parse(self._disk.main) if self._disk.main is not None else None
 
     def check(self, checkpoint: Checkpoint, target: str, arguments: Any) -> None:
-        """It is always the same workload."""
+        """The workload is always the same."""
 
     def reset(self) -> None:
         self._disk.main, self._disk.handed_out = None, None
@@ -141,7 +142,7 @@ class Folder:
 
 
 class FailuresFile:
-    """See `failures.FailuresFile`."""
+    """In place of `FailuresFile`."""
 
     def __init__(self, disk: Disk, process: Process) -> None:
         self._disk = disk
