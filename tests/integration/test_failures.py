@@ -11,15 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.values import failure_record as failure
 
 from taskmaster.master.state import durable
-from taskmaster.master.state.failures import FailureRecord, FailuresFile, to_line
-
-
-def failure(offset: int, message: str = "no") -> FailureRecord:
-    return FailureRecord(offset, {"json": offset + 1}, 3, "raised", "ValueError", message, "Traceback",
-                         "jobs:handle_job", "box:1",
-                         "2024-05-06T07:08:09Z", {"json": offset}, repr(offset))
+from taskmaster.master.state.failures import FailuresFile, to_line
 
 
 def offsets(file: FailuresFile) -> list[int]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.waiting import wait_until
 
 from taskmaster.core.agent import Patience
 from taskmaster.errors import (EXIT_DONE, EXIT_DONE_WITH_FAILURES, EXIT_INTERRUPTED, EXIT_KEY_REFUSED, EXIT_MASTER_GONE,
@@ -107,13 +108,6 @@ def once(*stretch: int) -> dict[int, int]:
     return {number: 1 for number in range(*stretch)}
 
 
-def until(true: Callable[[], object]) -> bool:
-    end = time.monotonic() + SECONDS
-    while not true() and time.monotonic() < end:
-        time.sleep(0.005)
-    return bool(true())
-
-
 def test_each_job_is_handled_once(cluster: Cluster) -> None:
     outcome = cluster.run(numbers)
     assert (outcome.exit_code, outcome.stats.handled, outcome.stats.finished) == (EXIT_DONE, 1000, True)
@@ -196,7 +190,7 @@ def test_an_interrupt_settles_what_is_out_and_the_next_run_repeats_nothing(clust
     thread = cluster.serve(master)
     cluster.slave(handler)
     cluster.slave(handler)
-    assert until(lambda: len(cluster.handled) > 50)
+    assert wait_until(lambda: len(cluster.handled) > 50)
     master.interrupt()
     thread.join(SECONDS)
     assert cluster.outcome is not None and cluster.outcome.exit_code == EXIT_INTERRUPTED
@@ -225,9 +219,9 @@ def test_a_slave_that_joins_midway_gets_work_and_one_that_leaves_loses_none(clus
 
     thread = cluster.serve(cluster.master(numbers))
     first = cluster.slave(handler("first"))
-    assert until(lambda: len(by["first"]) > 50)
+    assert wait_until(lambda: len(by["first"]) > 50)
     cluster.slave(handler("second"))
-    assert until(lambda: len(by["second"]) > 50)
+    assert wait_until(lambda: len(by["second"]) > 50)
     first.drain()
     thread.join(SECONDS)
     assert by["first"] + by["second"] == once(1000)
@@ -284,7 +278,7 @@ def test_a_slave_without_a_key_unpickles_nothing_that_comes_from_afar(
         assert cluster.join() == [code] and "could run any code here" in str(slave.error)
         assert not decoded
     else:
-        assert until(lambda: decoded) and {form for form, _ in decoded} == {"json"}
+        assert wait_until(lambda: decoded) and {form for form, _ in decoded} == {"json"}
     master.interrupt()
     master.interrupt()
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from support.values import failed_attempt as failure
 
 from taskmaster import defaults
 from taskmaster.core import wire
@@ -14,7 +15,7 @@ from taskmaster.core.dispatch import Dispatcher
 from taskmaster.core.master_effects import Abandon, Effect, Log, Send
 from taskmaster.core.runs import Run
 from taskmaster.core.window import Window
-from taskmaster.core.wire import FailedAttempt, Poll, Reply
+from taskmaster.core.wire import Poll, Reply
 
 EPOCH = 4
 SILENT = defaults.LEASE_LIFE_SECONDS + 1
@@ -71,10 +72,6 @@ class Talk:
     def pass_by(self, seconds: float) -> list[Effect]:
         self.now += seconds
         return self.master.tick(self.now)
-
-
-def failure(offset: int, attempt: int = 1) -> FailedAttempt:
-    return FailedAttempt(offset, attempt, "raised", "ValueError", "no", "")
 
 
 # -- joining
