@@ -11,16 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.values import failure_record as failure
 
-from taskmaster.core.failure import FailureRecord, to_line
+from taskmaster.core.failure import to_line
 from taskmaster.master.state import durable
 from taskmaster.master.state.failures import FailuresFile
-
-
-def failure(offset: int, message: str = "no") -> FailureRecord:
-    return FailureRecord(offset, {"json": offset + 1}, 3, "raised", "ValueError", message, "Traceback",
-                         "jobs:handle_job", "box:1",
-                         "2024-05-06T07:08:09Z", {"json": offset}, repr(offset))
 
 
 def offsets(file: FailuresFile) -> list[int]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.waiting import awaited, wait_until
 
 from taskmaster import errors
 from taskmaster.fleet.fleet import Death, Fleet
@@ -39,11 +40,11 @@ class Watched:
         return time.monotonic() * self._speed
 
     def until(self, condition: Callable[[], Any]) -> None:
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not condition():
-            assert time.monotonic() < deadline, f"not within {PATIENCE_SECONDS} s; deaths: {self.deaths}"
+        def look(_: float) -> None:
             self.deaths += self.fleet.watch(self.now())
             time.sleep(0.01)
+
+        assert awaited(condition, look, PATIENCE_SECONDS), f"deaths: {self.deaths}"
 
     def until_over(self) -> int | None:
         self.until(lambda: self.fleet.verdict() is not None)
@@ -76,10 +77,7 @@ def runs(pid: int) -> bool:
 
 
 def await_end(pids: list[int]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while any(runs(pid) for pid in pids):
-        assert time.monotonic() < deadline, f"still running: {[pid for pid in pids if runs(pid)]}"
-        time.sleep(0.01)
+    assert wait_until(lambda: not any(map(runs, pids)), PATIENCE_SECONDS), "still running"
 
 
 def test_a_slave_killed_with_9_is_replaced(tmp_path: Path) -> None:
@@ -369,11 +367,8 @@ BY_THE_SIGNAL = "import os; del os.environ['TASKMASTER_PARENT_FD']\n" + GUARD
 def test_no_slave_outlives_a_parent_killed_with_9(guard: str, busy: str, tmp_path: Path) -> None:
     script = guard + noting(tmp_path, busy)
     parent = subprocess.Popen([sys.executable, "-c", PARENT.format(script=script)])
-    deadline = time.monotonic() + PATIENCE_SECONDS
     try:
-        while len(noted(tmp_path)) < 3:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        assert wait_until(lambda: len(noted(tmp_path)) >= 3, PATIENCE_SECONDS)
         assert all(runs(pid) for pid in noted(tmp_path))
     finally:
         parent.kill()
@@ -390,11 +385,8 @@ def test_a_slave_started_by_a_parent_that_is_gone_ends() -> None:
 def test_a_parent_without_a_standard_input_keeps_its_slaves(tmp_path: Path) -> None:
     script = PARENT.format(script=GUARD + noting(tmp_path, SLEEP))
     parent = subprocess.Popen(["sh", "-c", 'exec "$0" -c "$1" <&- >&-', sys.executable, script])
-    deadline = time.monotonic() + PATIENCE_SECONDS
     try:
-        while len(noted(tmp_path)) < 3:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        assert wait_until(lambda: len(noted(tmp_path)) >= 3, PATIENCE_SECONDS)
         time.sleep(0.2)  # a slave that took its parent for dead would have ended, and been replaced, by now
         assert len(noted(tmp_path)) == 3 and all(runs(pid) for pid in noted(tmp_path))
     finally:

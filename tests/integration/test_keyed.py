@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import zmq
-from waiting import SECONDS, awaited
+from support.waiting import SECONDS, awaited
 
 from taskmaster import defaults
 from taskmaster.errors import KeyRefused

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.waiting import wait_until
 
 from taskmaster.core.agent import Patience
 from taskmaster.core.failure import from_line
@@ -111,13 +112,6 @@ def numbers(last: int = 0, upto: int = 1000) -> range:
 
 def once(*stretch: int) -> dict[int, int]:
     return {number: 1 for number in range(*stretch)}
-
-
-def until(true: Callable[[], object]) -> bool:
-    end = time.monotonic() + SECONDS
-    while not true() and time.monotonic() < end:
-        time.sleep(0.005)
-    return bool(true())
 
 
 def test_each_job_is_handled_once(cluster: Cluster) -> None:
@@ -237,7 +231,7 @@ def test_a_payload_that_is_slow_to_decode_holds_up_neither_jobs_nor_checkpoints(
     def handler(job: int) -> None:
         cluster.count(job)
         if job == 900:  # until checkpoints have been written with this job, or one before it, unfinished
-            assert until(lambda: json.loads(checkpoint.read_bytes().splitlines()[0])["offset"] > 0)
+            assert wait_until(lambda: json.loads(checkpoint.read_bytes().splitlines()[0])["offset"] > 0)
 
     outcome = cluster.run(lambda: map(Slow, range(1000)), handler)
     assert (outcome.exit_code, outcome.stats.handled) == (EXIT_DONE, 1000)
@@ -302,7 +296,7 @@ def test_an_interrupted_run_without_a_state_folder_begins_anew(cluster: Cluster)
     master = cluster.master(numbers)
     thread = cluster.serve(master)
     cluster.slave(lambda job: (time.sleep(0.002), cluster.count(job))[1])
-    assert until(lambda: len(cluster.handled) > 50)
+    assert wait_until(lambda: len(cluster.handled) > 50)
     master.interrupt()
     thread.join(SECONDS)
     assert cluster.outcome is not None and cluster.outcome.exit_code == EXIT_INTERRUPTED
@@ -328,7 +322,7 @@ def test_an_interrupt_settles_what_is_out_and_the_next_run_repeats_nothing(clust
     thread = cluster.serve(master)
     cluster.slave(handler)
     cluster.slave(handler)
-    assert until(lambda: len(cluster.handled) > 50)
+    assert wait_until(lambda: len(cluster.handled) > 50)
     master.interrupt()
     thread.join(SECONDS)
     assert cluster.outcome is not None and cluster.outcome.exit_code == EXIT_INTERRUPTED
@@ -357,9 +351,9 @@ def test_a_slave_that_joins_midway_gets_work_and_one_that_leaves_loses_none(clus
 
     thread = cluster.serve(cluster.master(numbers))
     first = cluster.slave(handler("first"))
-    assert until(lambda: len(by["first"]) > 50)
+    assert wait_until(lambda: len(by["first"]) > 50)
     cluster.slave(handler("second"))
-    assert until(lambda: len(by["second"]) > 50)
+    assert wait_until(lambda: len(by["second"]) > 50)
     first.drain()
     thread.join(SECONDS)
     assert by["first"] + by["second"] == once(1000)
@@ -416,7 +410,7 @@ def test_a_slave_without_a_key_unpickles_nothing_that_comes_from_afar(
         assert cluster.join() == [code] and "could run any code here" in str(slave.error)
         assert not decoded
     else:
-        assert until(lambda: decoded) and {form for form, _ in decoded} == {"json"}
+        assert wait_until(lambda: decoded) and {form for form, _ in decoded} == {"json"}
     master.interrupt()
     master.interrupt()
 

@@ -6,12 +6,13 @@ import errno
 import itertools
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.values import failure_record as failure
+from support.waiting import wait_until
 
 from taskmaster import defaults
 from taskmaster.core.failure import FailureRecord
@@ -25,11 +26,6 @@ PATIENCE = 20.0  # seconds after which a test that hangs is a failure; never wai
 
 def at(offset: int) -> Checkpoint:
     return Checkpoint("0" * 32, 1, offset, offset, True, "jobs")
-
-
-def failure(offset: int) -> FailureRecord:
-    return FailureRecord(offset, None, 3, "raised", "ValueError", "no", "", "jobs:handle_job", "box:1",
-                         "2024-05-06T07:08:09Z", None, "")
 
 
 class Disk:
@@ -104,12 +100,6 @@ def bench() -> Iterator[Bench]:
     bench.disk.full = None
     bench.disk.gate.set()
     bench.writer.close(PATIENCE)
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < until, "waited in vain"
 
 
 NO_SPACE = OSError(errno.ENOSPC, "No space left on device")
@@ -351,7 +341,7 @@ def test_closing_cuts_a_rest_short_so_that_a_freed_disk_is_used(monkeypatch: pyt
     writer = StateWriter(disk, disk, lambda: None)
     writer.start()
     writer.record([failure(1)])
-    wait_for(lambda: writer.trouble is not None)
+    assert wait_until(lambda: writer.trouble is not None, PATIENCE)
     disk.full = None
     assert writer.close(PATIENCE)
     assert disk.written == [failure(1)]

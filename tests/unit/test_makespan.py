@@ -6,7 +6,9 @@ from math import log
 from random import Random
 
 import pytest
-from fleet_model import REQUEST, Fleet, Run, Work, ideal_seconds, simulate
+from models.fleet import Run, simulate
+from models.fleet_master import REQUEST_SECONDS
+from models.work import Fleet, Work, ideal_seconds
 
 from taskmaster import defaults
 
@@ -92,7 +94,7 @@ def named(table: list[tuple[Work, Fleet]]) -> list[object]:
 
 
 def allowed(work: Work, fleet: Fleet) -> float:
-    return 1.1 * ideal_seconds(work, fleet) + START_SECONDS + START_REQUESTS * fleet.slaves * REQUEST
+    return 1.1 * ideal_seconds(work, fleet) + START_SECONDS + START_REQUESTS * fleet.slaves * REQUEST_SECONDS
 
 
 @pytest.mark.parametrize("work, fleet", named(CONSTANT + MIXED + UNEVEN))

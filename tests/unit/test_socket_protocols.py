@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from simulation import network
+from models import sockets
 
 from taskmaster.errors import UsageError
 from taskmaster.transport.addresses import address_in_use
@@ -20,8 +20,8 @@ def methods(protocol: type[Any]) -> dict[str, Callable[..., Any]]:
     return {name: one for name, one in vars(protocol).items() if inspect.isfunction(one) and not name.startswith("_")}
 
 
-@pytest.mark.parametrize("protocol, made", [(MasterSocket, Listener), (MasterSocket, network.Listener),
-                                            (SlaveSocket, Dialer), (SlaveSocket, network.Dialer)])
+@pytest.mark.parametrize("protocol, made", [(MasterSocket, Listener), (MasterSocket, sockets.Listener),
+                                            (SlaveSocket, Dialer), (SlaveSocket, sockets.Dialer)])
 def test_an_end_takes_what_its_protocol_says(protocol: type[Any], made: type[Any]) -> None:
     """For the shipped ends mypy says so, too; for the simulated ones nobody else does."""
     asked = methods(protocol)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pytest
+from support.values import failed_attempt as failure
 
 from taskmaster import defaults
 from taskmaster.core.chunks import Chunk
@@ -13,7 +14,6 @@ from taskmaster.core.codec import BadJob, Batch, GoodJobs, encode
 from taskmaster.core.runs import Run, Runs
 from taskmaster.core.watermark import Watermark
 from taskmaster.core.window import RETRY, Settled, Window
-from taskmaster.core.wire import FailedAttempt
 from taskmaster.job import NO_CURSOR
 
 MUCH = 1 << 20
@@ -39,10 +39,6 @@ def runs(chunks: Iterable[Chunk]) -> list[Run]:
 
 def lease(made: Window, holder: str, want: int, granted_by_seq: int = 1, now: float = 0.0) -> list[Run]:
     return runs(made.lease(holder, granted_by_seq, want, MUCH, now))
-
-
-def failure(offset: int, attempt: int = 1) -> FailedAttempt:
-    return FailedAttempt(offset, attempt, "raised", "ValueError", "no", "Traceback")
 
 
 # -- the span

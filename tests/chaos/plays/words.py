@@ -1,4 +1,4 @@
-"""Exit codes and last sentences, exactly as the README and the design have them."""
+"""Exit codes and last sentences, exactly as the README and the design give them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import re
 import signal
 from collections.abc import Callable
 
+from chaos.act import Act
 from chaos.commands import Actor
-from chaos.scene import Act, Scene, free_port
+from chaos.scene import Scene
+from support.processes import free_port
 
 
 def sentences(act: Act) -> None:
-    """Every exit code, by what brings it about."""
+    """Every exit code, and what leads to it."""
     for code, play, words in CASES:
         scene = act.scene(f"exit {code}, {words!r}")
         scene.finishes, scene.may_show_tracebacks = False, True
