@@ -1,7 +1,7 @@
-"""Every error taskmaster raises for a cause it knows, and the exit code each one ends a command with.
+"""The errors that taskmaster raises for known causes, each with the exit code of the command that it ends.
 
-The message of each is one or two sentences for a tired reader: the cause, then the way out. Commands print
-it once, without a traceback; a traceback is shown only where the user's own code failed.
+Their messages are a sentence or two for a tired reader: the cause, then the way out. Commands print them once and
+without a traceback, which is shown only if the user's own code fails.
 """
 
 EXIT_DONE = 0
@@ -18,50 +18,50 @@ EXIT_STATE_MISMATCH = 78
 
 
 class TaskmasterError(Exception):
-    """The root: met only as one of its children, or for a cause that has no child."""
+    """The base class, and the error for causes without a class of their own."""
 
     exit_code = EXIT_ERROR
 
 
 class UsageError(TaskmasterError):
-    """An option, an address or an argument that cannot be right, whatever the state of the run."""
+    """An option, an address or an argument is invalid, whatever the state of the run."""
 
     exit_code = EXIT_USAGE
 
 
 class TargetError(UsageError):
-    """The module, file or function that was named cannot be used: not found, not callable, wrong arguments."""
+    """The given module, file or function cannot be used: it is missing, not callable, or takes other arguments."""
 
 
 class UserCodeError(TargetError):
-    """The user's module raised while it was imported; `__cause__` is what it raised, shown with its traceback."""
+    """The user's module raised while it was imported; `__cause__` is that exception, shown with its traceback."""
 
 
 class SourceError(TaskmasterError):
-    """`get_jobs` raised, or gave something that cannot be iterated; what was handed out before is settled and kept."""
+    """`get_jobs` raised, or returned something that is not iterable; the jobs before that are settled and saved."""
 
     exit_code = EXIT_SOURCE_FAILED
 
 
 class StateUnwritable(TaskmasterError):
-    """The state folder cannot be made, locked or written: no place, no right, or another master at work in it."""
+    """The state folder cannot be created, locked or written: no space, no permission, or another master uses it."""
 
     exit_code = EXIT_STATE_UNWRITABLE
 
 
 class StateMismatch(TaskmasterError):
-    """The state on disk is damaged, newer, or of another target, other arguments or another source."""
+    """The state on disk is damaged, too new, or belongs to another target, other arguments or another source."""
 
     exit_code = EXIT_STATE_MISMATCH
 
 
 class MasterGone(TaskmasterError):
-    """A slave heard nothing from its master for longer than its patience."""
+    """A slave got no answer from its master for as long as it was told to wait."""
 
     exit_code = EXIT_MASTER_GONE
 
 
 class KeyRefused(TaskmasterError):
-    """The key is missing, damaged, open to others, or not the one of the other side."""
+    """The key is missing, damaged, readable by others, or not the key of the other side."""
 
     exit_code = EXIT_KEY_REFUSED

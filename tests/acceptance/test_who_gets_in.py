@@ -132,7 +132,7 @@ ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files 
 @pytest.mark.parametrize("command, more", [("master", []), ("slave", []), ("spawn", [2])])
 @pytest.mark.parametrize("spoil, words", [
     (_open_to_others, ["open to others", "0644", "chmod 600"]), (_damaged, ["damaged", "Copy it again"]),
-    (_link, ["symbolic link", "--key-file"]), (_folder, ["no plain file"]),
+    (_link, ["symbolic link", "--key-file"]), (_folder, ["not a regular file"]),
     pytest.param(_given_away, ["belongs to user 65534", "chown"], marks=ROOT_ONLY)])
 def test_a_key_that_may_be_no_secret_is_refused(place: Place, here: tuple[str, str], command: str, more: list[object],
                                                 spoil: Callable[[Path], None], words: list[str]) -> None:
@@ -205,7 +205,7 @@ def test_insecure_warns_at_each_start_and_works_on_one_box(place: Place, here: t
     slaves = place.run("spawn", "work.py", 1, *here, "--insecure")
     ended = master.end()
     assert slaves.code == ended.code == 0 and place.handled().keys() == numbers(100)
-    assert ended.err.count("WARNING: --insecure: no key is asked for") == 1
+    assert ended.err.count("WARNING: --insecure: no key is required") == 1
     assert slaves.err.count("WARNING: --insecure: whoever answers") == 1
     assert not key_of(place).exists()
 

@@ -92,7 +92,7 @@ def _drained(scene: Scene, actor: Actor) -> None:
     saved = scene.checkpoint()
     done = scene.log.done()
     scene.expect(saved and saved["offset"] == len(done), "the checkpoint does not stand behind all that was done")
-    scene.expect("go on with" in actor.said, "it does not say how to go on")
+    scene.expect("resume with:" in actor.said, "it does not say how to resume")
 
 
 def second_interrupt(act: Act) -> None:
