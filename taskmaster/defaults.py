@@ -35,7 +35,7 @@ LEASE_SECONDS: Final = 0.05
 # of their rate; twice as much gains nothing.
 LEASE_BYTES: Final = 2 << 20
 HELD_BYTES: Final = 8 << 20  # of payloads at a slave: four leases keep it busy; with two, no-ops lose 15 %
-LEASE_LIFE_SECONDS: Final = 60.0  # without renewal: C code that holds the interpreter lock blocks renewals
+LEASE_LIFE_SECONDS: Final = 60.0  # without renewal; long, for C code that holds the interpreter lock blocks renewals
 HEARTBEAT_SECONDS: Final = 5.0  # between renewals by a slave with nothing to report: 12 in the life of a lease
 PARK_SECONDS: Final = 1.5  # a master holds an idle slave's request so long: 1,000 of them a second cost 4 % of a core
 RECONNECT_GRACE_SECONDS_LOCAL: Final = 0.25  # from a dropped connection to a dead slave: time to open a new socket
@@ -50,7 +50,7 @@ MAX_FAILURES_SAMPLE: Final = 100  # fewer finished jobs say little about the res
 
 # A slave.
 CONCURRENCY: Final = 10  # threads: most handlers wait for a network or a disk, and ten threads cost a no-op nothing
-CONCURRENCY_MOST: Final = 10_000  # catches typing errors: so many threads reserve 80 GB of address space
+CONCURRENCY_MOST: Final = 10_000  # more must be a typing error: the stacks of so many threads reserve 80 GB
 SLICE_SECONDS: Final = 0.002  # of work that a thread takes from the backlog at once: 40 times the cost of taking it
 REPORT_SECONDS: Final = 0.05  # settled jobs wait at most this long to be reported while the slave is busy
 # The same while a thread is idle, since the window may be waiting for them. In simulated fleets with two jobs a thread,
@@ -93,28 +93,28 @@ STOP_SECONDS: Final = 2.0  # a master waits so long at its end for slaves to rec
 # Progress and output.
 REDRAW_SECONDS: Final = 0.1  # between two drawings of the line on a terminal: faster, nobody could read it
 PROGRESS_SECONDS: Final = 10.0  # between two lines of progress where there is no terminal: 360 lines an hour
-NARROW_COLUMNS: Final = 60  # on a narrower terminal the numbers get the room of the bar
-# Of a line that a handler printed without its end: then it is shown as it is, so that memory stays bounded.
+NARROW_COLUMNS: Final = 60  # a narrower terminal has room for the numbers alone, without a bar
+# Held back of a line that a handler has not finished; then it is shown as it is, so that memory stays bounded.
 UNFINISHED_LINE_CHARACTERS: Final = 8192
-HELP_COLUMNS: Final = 100  # the widest page of --help: longer lines are hard to read
+HELP_COLUMNS: Final = 100  # of --help, at most: longer lines are hard to read
 
 # A fleet: the slave processes that tm-run and tm-spawn keep alive.
-WATCH_SECONDS: Final = 0.1  # between two looks of tm-spawn at its slaves: a crashed one restarts after RESTART_SECONDS
-STOPPING_WATCH_SECONDS: Final = 0.02  # the same while a fleet stops: a person waits for it
+FLEET_WATCH_SECONDS: Final = 0.1  # between two checks of its slaves by tm-spawn: short beside RESTART_SECONDS
+FLEET_STOP_WATCH_SECONDS: Final = 0.02  # the same while a fleet stops and somebody waits for that
 RESTART_SECONDS: Final = 0.5  # before a crashed slave is replaced; doubled for each further crash in its slot
-RESTART_SECONDS_MOST: Final = 30.0  # so that a fleet recovers within half a minute of the end of a disturbance
-RESTART_SPREAD: Final = 0.25  # of a delay, at most, by which slots differ, so that slaves do not all start at once
-STEADY_SECONDS: Final = 60.0  # a slave that lived so long was no part of a crash loop: the delays start anew
-YOUNG_SECONDS: Final = 10.0  # a crash sooner after the start counts as one of
-YOUNG_CRASHES: Final = 5  # in a row leave the slot empty: the next slave would crash, too
-# For the other slaves to finish their jobs, when one met an error that each of them will meet.
+RESTART_SECONDS_MOST: Final = 30.0  # so a fleet recovers within half a minute once the cause is gone
+RESTART_SPREAD: Final = 0.25  # of a delay at most, by which slots differ, so that their slaves do not start together
+STEADY_SECONDS: Final = 60.0  # a slave that lived so long was not in a crash loop: the delays begin anew
+YOUNG_SECONDS: Final = 10.0  # a crash so soon after the start counts as one of the
+YOUNG_CRASHES: Final = 5  # in a row that close a slot: its next slave would crash, too
+# For the other slaves to finish their jobs, after one has met an error that they will all meet.
 HOPELESS_GRACE_SECONDS: Final = 10.0
-# For the other slaves to be dismissed, too, when the master has dismissed one: one that starts just after the master
-# has ended would wait two minutes for it.
+# For the other slaves to be dismissed as well, after the master has dismissed one. A slave that started just after the
+# end of the master would otherwise wait two minutes for it.
 OVER_SECONDS: Final = 5.0
 FINISHED_GRACE_SECONDS: Final = 5.0  # for the slaves of tm-run to end by themselves once the run is finished
-REAP_SECONDS: Final = 5.0  # for killed slaves to vanish: one can hang in the kernel, on a dead network disk
-LAST_OUTPUT_SECONDS: Final = 0.5  # for the last lines of slaves: a child of a handler may hold their pipe open for ever
+REAP_SECONDS: Final = 5.0  # for killed slaves to end: one that hangs on a dead network disk does not
+LAST_OUTPUT_SECONDS: Final = 0.5  # for the last lines of slaves: a handler's child may hold their pipe open for ever
 OUTPUT_LINE_BYTES: Final = 64 << 10  # of a slave's output shown as one line; a longer line is split
 SAID_BYTES: Final = 64 << 10  # of what a slave may say to its fleet: a few words and an error
 

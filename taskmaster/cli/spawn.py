@@ -72,7 +72,7 @@ def _keep(fleet: Fleet, interrupts: Interrupts) -> int:
             draining = True
             log.info("Finishing running jobs; press Ctrl-C again to quit immediately")
             fleet.signal(signal.SIGTERM)
-        time.sleep(defaults.WATCH_SECONDS)
+        time.sleep(defaults.FLEET_WATCH_SECONDS)
     if verdict:
         raise _Ended(verdict)
     return EXIT_DONE

@@ -170,7 +170,7 @@ class _Look:
 
 
 def _bar_columns(columns: int) -> int:
-    """A sixth of the line: enough to see it move, and the numbers say more."""
+    """A sixth of the line: enough to see it move, while the numbers say more; within 10 and 40 columns."""
     return max(10, min(40, columns // 6))
 
 

@@ -160,7 +160,7 @@ class Fleet:
             deaths += self.watch(now)
             if not self.alive or now >= deadline:
                 return deaths
-            time.sleep(defaults.STOPPING_WATCH_SECONDS)
+            time.sleep(defaults.FLEET_STOP_WATCH_SECONDS)
 
     def _quit(self) -> None:
         """Start no more slaves; a slot without one is closed."""

@@ -10,10 +10,10 @@ from taskmaster.fleet.base import Exit
 
 
 class RestartPolicy:
-    """Decides for one slot: told of each start and each end, it says when to start the next slave.
+    """Decides for one slot, from the starts and exits of its slaves.
 
-    A slave that ends with 75 asked to be replaced by a fresh one: that happens at once and is no crash. Any other
-    exit that a restart can help is a crash, followed by a delay that doubles from one crash to the next.
+    A slave that ends with 75 has asked for a fresh one, which is started at once. Any other exit after which a new
+    slave can do better is a crash, followed by a delay that doubles from one crash to the next.
     """
 
     def __init__(self, slot: int) -> None:
