@@ -34,7 +34,7 @@ class TargetError(UsageError):
 
 
 class UserCodeError(TargetError):
-    """The user's module raised while it was imported; `__cause__` is what it raised, shown with its traceback."""
+    """The user's module raised while it was imported; `__cause__` is that exception, shown with its traceback."""
 
 
 class SourceError(TaskmasterError):
@@ -62,12 +62,12 @@ class VersionMismatch(TaskmasterError):
 
 
 class MasterGone(TaskmasterError):
-    """A slave heard nothing from its master for longer than its patience."""
+    """A slave got no answer from its master for as long as it was told to wait."""
 
     exit_code = EXIT_MASTER_GONE
 
 
 class KeyRefused(TaskmasterError):
-    """The key is missing, damaged, open to others, or not the one of the other side."""
+    """The key is missing, damaged, readable by others, or not the key of the other side."""
 
     exit_code = EXIT_KEY_REFUSED

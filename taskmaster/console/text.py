@@ -1,6 +1,6 @@
 """Runs and slaves in words: the status line and the summary.
 
-Values in, text out. All it knows of the place where the text is shown is the number of columns.
+Values in, text out. It does not know where the text is shown.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ SEPARATOR: Final = " \u00b7 "
 CURSOR_CHARACTERS: Final = 30  # of a cursor in the status line: an id, a date or the end of a path
 
 Shown = Stats | SlaveStats
-"""What a progress line can be drawn from."""
+"""What a status line can be made from."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A piece of a line. If there is not enough room the highest `rank` goes first; `tone` is "", "bad" or "wait"."""
+    """A piece of a line. On a narrow line the highest `rank` is left out first; `tone` is "", "bad" or "wait"."""
 
     text: str
     rank: int
@@ -29,12 +29,11 @@ class Cell:
 
 
 def cells_of(stats: Shown) -> list[Cell]:
-    """The pieces of the line about a run or a slave, in reading order."""
+    """The pieces of the status line of a run or a slave, in reading order."""
     return _slave_cells(stats) if isinstance(stats, SlaveStats) else _run_cells(stats)
 
 
 def _run_cells(stats: Stats) -> list[Cell]:
-    """The pieces of the run's line, in reading order."""
     cells = [
         Cell(_settled_text(stats), 0),
         Cell(rate_text(stats.rate), 3),
@@ -77,7 +76,6 @@ def _cursor_text(cursor: Any) -> str:
 
 
 def _slave_cells(stats: SlaveStats) -> list[Cell]:
-    """The pieces of the slave's line, in reading order."""
     cells = [
         Cell(f"{count_text(stats.handled)} handled", 0),
         Cell(rate_text(stats.rate), 3),
@@ -91,7 +89,7 @@ def _slave_cells(stats: SlaveStats) -> list[Cell]:
 
 
 def status_line(stats: Shown, separator: str = SEPARATOR) -> str:
-    """A run, or a slave, in one line with nothing left out."""
+    """The status of a run or a slave in one line, with nothing left out."""
     return _percent(stats.part, separator) + join(cells_of(stats), separator)
 
 
@@ -102,12 +100,12 @@ def _percent(part: tuple[int, int] | None, separator: str) -> str:
 
 
 def join(cells: Iterable[Cell], separator: str = SEPARATOR) -> str:
-    """The pieces as one text."""
+    """The pieces as one line."""
     return separator.join(cell.text for cell in cells)
 
 
 def fit(cells: Sequence[Cell], columns: int, separator: str = SEPARATOR) -> list[Cell]:
-    """The pieces that fit into so many columns: the highest ranks go first, and if only one is left it is cut."""
+    """The pieces that fit into so many columns: the least important are left out; the last one left is cut."""
     kept = list(cells)
     while len(kept) > 1 and len(join(kept, separator)) > columns:
         kept.remove(max(kept, key=lambda cell: cell.rank))
@@ -116,20 +114,23 @@ def fit(cells: Sequence[Cell], columns: int, separator: str = SEPARATOR) -> list
     return kept
 
 
-def summary_text(stats: Stats, *, failures_file: str | None = None, resume: str | None = None) -> str:
-    """The end of a run in a few short lines, without a newline at the end.
+def summary_text(stats: Stats, *, failures_file: str | None = None, resume: str | None = None,
+                 common_errors: Sequence[str] = ()) -> str:
+    """The end of a run in a few short lines, without a line feed after the last.
 
-    `failures_file` holds the failed jobs; `resume` is the command that resumes the run.
+    `failures_file` has the failed jobs, `resume` is the command that resumes the run, and `common_errors` are the most
+    common errors, each in one line.
     """
-    rows = _rows(stats, failures_file, resume)
+    rows = [(f"{name}:", text) for name, text in _rows(stats, failures_file, resume, common_errors)]
     width = max((len(name) for name, _ in rows), default=0)
-    return "\n".join([_headline(stats), *(f"  {name:<{width}}  {text}" for name, text in rows)])
+    beside = "\n" + " " * (width + 4)
+    return "\n".join([_headline(stats), *(f"  {name:<{width}}  {text}".replace("\n", beside) for name, text in rows)])
 
 
 def summary_json(
     stats: Stats, *, exit_code: int, failures_file: str | None = None, resume: str | None = None
 ) -> dict[str, Any]:
-    """The end of a run for a program: every field of `stats`, and what else the summary says."""
+    """The end of a run for programs: each field of `stats`, and what else the summary says."""
     return {
         **vars(stats),
         "queued": stats.queued,
@@ -163,20 +164,22 @@ def _nothing_new(stats: Stats) -> str:
     return f"Nothing new: {plural(stats.settled, 'job')} settled by earlier runs."
 
 
-def _rows(stats: Stats, failures_file: str | None, resume: str | None) -> list[tuple[str, str]]:
-    """What is worth a line below the headline, as names and texts."""
+def _rows(stats: Stats, failures_file: str | None, resume: str | None,
+          common_errors: Sequence[str]) -> list[tuple[str, str]]:
+    """The lines below the headline, as names and texts: those that have something to say."""
     earlier = stats.settled - stats.run_settled
-    kept = f", kept in {failures_file}" if failures_file else ""
+    where = f", see {failures_file}" if failures_file else ""
     rows = [
-        (stats.failed, "failed", count_text(stats.failed) + kept),
+        (stats.failed, "failed", count_text(stats.failed) + where),
+        (common_errors, "most common errors", "\n".join(common_errors)),
         (stats.retried, "retried", f"{count_text(stats.retried)} after a failed attempt"),
-        (stats.replayed, "replayed", f"{count_text(stats.replayed)} that an earlier run had handed out too"),
+        (stats.replayed, "replayed", f"{count_text(stats.replayed)} already handed out by an earlier run"),
         (stats.duplicates, "duplicates", f"{count_text(stats.duplicates)} reported more than once"),
-        (stats.run_settled and earlier, "before", f"{count_text(earlier)} settled by earlier runs"),
+        (stats.run_settled and earlier, "previously completed", count_text(earlier)),
         (not stats.finished, "settled", f"every job below offset {count_text(stats.offset)}"),
-        (not stats.finished and resume, "go on with", resume or ""),
+        (not stats.finished and resume, "resume with", resume or ""),
     ]
-    return [(name, text) for worth, name, text in rows if worth]
+    return [(name, text) for shown, name, text in rows if shown]
 
 
 def count_text(number: int) -> str:
@@ -220,5 +223,5 @@ def span_text(seconds: float) -> str:
 
 
 def _whole_span(seconds: float) -> str:
-    """As `span_text`, without the decimal that would flicker in a line drawn ten times a second."""
+    """Like `span_text`, without the decimal, which would flicker in a line that is drawn ten times a second."""
     return f"{int(seconds)} s" if seconds < 10.0 else span_text(seconds)

@@ -24,10 +24,8 @@ class Outcome:
 
     def text(self, resume: str | None) -> str:
         """The summary for people; `resume` is the command that resumes the run."""
-        lines = [summary_text(self.stats, failures_file=self._failures, resume=resume)]
-        if self.commonest_errors:
-            lines += ["  most common errors:", *(f"    {error}" for error in self.commonest_errors)]
-        return "\n".join(lines)
+        return summary_text(self.stats, failures_file=self._failures, resume=resume,
+                            common_errors=self.commonest_errors)
 
     def json(self, resume: str | None) -> dict[str, Any]:
         """The summary for programs."""

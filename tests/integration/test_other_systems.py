@@ -99,7 +99,7 @@ def test_a_master_and_a_slave_run_to_the_end(system: str, address: str) -> None:
 
 
 @pytest.mark.parametrize("what, says", [
-    ("from taskmaster.fleet.fleet import Fleet; Fleet(['x'], 1)", "tm-slave"),
+    ("from taskmaster.fleet.local import LocalLauncher; LocalLauncher(['x'])", "tm-slave"),
     ("from taskmaster.transport.addresses import private_address; private_address().__enter__()", "tcp://HOST:PORT"),
     ("from taskmaster.transport.listener import Listener; Listener('ipc://here')", "tcp://HOST:PORT"),
 ])

@@ -286,5 +286,5 @@ def test_a_terminal_that_is_gone_costs_only_the_bar(
     progress.write("a slave says")
     progress.close(Stats())
     assert [record.message for record in caplog.records] == [
-        "The terminal cannot be written to ([Errno 5] Input/output error); going on without showing anything"
+        "Cannot write to the terminal ([Errno 5] Input/output error); continuing without progress"
     ]

@@ -125,19 +125,22 @@ def test_a_finished_run_is_summed_up() -> None:
     stats = Stats(run_settled=1000, settled=1000, handled=999, failed=1, elapsed=62.0, finished=True)
     assert summary_text(stats, failures_file="x/failures.jsonl", resume="tm-run x.py 4") == (
         "Done: 999 jobs handled in 1 min 02 s, 16.1/s.\n"
-        "  failed  1, kept in x/failures.jsonl"
+        "  failed:  1, see x/failures.jsonl"
     )
 
 
-def test_a_stopped_run_says_how_to_go_on() -> None:
-    assert summary_text(RUN, resume="tm-run x.py 4") == (
+def test_a_stopped_run_says_how_to_resume_it() -> None:
+    errors = ["2 x ValueError: row N is bad", "1 x KeyError"]
+    assert summary_text(RUN, resume="tm-run x.py 4", common_errors=errors) == (
         "Stopped: 999,997 jobs handled in 1 min 02 s, 16.1 k/s.\n"
-        "  failed      3\n"
-        "  retried     12 after a failed attempt\n"
-        "  replayed    34 that an earlier run had handed out too\n"
-        "  before      234,567 settled by earlier runs\n"
-        "  settled     every job below offset 1,233,755\n"
-        "  go on with  tm-run x.py 4"
+        "  failed:                3\n"
+        "  most common errors:    2 x ValueError: row N is bad\n"
+        "                         1 x KeyError\n"
+        "  retried:               12 after a failed attempt\n"
+        "  replayed:              34 already handed out by an earlier run\n"
+        "  previously completed:  234,567\n"
+        "  settled:               every job below offset 1,233,755\n"
+        "  resume with:           tm-run x.py 4"
     )
 
 

@@ -26,7 +26,7 @@ from taskmaster.core.wire import frames as wire_frames
 from taskmaster.core.wire import poll as wire_poll
 from taskmaster.core.wire import reply as wire_reply
 from taskmaster.errors import EXIT_STATE_MISMATCH, VersionMismatch
-from taskmaster.fleet.restarts import HOPELESS
+from taskmaster.fleet.exits import HOPELESS
 
 HUNDREDS = settings(max_examples=300, deadline=None)
 IDLE = Load(0, 4)
