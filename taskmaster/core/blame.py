@@ -43,7 +43,8 @@ class Suspicion:
         """The failure to record for a job that kills its slaves; `how` the last of them died."""
         count = self.isolated_deaths
         slaves = "1 slave" if count == 1 else f"{count} slaves"
-        message = f"{slaves} died while running this job alone; the last: {how}"
+        last = "" if count == 1 else ", the last one"
+        message = f"{slaves} died while running this job alone{last}: {how}"
         return FailedAttempt(offset, count, "killed", "SlaveKilled", message, "")
 
 
