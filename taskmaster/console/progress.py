@@ -144,7 +144,7 @@ class _Look:
 
     def __init__(self, rich: bool, coloured: bool) -> None:
         self.coloured = coloured
-        self._full, self._empty = ("\u2588", "\u2591") if rich else ("#", ".")
+        self._full, self._return_backlog = ("\u2588", "\u2591") if rich else ("#", ".")
         self._turning = _RICH[2:] if rich else "|/-\\"
         self._separator = SEPARATOR if rich else ", "
 
@@ -155,7 +155,7 @@ class _Look:
             return [library.AnimatedMarker(markers=self._turning), " ", self._text(stats, columns - 2)]
         if columns < _NARROW_COLUMNS:
             return [library.Percentage(), " ", self._text(stats, columns - _PERCENT_COLUMNS)]
-        bar = library.Bar(marker=self._full, fill=self._empty, left="", right="")
+        bar = library.Bar(marker=self._full, fill=self._return_backlog, left="", right="")
         # A bar of constant width: one that took what the numbers leave would tremble with them.
         room = columns - _PERCENT_COLUMNS - _bar_columns(columns) - 1
         return [library.Percentage(), " ", bar, " ", self._text(stats, room)]

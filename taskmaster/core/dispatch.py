@@ -3,7 +3,7 @@
 Total: no input makes it raise. It owns the window and the sessions, and performs nothing itself: the loop sends, writes
 and logs what it returns.
 
-    message -> joining (a session) -> reports (outcomes) -> leasing (jobs) -> a reply, or parked until there is work
+    message -> joining (a session) -> outcomes (settled) -> leasing (jobs) -> a reply, or parked until there is work
     deaths -> jobs back in the window -> replies to parked requests
 """
 
@@ -22,7 +22,7 @@ from taskmaster.core.deaths import Deaths
 from taskmaster.core.joining import Joining
 from taskmaster.core.leasing import Leasing
 from taskmaster.core.master_effects import Effect, Log, Send
-from taskmaster.core.reports import Reports
+from taskmaster.core.outcomes import Outcomes
 from taskmaster.core.roster import Roster
 from taskmaster.core.session import Route, Session
 from taskmaster.core.stats import Straggler
@@ -41,9 +41,9 @@ class Dispatcher:
         self.counts = Counts()
         self._slaves = Roster()
         self._joining = Joining(self._slaves, self.counts)
-        self._reports = Reports(window, self._slaves, self.counts)
+        self._outcomes = Outcomes(window, self._slaves, self.counts)
         self._leasing = Leasing(window, self._slaves, rate)
-        self._deaths = Deaths(window, self._slaves, self._reports, self.counts)
+        self._deaths = Deaths(window, self._slaves, self._outcomes, self.counts)
         self._stop_reason: str | None = None
 
     # -- where it stands
@@ -122,7 +122,7 @@ class Dispatcher:
             session.info = poll.info
         if (poll.run, poll.epoch) != (self.run, self.epoch):
             return self._introduce(session, poll)
-        effects = self._reports.record(session, poll, reported_before, now)
+        effects = self._outcomes.record(session, poll, reported_before, now)
         if poll.state == "bye":
             return effects + self._farewell(session)
         return effects + self._respond(session, poll, now) + self._feed(now)
@@ -187,7 +187,7 @@ class Dispatcher:
 
     def admit_bad(self, bad: BadJob, cursor: Any = NO_CURSOR) -> list[Effect]:
         """The source yielded a job that cannot be sent."""
-        return self._reports.abandon([self.window.admit_bad(bad, cursor)])
+        return self._outcomes.abandon([self.window.admit_bad(bad, cursor)])
 
     def tick(self, now: float) -> list[Effect]:
         """Time has passed: expire missing slaves, make due retries ready, answer requests parked long enough."""

@@ -32,7 +32,7 @@ CALLS: Mapping[str, set[str]] = {
 }
 #: What sees a slave's message before it is numbers and text.
 SEES_MESSAGES = ("core/wire.py", "core/dispatch.py", "core/roster.py", "core/session.py", "core/master_effects.py",
-                 "core/joining.py", "core/reports.py", "core/leasing.py", "core/deaths.py", "core/blame.py",
+                 "core/joining.py", "core/outcomes.py", "core/leasing.py", "core/deaths.py", "core/blame.py",
                  "master/server.py", "transport/listener.py", "transport/admission.py")
 #: All that they may take from the module that can unpickle.
 FROM_CODEC = {"Bytes", "FORMS", "Batch", "BadJob"}

@@ -14,7 +14,7 @@ from taskmaster.core.window import AbandonedJob, Window
 from taskmaster.core.wire import Poll
 
 
-class Reports:
+class Outcomes:
     """Settles what is done, retries or abandons what failed, renews the leases of what is held."""
 
     def __init__(self, window: Window, slaves: Roster, counts: Counts) -> None:
