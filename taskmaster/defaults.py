@@ -2,6 +2,8 @@
 
 from typing import Final
 
+PRODUCT_VERSION: Final = "0.1.0"  # of Taskmaster: the one place; setup.cfg and what slaves say of themselves read it
+
 # The ancestor's address, on every interface: nobody gets in without the key. Slaves take it for this machine.
 ADDRESS: Final = "tcp://0.0.0.0:3050"
 GET_JOBS: Final = "get_jobs"  # the ancestor's name
@@ -21,6 +23,14 @@ WINDOW_BYTES: Final = 256 << 20  # 256 MiB of encoded payloads: what a small mac
 READY_BYTES: Final = 16 << 20
 JOB_BYTES: Final = 16 << 20  # one job's encoded payload; a larger one belongs in a file whose name is the job
 
+# Of jobs ahead of the slaves: what they take in so long, at the rate at which jobs were handed out of late.
+LOOK_AHEAD_SECONDS: Final = 1.0
+LOOK_AHEAD_JOBS: Final = 256  # before any rate is known: the first leases of ten slaves
+LOOK_AHEAD_LEAST_JOBS: Final = 64  # a few pulls' worth, however long a job takes
+# The feeder.
+OVERDUE_SECONDS: Final = 0.005  # pulled jobs wait at most so long for the rest of their slice, ten times a round trip
+QUEUED_BYTES: Final = 4 << 20  # of encoded jobs that wait to be admitted: a few slices of large ones, all small ones
+
 # Leases.
 # Of a slave's work: long against a 0.2 ms round trip, short against a person or a tail. In simulated fleets 10 ms take
 # twice the requests, 0.5 s lengthen a run by up to 14 %, and between 20 and 100 ms little changes.
@@ -31,6 +41,7 @@ LEASE_BYTES: Final = 2 << 20
 HELD_BYTES: Final = 8 << 20  # of payloads that a slave holds: four leases keep it busy; with two, no-ops lose 15 %
 LEASE_LIFE_SECONDS: Final = 60.0  # without renewal: C code that holds the interpreter lock stops renewals meanwhile
 HEARTBEAT_SECONDS: Final = 5.0  # a slave with nothing to say renews its leases this often: 12 chances in a lease's life
+HEARTBEAT_SECONDS_LEAST: Final = 0.05  # whatever a master asks for: a slave that renews all the time does nothing else
 PARK_SECONDS: Final = 1.5  # a master holds an idle slave's request; 1,000 of them a second cost 4 % of a core, or more
 RECONNECT_GRACE_SECONDS_LOCAL: Final = 0.25  # from a dropped connection to "the slave is dead": time for a new socket
 RECONNECT_GRACE_SECONDS_REMOTE: Final = 2.0  # the same across a network, where connections drop by themselves
@@ -42,6 +53,19 @@ RETRY_SECONDS_MOST: Final = 30.0  # a delayed job holds the watermark, so a retr
 MAX_FAILURES: Final = "10%"  # of the jobs finished in this run, once there are MAX_FAILURES_SAMPLE of them
 MAX_FAILURES_SAMPLE: Final = 100  # fewer finished jobs say little about the rest
 
+# A failure's texts, as slaves report them and the failures file keeps them.
+MESSAGE_CHARACTERS: Final = 2000  # the start: it says what is wrong, and the rest is often data
+TRACEBACK_CHARACTERS: Final = 8000  # about 80 frames; the end is kept, which says what was raised and where
+SHOWN_CHARACTERS: Final = 200  # of a payload, for people: one line on a wide terminal; the whole of it is kept beside
+NAME_CHARACTERS: Final = 500  # of an exception's type, a handler or a slave: longer ones are not names
+
+# The master's loop.
+MESSAGES_AT_ONCE: Final = 100  # 6 ms, before the source, the clock and the state have their turn
+EFFECTS_AT_ONCE: Final = 64  # 2 ms; together they move the mark of what was handed out once, and wake ZeroMQ once
+CREW_SECONDS: Final = 0.02  # between looks at its own slave processes: at each turn they took a tenth of its time
+SHOW_SECONDS: Final = 0.2  # between stats for observers: often enough for a person, and too seldom to cost anything
+FAILURES_LOGGED: Final = 5  # with a line each: enough to see what is wrong
+
 # A slave.
 CONCURRENCY: Final = 10  # threads: the ancestor's users wait on a network or a disk, and ten cost a no-op nothing
 SLICE_SECONDS: Final = 0.002  # of work that a thread takes from the backlog at once: 40 times what taking it costs
@@ -49,8 +73,17 @@ REPORT_SECONDS: Final = 0.05  # settled jobs wait at most this long to be report
 # And this long when a thread is idle, for the window may be waiting for them: 50 ms would cost one of two jobs a thread
 # 5 %, 10 ms 1 %, and less than 2 ms wins nothing (in simulated fleets).
 REPORT_SECONDS_IDLE: Final = 0.002
+REPORT_RUNS: Final = 4000  # in each list of a request: two such lists fit HEADER_BYTES
+REPORT_FAILURES: Final = 64  # failed attempts in a request,
+REPORT_CHARACTERS: Final = 100_000  # and of their texts: in any alphabet they fit REPORT_BYTES
+FAILURE_MESSAGE_CHARACTERS: Final = 2_000  # of one failed attempt: a screenful
+FAILURE_TRACEBACK_CHARACTERS: Final = 8_000  # about 80 frames; its end is kept, where it says what was raised
+WATCH_SECONDS: Final = 0.05  # between two looks at what is running: what turned slow is noticed within a lease's length
+SLAVE_PROGRESS_SECONDS: Final = 0.5  # between two updates of a slave's progress line: often enough to read
+PARENT_LOOK_SECONDS: Final = 1.0  # between two looks at whether the parent lives, where its pipe did not tell
 REPLY_TIMEOUT_MS: Final = 2000  # silence after which a request is sent again: masters answer within PARK_SECONDS
 RETRIES: Final = 60  # times, so two minutes of silence: a master's restart of a minute is survived twice over
+LEAVING_SECONDS: Final = 10.0  # of silence, once a slave is to end: the master may have ended before it
 REBUILD_AFTER: Final = 3  # silent requests before the socket is built anew: a malformed reply deafens a REQ for good
 
 # Limits on what the wire carries; a message over one is dropped and counted.
@@ -78,6 +111,13 @@ TURNED_AWAY_SECONDS: Final = 60.0  # and then so often
 # State on disk.
 CHECKPOINT_SECONDS: Final = 1.0  # while jobs settle: a crash repeats the last second's work; costs 1 ms of fsync
 UNSAVED_SECONDS: Final = 5.0  # without a checkpoint nothing new is handed out, so that a crash still repeats little
+SAVE_RETRY_SECONDS: Final = 0.1  # after a failed write, for a failed fsync may be a passing one; doubled up to
+SAVE_RETRY_SECONDS_MOST: Final = 5.0  # this, so that a run continues within 5 s of somebody making room
+SAVE_WARNING_SECONDS: Final = 30.0  # between two warnings that the state cannot be written
+PAYLOAD_SECONDS: Final = 1.0  # to decode a job in the master: a checkpoint without its digest beats a late one
+OLD_STATES_KEPT: Final = 3  # after --reset: a mistaken one can be undone, and disks do not fill up with old states
+CLOSE_SECONDS: Final = 10.0  # for the last checkpoint at the end of a run: a disk that takes longer is an error
+ABORT_SECONDS: Final = 0.5  # the same after a second Ctrl-C: someone is waiting
 PROGRESS_SECONDS: Final = 10.0  # between plain progress lines where there is no terminal
 STRAGGLER_SECONDS: Final = 10.0  # a job that holds the watermark for longer is named in the status line
 STOP_SECONDS: Final = 2.0  # that a master waits, at the end, for slaves to hear that they may stop

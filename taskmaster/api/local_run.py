@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from taskmaster.console.progress import NullProgress, Progress
 from taskmaster.fleet.command import SLAVE_COMMAND
 from taskmaster.fleet.fleet import Fleet
-from taskmaster.master.master import Master, Options, Outcome, Workload
+from taskmaster.master.master import Master
+from taskmaster.master.outcome import Outcome
+from taskmaster.master.workload import Options, Workload
 from taskmaster.transport.addresses import private_address
 
 log = logging.getLogger(__name__)

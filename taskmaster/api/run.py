@@ -13,9 +13,9 @@ from taskmaster.api.local_run import LocalRun
 from taskmaster.console.progress import make_progress
 from taskmaster.core.budget import parse_budget
 from taskmaster.errors import TargetError
-from taskmaster.master.master import Options, Outcome, Workload
-from taskmaster.master.state.run_state import Identity
-from taskmaster.targets.load import Target, parse_target, state_name
+from taskmaster.master.outcome import Outcome
+from taskmaster.master.workload import Options, workload_of
+from taskmaster.targets.load import Target, parse_target
 from taskmaster.targets.signature import check_arity
 
 
@@ -35,8 +35,7 @@ def run(get_jobs: Callable[..., Any], handle_job: Callable[[Any], Any], *, slave
     check_arity(handle_job)
     given = arguments or {}
     texts = {key: str(value) for key, value in given.items()}
-    folder = Path(state) if state else Path(defaults.STATE_FOLDER) / state_name(source, texts)
-    workload = Workload(get_jobs, given, Identity(str(source), texts, str(handler)), folder)
+    workload = workload_of(get_jobs, source, handler, given, texts, Path(state) if state else None)
     slave = [str(handler), "--concurrency", str(concurrency)]
     slave += ["--job-timeout", str(job_timeout)] if job_timeout is not None else []
     chosen = Options(budget=parse_budget(max_failures), **options)

@@ -17,9 +17,9 @@ from taskmaster.cli.options import compose, option
 from taskmaster.core.budget import parse_budget
 from taskmaster.core.codec import CODECS
 from taskmaster.errors import StateUnwritable, UsageError
-from taskmaster.master.master import Options, Outcome, Workload, write_summary
-from taskmaster.master.state.run_state import Identity
-from taskmaster.targets.load import Target, load_target, state_name
+from taskmaster.master.outcome import Outcome, write_summary
+from taskmaster.master.workload import Options, Workload, workload_of
+from taskmaster.targets.load import Target, load_target
 from taskmaster.targets.signature import convert_arguments
 
 master_options = compose(
@@ -54,9 +54,7 @@ def workload(source: Target, handler: Target, pairs: Sequence[str], state: Path 
     """What to run, with the user's module imported and its arguments converted. Raises TargetError, UsageError."""
     get_jobs = load_target(source)
     arguments = convert_arguments(get_jobs, pairs)
-    texts = dict(pair.split("=", 1) for pair in pairs)
-    folder = state or Path(defaults.STATE_FOLDER) / state_name(source, texts)
-    return Workload(get_jobs, arguments, Identity(str(source), texts, str(handler)), folder)
+    return workload_of(get_jobs, source, handler, arguments, dict(pair.split("=", 1) for pair in pairs), state)
 
 
 def check_summary(summary: Path | None) -> None:

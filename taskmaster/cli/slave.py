@@ -55,6 +55,8 @@ def command(target: str, address: str, key_file: Path | None, insecure: bool, co
     finally:
         progress.close()
     if slave.error is not None:
+        if lifeline.say_error(str(slave.error)):
+            return slave.error.exit_code
         raise slave.error
     if slave.dismissed:
         lifeline.say_over()

@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 from typing import Any, Final, Protocol, TextIO
 
+from taskmaster import defaults
 from taskmaster.console.screen import Guard, Screen, guard_standard_streams, is_terminal
 from taskmaster.console.text import SEPARATOR, Cell, Shown, cells_of, fit, join, status_line
 
 REDRAW_SECONDS: Final = 0.1
-LINE_SECONDS: Final = 10.0
 
 _PERCENT_COLUMNS: Final = 5
 _NARROW_COLUMNS: Final = 60  # below this the bar itself is left out, for the sake of the numbers
@@ -65,12 +65,12 @@ class LineProgress(NullProgress):
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
         self._separator = SEPARATOR if _can_show(stream, SEPARATOR) else ", "
-        self._due = LINE_SECONDS
+        self._due = defaults.PROGRESS_SECONDS
 
     def draw(self, stats: Shown) -> None:
         """A line, if the next ten seconds are over."""
         if stats.elapsed >= self._due:
-            self._due = stats.elapsed - stats.elapsed % LINE_SECONDS + LINE_SECONDS
+            self._due = stats.elapsed - stats.elapsed % defaults.PROGRESS_SECONDS + defaults.PROGRESS_SECONDS
             self.write(status_line(stats, self._separator))
 
 
@@ -144,7 +144,7 @@ class _Look:
 
     def __init__(self, rich: bool, coloured: bool) -> None:
         self.coloured = coloured
-        self._full, self._return_backlog = ("\u2588", "\u2591") if rich else ("#", ".")
+        self._full, self._empty = ("\u2588", "\u2591") if rich else ("#", ".")
         self._turning = _RICH[2:] if rich else "|/-\\"
         self._separator = SEPARATOR if rich else ", "
 
@@ -155,7 +155,7 @@ class _Look:
             return [library.AnimatedMarker(markers=self._turning), " ", self._text(stats, columns - 2)]
         if columns < _NARROW_COLUMNS:
             return [library.Percentage(), " ", self._text(stats, columns - _PERCENT_COLUMNS)]
-        bar = library.Bar(marker=self._full, fill=self._return_backlog, left="", right="")
+        bar = library.Bar(marker=self._full, fill=self._empty, left="", right="")
         # A bar of constant width: one that took what the numbers leave would tremble with them.
         room = columns - _PERCENT_COLUMNS - _bar_columns(columns) - 1
         return [library.Percentage(), " ", bar, " ", self._text(stats, room)]

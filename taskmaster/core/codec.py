@@ -14,6 +14,7 @@ import json
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 # A larger slice becomes several batches: a lease is sized by the mean of a batch, and has to fit its frame.
@@ -56,6 +57,11 @@ class Batch:
         self._parts = parts
         self._first = first
 
+    @property
+    def plain(self) -> bool:
+        """Whether it is of plain values, so that decoding it runs none of the user's code."""
+        return self.form != "pickles"
+
     def blob(self) -> bytes:
         """The batch as it is sent."""
         if self._blob is not None:
@@ -69,6 +75,8 @@ class Batch:
             return self
         self._open()
         size = max(1, self.size * count // self.count)
+        if count == 1:  # a failed job may be kept for long, and must not keep its neighbours
+            return Batch(self.form, 1, None, [self.encoded(index)], 0, size)
         return Batch(self.form, count, None, self._parts, self._first + index, size)
 
     def encoded(self, index: int) -> Any:
@@ -82,11 +90,12 @@ class Batch:
         part = self.encoded(index)
         return pickle.loads(part) if self.form == "pickles" else part
 
-    def peek(self, index: int) -> Any:
-        """The same, for one look at one job: this batch stays encoded."""
-        return self._copy().payload(index)
+    def reader(self, index: int) -> Callable[[], Any]:
+        """Decodes the payload of one job when called, in any thread and whatever becomes of this batch meanwhile."""
+        return partial(self.copy().payload, index)
 
-    def _copy(self) -> Batch:
+    def copy(self) -> Batch:
+        """The same jobs, to be read in another thread, or without opening this one."""
         return Batch(self.form, self.count, self._blob, self._parts, self._first, self.size)
 
     def _open(self) -> None:

@@ -15,4 +15,4 @@ class Counts:
     duplicates: int = 0  # reported as done more than once
     returned: int = 0  # requeued because the slave that had them on lease did not list them: unstarted, or a lost reply
     deaths: int = 0  # of slaves that held jobs
-    refused: int = 0  # messages: malformed, or of slaves above the limit
+    refused: int = 0  # messages: malformed, of another version, or of slaves above the limit

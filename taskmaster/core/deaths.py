@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from taskmaster import defaults
+from taskmaster.core.accounting import Accounting
 from taskmaster.core.counts import Counts
 from taskmaster.core.master_effects import Effect, Log
-from taskmaster.core.outcomes import Outcomes
 from taskmaster.core.roster import Roster
 from taskmaster.core.session import Session
 from taskmaster.core.window import Window
@@ -14,10 +14,10 @@ from taskmaster.core.window import Window
 class Deaths:
     """Expires the sessions of slaves that are missing or reported dead, and requeues their jobs."""
 
-    def __init__(self, window: Window, slaves: Roster, outcomes: Outcomes, counts: Counts) -> None:
+    def __init__(self, window: Window, slaves: Roster, accounting: Accounting, counts: Counts) -> None:
         self._window = window
         self._slaves = slaves
-        self._outcomes = outcomes
+        self._accounting = accounting
         self._counts = counts
 
     def of_process(self, host: str, pid: int, how: str) -> list[Effect]:
@@ -40,4 +40,4 @@ class Deaths:
         self._counts.deaths += 1
         jobs = "1 job goes" if held == 1 else f"{held:,} jobs go"
         lost = Log("warning", "slave %s is gone (%s); its %s to others", (session.name, how, jobs))
-        return [lost, *self._outcomes.abandon(abandoned)]
+        return [lost, *self._accounting.abandon(abandoned)]

@@ -3,7 +3,7 @@
 Total: no input makes it raise. It owns the window and the sessions, and performs nothing itself: the loop sends, writes
 and logs what it returns.
 
-    message -> joining (a session) -> outcomes (settled) -> leasing (jobs) -> a reply, or parked until there is work
+    message -> joining (a session) -> accounting (outcomes) -> leasing (jobs) -> a reply, or parked until there is work
     deaths -> jobs back in the window -> replies to parked requests
 """
 
@@ -15,6 +15,7 @@ from typing import Any
 
 from taskmaster import defaults
 from taskmaster.core import wire
+from taskmaster.core.accounting import Accounting
 from taskmaster.core.chunks import Chunk, State
 from taskmaster.core.codec import BadJob, Batch
 from taskmaster.core.counts import Counts
@@ -22,7 +23,7 @@ from taskmaster.core.deaths import Deaths
 from taskmaster.core.joining import Joining
 from taskmaster.core.leasing import Leasing
 from taskmaster.core.master_effects import Effect, Log, Send
-from taskmaster.core.outcomes import Outcomes
+from taskmaster.core.refusals import Refusals
 from taskmaster.core.roster import Roster
 from taskmaster.core.session import Route, Session
 from taskmaster.core.stats import Straggler
@@ -40,10 +41,11 @@ class Dispatcher:
         self.epoch = epoch
         self.counts = Counts()
         self._slaves = Roster()
-        self._joining = Joining(self._slaves, self.counts)
-        self._outcomes = Outcomes(window, self._slaves, self.counts)
+        self._joining = Joining(self._slaves)
+        self._accounting = Accounting(window, self._slaves, self.counts)
         self._leasing = Leasing(window, self._slaves, rate)
-        self._deaths = Deaths(window, self._slaves, self._outcomes, self.counts)
+        self._deaths = Deaths(window, self._slaves, self._accounting, self.counts)
+        self._refusals = Refusals(self.counts)
         self._stop_reason: str | None = None
 
     # -- where it stands
@@ -93,14 +95,16 @@ class Dispatcher:
     def receive(self, route: Route, frames: Sequence[bytes], now: float) -> list[Effect]:
         """A message came along `route`. Malformed messages are counted and get no reply."""
         poll = wire.decode_poll(frames)
-        if isinstance(poll, wire.WireError) or not route:
-            self.counts.refused += 1
-            reason = poll.reason if isinstance(poll, wire.WireError) else "it has no route"
-            return [Log("debug", "dropped a malformed message: %s", (reason,))]
+        if not route:
+            return self._refusals.malformed(wire.WireError("it has no route"))
+        if isinstance(poll, wire.OtherVersion):
+            return self._refusals.other_version(poll, route, now)
+        if isinstance(poll, wire.WireError):
+            return self._refusals.malformed(poll)
         session = self._slaves.find(poll.slave_id)
         if session is None:
             if self._joining.full:
-                return self._joining.refuse(now)
+                return self._refusals.one_too_many(len(self._slaves), now)
             session = self._joining.join(poll)
         self._slaves.heard(session, route, now)
         if poll.seq < session.seq:
@@ -122,7 +126,7 @@ class Dispatcher:
             session.info = poll.info
         if (poll.run, poll.epoch) != (self.run, self.epoch):
             return self._introduce(session, poll)
-        effects = self._outcomes.record(session, poll, reported_before, now)
+        effects = self._accounting.record(session, poll, reported_before, now)
         if poll.state == "bye":
             return effects + self._farewell(session)
         return effects + self._respond(session, poll, now) + self._feed(now)
@@ -187,7 +191,7 @@ class Dispatcher:
 
     def admit_bad(self, bad: BadJob, cursor: Any = NO_CURSOR) -> list[Effect]:
         """The source yielded a job that cannot be sent."""
-        return self._outcomes.abandon([self.window.admit_bad(bad, cursor)])
+        return self._accounting.abandon([self.window.admit_bad(bad, cursor)])
 
     def tick(self, now: float) -> list[Effect]:
         """Time has passed: expire missing slaves, make due retries ready, answer requests parked long enough."""

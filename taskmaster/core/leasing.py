@@ -6,9 +6,10 @@ from math import inf
 
 from taskmaster import defaults
 from taskmaster.core.chunks import Chunk
-from taskmaster.core.pace import TokenBucket, lease_size
+from taskmaster.core.lease_size import lease_size
 from taskmaster.core.roster import Roster
 from taskmaster.core.session import Session
+from taskmaster.core.token_bucket import TokenBucket
 from taskmaster.core.window import Window
 from taskmaster.core.wire import Poll
 

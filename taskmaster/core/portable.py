@@ -37,6 +37,11 @@ def pack(value: Any) -> dict[str, Any]:
             f"A value of type {type(value).__name__} can be stored neither as JSON nor as a pickle "
             f"({error}). Use plain values (numbers, strings, lists, dicts) or objects of importable classes."
         ) from error
+    return packed_pickle(data)
+
+
+def packed_pickle(data: bytes) -> dict[str, Any]:
+    """What `unpack` turns into the value that `data` is a pickle of, made without loading it."""
     return {"pickle": base64.b64encode(data).decode("ascii")}
 
 

@@ -94,6 +94,12 @@ class Runs:
         self._size -= end - first
         return first, end - first
 
+    def run_at(self, offset: int) -> Run | None:
+        """The run that an offset is in."""
+        at = bisect_right(self._firsts, offset) - 1
+        inside = at >= 0 and offset < self._ends[at]
+        return (self._firsts[at], self._ends[at] - self._firsts[at]) if inside else None
+
     def inside(self, first: int, count: int) -> list[Run]:
         """The parts of a run that are in the set."""
         end = first + count

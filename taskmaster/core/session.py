@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from taskmaster.core.runs import Run
-from taskmaster.core.wire import Frames, Poll
+from taskmaster.core.wire import Frames, Poll, printable
 
 Route = tuple[bytes, ...]
 """The frames that lead a reply back: the ROUTER's peer id, the REQ's request id, the empty delimiter."""
@@ -31,11 +32,16 @@ class Session:
     @property
     def name(self) -> str:
         """What people know it by: host:pid, or the start of its id if it did not say."""
-        host, pid = self.info.get("host"), self.info.get("pid")
-        return f"{host}:{pid}" if host and pid else self.slave_id[:8]
+        return display_name(self.slave_id, self.info)
 
     @property
     def threads(self) -> int:
         """How many jobs it runs at once; 1 if it did not say."""
         threads = str(self.info.get("threads", ""))
         return max(1, int(threads)) if threads.isdecimal() else 1
+
+
+def display_name(slave_id: str, info: Mapping[str, Any]) -> str:
+    """What people know a slave by: host:pid, or the start of its id if it did not say."""
+    host, pid = info.get("host"), info.get("pid")
+    return f"{host}:{pid}" if host and pid else printable(slave_id, 8)

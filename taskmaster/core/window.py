@@ -14,14 +14,17 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
+from taskmaster import defaults
+from taskmaster.core.backoff import Backoff
 from taskmaster.core.blame import Suspicion
 from taskmaster.core.chunks import Chunk, State
 from taskmaster.core.codec import BadJob, Batch
-from taskmaster.core.pace import retry_delay
 from taskmaster.core.runs import Run, Runs
 from taskmaster.core.window_view import WindowView
 from taskmaster.core.wire import FailedAttempt
 from taskmaster.job import NO_CURSOR
+
+RETRY = Backoff(defaults.RETRY_SECONDS, defaults.RETRY_SECONDS_MOST, spread=0.25)  # the jobs of a lease fail together
 
 
 @dataclass(frozen=True)
@@ -201,7 +204,7 @@ class Window(WindowView):
         for part in self._chunks.split_off(chunk, runs):
             part.attempt += 1
             part.state = State.DELAYED
-            part.due = now + retry_delay(chunk.attempt, part.first)
+            part.due = now + RETRY.delay(chunk.attempt, part.first)
             self._chunks.insert(part)
 
     def _suspect(self, chunk: Chunk, suspicion: Suspicion) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from taskmaster import defaults
@@ -67,12 +68,10 @@ class WindowView:
         """Whether the job at the watermark has no cursor of its own."""
         return self.next_cursor is NO_CURSOR
 
-    def first_unfinished(self) -> Any:
-        """The payload of the job at the watermark. Raises LookupError if there is none, or what decoding it raises."""
+    def first_unfinished(self) -> Callable[[], Any] | None:
+        """Decodes the payload of the job at the watermark, in any thread; None if nothing is in flight."""
         chunk = self.oldest()
-        if chunk is None:
-            raise LookupError("nothing is in flight")
-        return chunk.batch.peek(self.watermark - chunk.first)
+        return None if chunk is None else chunk.batch.reader(self.watermark - chunk.first)
 
     # -- what may be leased, and who holds what
 

@@ -94,6 +94,7 @@ class Fleet:
         self._owner = threading.current_thread()
         self._quitting = False
         self._kill_at: float | None = None
+        self._errors: set[str] = set()  # that slaves ended with, each shown once
         self._end_at: float | None = None  # when those that have not heard that it is over are told to end
 
     def __enter__(self) -> Fleet:
@@ -202,9 +203,15 @@ class Fleet:
             code = errors.EXIT_ERROR  # os._exit(0) in a handler looks like a good end, and is a crash
         if child.said_over() and self._end_at is None:
             self._end_at = now + OVER_SECONDS
+        self._show_error(child.error())
         child.close()
         slot.child = None
         return self._bury(slot, child.pid, code, status, now)
+
+    def _show_error(self, error: str | None) -> None:
+        if error is not None and error not in self._errors:
+            self._errors.add(error)
+            _log.error("%s", error)
 
     def _bury(self, slot: _Slot, pid: int, code: int, status: str, now: float) -> Death:
         """Decide what follows an end: another slave, or a closed slot, or the end of all."""

@@ -21,6 +21,7 @@ from taskmaster.defaults import PARENT_FD, PARENT_PID, WORD_FD
 # The last lines of a dead slave; a process of the user's that holds its pipe open must not hold us.
 _LAST_WORDS_SECONDS: Final = 0.5
 _LINE_BYTES: Final = 64 * 1024
+_ERROR: Final = b"error "
 
 _log = logging.getLogger(__name__)
 
@@ -58,21 +59,28 @@ class Child:
 
     def said_ready(self) -> bool:
         """Whether it got through its start."""
-        return b"ready" in self._heard()
+        return b"ready" in self._lines()
 
     def said_over(self) -> bool:
         """Whether the master told it to stop."""
-        return b"over" in self._heard()
+        return b"over" in self._lines()
 
     def vanished(self) -> bool:
         """Whether it began to work and never said that it was done: a handler ended the process, perhaps with 0."""
-        return b"ready" in self._heard() and b"done" not in self._heard()
+        lines = self._lines()
+        return b"ready" in lines and b"done" not in lines
 
-    def _heard(self) -> bytes:
+    def error(self) -> str | None:
+        """Why it ends, if it said so."""
+        said = [line for line in self._lines() if line.startswith(_ERROR)]
+        return said[0][len(_ERROR):].decode(errors="replace") if said else None
+
+    def _lines(self) -> list[bytes]:
+        """The whole lines that it has written so far."""
         if self._word_fd is not None:
             with contextlib.suppress(BlockingIOError):
-                self._words += os.read(self._word_fd, 64)
-        return self._words
+                self._words += os.read(self._word_fd, _LINE_BYTES)
+        return self._words.split(b"\n")[:-1]
 
     def await_last_words(self) -> None:
         """Wait a moment for the lines that a dead slave left in its pipe."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Final
 
 from taskmaster import errors
+from taskmaster.core.backoff import Backoff
 
-FIRST_DELAY_SECONDS: Final = 0.5
-LONGEST_DELAY_SECONDS: Final = 30.0
+#: Shorter by up to a quarter, by the slot, so that slaves that crashed together do not start together.
+BACKOFF: Final = Backoff(first=0.5, most=30.0, spread=-0.25)
 STEADY_SECONDS: Final = 60.0  # a life this long makes earlier crashes history
 YOUNG_SECONDS: Final = 10.0  # a crash sooner than this after the start counts towards giving up
 YOUNG_CRASHES: Final = 5
@@ -29,7 +30,7 @@ class RestartPolicy:
     """
 
     def __init__(self, slot: int) -> None:
-        self._spread = _spread(slot)
+        self._slot = slot
         self._started_at = 0.0
         self._crashes = 0
         self._young_crashes = 0
@@ -48,7 +49,7 @@ class RestartPolicy:
         if code == errors.EXIT_INTERRUPTED:
             return now
         self._count_crash(now - self._started_at)
-        return None if self.given_up else now + self._delay()
+        return None if self.given_up else now + BACKOFF.delay(self._crashes, self._slot)
 
     @property
     def given_up(self) -> bool:
@@ -58,14 +59,3 @@ class RestartPolicy:
     def _count_crash(self, lifetime: float) -> None:
         self._crashes = 1 if lifetime >= STEADY_SECONDS else self._crashes + 1
         self._young_crashes = self._young_crashes + 1 if lifetime < YOUNG_SECONDS else 0
-
-    def _delay(self) -> float:
-        # The exponent is bounded before the power is taken: 2.0 ** 1024 raises OverflowError.
-        doubled = FIRST_DELAY_SECONDS * 2.0 ** min(self._crashes - 1, 16)
-        return min(doubled, LONGEST_DELAY_SECONDS) * self._spread
-
-
-def _spread(slot: int) -> float:
-    """A factor in (0.75, 1] that differs between neighbouring slots, so that no burst of starts comes."""
-    # Multiples of the golden ratio, taken modulo 1, stay far apart for any number of slots.
-    return 1.0 - 0.25 * ((slot * 0.6180339887) % 1.0)

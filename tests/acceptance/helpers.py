@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-SECONDS = 40.0
+from support.processes import command_of, free_port, processes_in, threads_of
+from support.waiting import COMMAND_SECONDS, wait_until
 
+__all__ = ["Ended", "Place", "ROOT", "Running", "free_port", "numbers", "processes_in", "threads_of", "wait_until"]
+
+ROOT = Path(__file__).resolve().parents[2]
 WORKLOAD = '''\
 import os, sys, time
 
@@ -69,9 +70,9 @@ class Running:
             os.killpg(self.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
-        self.process.wait(SECONDS)
+        self.process.wait(COMMAND_SECONDS)
 
-    def end(self, seconds: float = SECONDS) -> Ended:
+    def end(self, seconds: float = COMMAND_SECONDS) -> Ended:
         """Wait for its end; fails with what it said where that takes too long."""
         try:
             out, err = self.process.communicate(timeout=seconds)
@@ -83,7 +84,7 @@ class Running:
 
     def slaves(self) -> list[int]:
         """The pids of its slave processes, wherever in the tree."""
-        return [pid for pid in processes_in(self._folder) if "taskmaster.cli.slave" in _command(pid)]
+        return [pid for pid in processes_in(self._folder) if "taskmaster.cli.slave" in command_of(pid)]
 
 
 class Place:
@@ -147,7 +148,7 @@ class Place:
                 if stream is not None:
                     stream.close()
         wait_until(lambda: not processes_in(self.folder), 3.0)
-        left = {pid: _command(pid) for pid in processes_in(self.folder)}
+        left = {pid: command_of(pid) for pid in processes_in(self.folder)}
         for pid in left:
             os.kill(pid, signal.SIGKILL)
         return list(left.values())
@@ -156,46 +157,3 @@ class Place:
 def numbers(*stretch: int) -> set[str]:
     """The jobs of range(*stretch), as `handled` shows them."""
     return {str(number) for number in range(*stretch)}
-
-
-def wait_until(true: Callable[[], object], seconds: float = SECONDS) -> bool:
-    """Whether it became so in time."""
-    end = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.01)
-    return True
-
-
-def processes_in(folder: Path) -> list[int]:
-    """The pids of living processes whose working folder this is."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and os.readlink(entry / "cwd") == str(folder) and _command(int(entry.name)):
-                found.append(int(entry.name))
-        except OSError:
-            continue  # it has ended meanwhile, or is not ours to see
-    return found
-
-
-def free_port() -> int:
-    """One that nobody listens at, and that no test is given next."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
-
-
-def threads_of(pid: int) -> int:
-    """How many threads a living process has."""
-    return len(os.listdir(f"/proc/{pid}/task"))
-
-
-def _command(pid: int) -> str:
-    """Empty for a process that is dead and only waits to be reaped."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
-    except OSError:
-        return ""

@@ -168,7 +168,7 @@ def test_a_source_without_last_is_resumed_by_skipping_and_told_so(place: Place) 
     assert place.run("run", "work.py", 2, "--limit", 30).code == 0
     assert place.handled().keys() == numbers(30)
     ended = place.run("run", "work.py", 2)
-    assert ended.code == 0 and "takes no `last`" in ended.err
+    assert ended.code == 0 and "has no parameter `last`" in ended.err
     assert place.handled().keys() == numbers(100) and set(place.handled().values()) == {1}
 
 

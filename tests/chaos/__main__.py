@@ -15,14 +15,14 @@ from chaos.suite import AT_ONCE, play, repeat
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("faults", nargs=-1, metavar="[FAULT]...")
 @click.option("--rounds", type=click.IntRange(1), default=1, show_default=True, help="How often each is played.")
-@click.option("--seed", type=int, help="Plays as an earlier run did; without it, another each time.")
+@click.option("--seed", type=int, help="Repeats an earlier run; without it, each run differs.")
 @click.option("--at-once", type=click.IntRange(1), default=AT_ONCE, show_default=True,
-              help="Faults that are played at the same time.")
-@click.option("--list", "listed", is_flag=True, help="Show all faults, and play none.")
+              help="How many faults are played at the same time.")
+@click.option("--list", "listed", is_flag=True, help="List the faults, and play none.")
 def command(faults: tuple[str, ...], rounds: int, seed: int | None, at_once: int, listed: bool) -> None:
-    """Play faults against the real commands, and say what was lost, repeated and how long it took.
+    """Play faults against the real commands; report what was lost, what was repeated, and how long it took.
 
-    FAULT is a number of --list or a word of its name; without any, all are played.
+    FAULT is a number from --list or a word of its name; without any, all are played.
     """
     try:
         wanted = chosen(faults)

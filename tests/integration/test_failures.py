@@ -11,15 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.values import failure_record as failure
 
+from taskmaster.core.failure import to_line
 from taskmaster.master.state import durable
-from taskmaster.master.state.failures import FailureRecord, FailuresFile, to_line
-
-
-def failure(offset: int, message: str = "no") -> FailureRecord:
-    return FailureRecord(offset, {"json": offset + 1}, 3, "raised", "ValueError", message, "Traceback",
-                         "jobs:handle_job", "box:1",
-                         "2024-05-06T07:08:09Z", {"json": offset}, repr(offset))
+from taskmaster.master.state.failures import FailuresFile
 
 
 def offsets(file: FailuresFile) -> list[int]:
@@ -187,7 +183,7 @@ def test_lines_that_cannot_be_read_are_kept_and_passed_over(
     assert file.prune(10) == 1
     assert file.path.read_bytes() == b"\xff garbage\n" + to_line(failure(1))
     assert offsets(file) == [1]
-    assert "Line 1 of" in caplog.text and "passed over" in caplog.text
+    assert "Line 1 of" in caplog.text and "skipping it" in caplog.text
 
 
 def test_a_resume_without_room_leaves_the_file_as_it_was(file: FailuresFile) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.waiting import awaited, wait_until
 
 from taskmaster import errors
 from taskmaster.fleet.fleet import Death, Fleet
@@ -39,11 +40,11 @@ class Watched:
         return time.monotonic() * self._speed
 
     def until(self, condition: Callable[[], Any]) -> None:
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not condition():
-            assert time.monotonic() < deadline, f"not within {PATIENCE_SECONDS} s; deaths: {self.deaths}"
+        def look(_: float) -> None:
             self.deaths += self.fleet.watch(self.now())
             time.sleep(0.01)
+
+        assert awaited(condition, look, PATIENCE_SECONDS), f"deaths: {self.deaths}"
 
     def until_over(self) -> int | None:
         self.until(lambda: self.fleet.verdict() is not None)
@@ -76,10 +77,7 @@ def runs(pid: int) -> bool:
 
 
 def await_end(pids: list[int]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while any(runs(pid) for pid in pids):
-        assert time.monotonic() < deadline, f"still running: {[pid for pid in pids if runs(pid)]}"
-        time.sleep(0.01)
+    assert wait_until(lambda: not any(map(runs, pids)), PATIENCE_SECONDS), "still running"
 
 
 def test_a_slave_killed_with_9_is_replaced(tmp_path: Path) -> None:
@@ -271,6 +269,36 @@ def test_no_other_follows_a_scout_that_found_nothing_to_do(code: int, tmp_path: 
         assert len(noted(tmp_path)) == 1
 
 
+def test_an_error_that_several_slaves_end_with_is_shown_once(caplog: pytest.LogCaptureFixture) -> None:
+    end = "import sys; assert lifeline.say_error('No master\\nthere.'); sys.exit(69)"
+    with fleet_of(GUARD + end, 3) as watched:
+        assert watched.until_over() == errors.EXIT_MASTER_GONE
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == ["No master there."]
+
+
+def test_different_errors_are_all_shown(caplog: pytest.LogCaptureFixture) -> None:
+    end = "import os, sys; assert lifeline.say_error(str(os.getpid())); sys.exit(69)"
+    with fleet_of(GUARD + end, 3) as watched:
+        watched.until_over()
+    shown = {record.message for record in caplog.records if record.levelname == "ERROR"}
+    assert shown == {str(death.pid) for death in watched.deaths} and len(shown) == 3
+
+
+def test_an_error_is_no_word_that_the_fleet_waits_for(tmp_path: Path) -> None:
+    script = GUARD + noting(tmp_path, "lifeline.say_error('ready\\nover\\nready'); " + SLEEP)
+    with fleet_of(script, 2, scout=True) as watched:
+        watched.until(lambda: noted(tmp_path))
+        time.sleep(0.1)
+        watched.until(lambda: True)
+        watched.fleet.watch(watched.now())
+        assert watched.fleet.alive == 1, "the others followed one that is not ready"
+
+
+def test_without_a_fleet_nobody_hears_an_error() -> None:
+    alone = GUARD + "raise SystemExit(lifeline.say_error('no'))"
+    assert subprocess.run([sys.executable, "-c", alone]).returncode == 0
+
+
 def test_the_others_follow_a_scout_that_crashed(tmp_path: Path) -> None:
     script = noting(tmp_path, f"sys.exit(1) if len(os.listdir({str(tmp_path)!r})) == 1 else time.sleep(60)")
     with fleet_of(script, 3, scout=True) as watched:
@@ -339,11 +367,8 @@ BY_THE_SIGNAL = "import os; del os.environ['TASKMASTER_PARENT_FD']\n" + GUARD
 def test_no_slave_outlives_a_parent_killed_with_9(guard: str, busy: str, tmp_path: Path) -> None:
     script = guard + noting(tmp_path, busy)
     parent = subprocess.Popen([sys.executable, "-c", PARENT.format(script=script)])
-    deadline = time.monotonic() + PATIENCE_SECONDS
     try:
-        while len(noted(tmp_path)) < 3:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        assert wait_until(lambda: len(noted(tmp_path)) >= 3, PATIENCE_SECONDS)
         assert all(runs(pid) for pid in noted(tmp_path))
     finally:
         parent.kill()
@@ -360,11 +385,8 @@ def test_a_slave_started_by_a_parent_that_is_gone_ends() -> None:
 def test_a_parent_without_a_standard_input_keeps_its_slaves(tmp_path: Path) -> None:
     script = PARENT.format(script=GUARD + noting(tmp_path, SLEEP))
     parent = subprocess.Popen(["sh", "-c", 'exec "$0" -c "$1" <&- >&-', sys.executable, script])
-    deadline = time.monotonic() + PATIENCE_SECONDS
     try:
-        while len(noted(tmp_path)) < 3:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        assert wait_until(lambda: len(noted(tmp_path)) >= 3, PATIENCE_SECONDS)
         time.sleep(0.2)  # a slave that took its parent for dead would have ended, and been replaced, by now
         assert len(noted(tmp_path)) == 3 and all(runs(pid) for pid in noted(tmp_path))
     finally:

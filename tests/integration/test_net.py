@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from waiting import SECONDS, awaited
+from support.waiting import SECONDS, awaited
 
 from taskmaster.errors import UsageError
 from taskmaster.transport.addresses import private_address

@@ -58,8 +58,8 @@ print("imported")
 A_RUN = '''
 from taskmaster.core.agent import Patience
 from taskmaster.transport.keys import find, make, place
-from taskmaster.master.state.run_state import Identity
-from taskmaster.master.master import Master, Options, Workload
+from taskmaster.master.master import Master
+from taskmaster.master.workload import Identity, Options, Workload
 from taskmaster.slave.slave import Slave
 
 folder = pathlib.Path(tempfile.mkdtemp())

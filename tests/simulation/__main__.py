@@ -8,9 +8,10 @@ import time
 from collections.abc import Sequence
 from random import SystemRandom
 
+from models.trace import KEPT
+from models.world import Result
 from simulation.campaign import Tally, run
-from simulation.trace import KEPT
-from simulation.world import Result, play
+from simulation.play import play
 
 TOLD_SECONDS = 10.0
 

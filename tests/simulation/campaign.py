@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from zlib import crc32
 
-from simulation.oracle import REPLAYS
-from simulation.world import Result, play
+from models.oracle import REPLAYS
+from models.world import Result
+from simulation.play import play
 
 BATCH = 50  # seeds for each process before anybody looks at the time
 

@@ -1,7 +1,7 @@
-"""Whatever may happen to a cluster, in any order, against the promises; and broken cores, each one caught.
+"""Everything that may happen to a cluster, in any order, against the promises; and every broken core is caught.
 
-The machine plays the real Dispatcher, Window and Agents of a `Cluster`. A failure prints the steps that lead
-to it and what runs just them again.
+The machine leads the real Dispatcher, Window and Agents of a `Cluster`. A failure prints the steps that lead to it and
+how to run just these again.
 """
 
 from __future__ import annotations
@@ -10,16 +10,19 @@ from dataclasses import replace
 from random import Random
 
 import pytest
-from cluster import SIZE, Checkpoint, Cluster, Slave
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (RuleBasedStateMachine, initialize, invariant, precondition, rule,
                                  run_state_machine_as_test)
-from simulation.broken import Broken
-from simulation.mutants import (AcceptsStaleAcknowledgements, ForgetsTheSpan, LateFailureCounts,
-                                LateFailureOverridesLateSuccess, RenewsBySession, ReportsWhatItDropped, RequeuesNothing,
-                                SettlesWhatFailed, SettlesWhatWasNeverLeased, UsesAnswersToOlderRequests,
-                                WatermarkPassesAnUnsettledJob)
+from models.broken import Broken
+from models.cluster import SIZE, Checkpoint, Cluster
+from models.fair_play import finish
+from models.led_slave import LedSlave
+from models.mutants.agent import ReportsWhatItDropped, UsesAnswersToOlderRequests
+from models.mutants.dispatcher import AcceptsStaleAcknowledgements
+from models.mutants.window import (ForgetsTheSpan, LateFailureCounts, LateFailureOverridesLateSuccess, RenewsBySession,
+                                   RequeuesNothing, SettlesWhatFailed, SettlesWhatWasNeverLeased,
+                                   WatermarkPassesAnUnsettledJob)
 
 from taskmaster.core.agent import Agent
 from taskmaster.core.dispatch import Dispatcher
@@ -30,7 +33,7 @@ MOST_SLAVES = 3
 
 
 class Machine(RuleBasedStateMachine):
-    """Its rules are what may happen; in the end everybody plays fair, and the run must complete."""
+    """Its rules are what may happen. In the end everything is fair, and the run must complete."""
 
     cluster_class: type[Cluster] = Cluster
 
@@ -38,10 +41,10 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.cluster = self.cluster_class()
 
-    def slave(self, which: int) -> Slave:
+    def slave(self, which: int) -> LedSlave:
         return self.cluster.slaves[which % len(self.cluster.slaves)]
 
-    def busy(self) -> list[Slave]:
+    def busy(self) -> list[LedSlave]:
         return [one for one in self.cluster.slaves if one.backlog or one.running]
 
     @initialize(slaves=st.integers(1, 2), jobs=st.integers(0, SIZE))
@@ -66,10 +69,10 @@ class Machine(RuleBasedStateMachine):
     def poll(self, which: int) -> None:
         self.cluster.ask(self.slave(which))
 
-    @precondition(lambda self: self.cluster.soup)
+    @precondition(lambda self: self.cluster.packets)
     @rule(which=WHICH)
     def deliver(self, which: int) -> None:
-        self.cluster.deliver(which % len(self.cluster.soup))
+        self.cluster.deliver(which % len(self.cluster.packets))
 
     @precondition(lambda self: self.busy())
     @rule(which=WHICH, index=WHICH, succeeds=st.sampled_from([True, True, False]))
@@ -81,7 +84,7 @@ class Machine(RuleBasedStateMachine):
     @rule(which=WHICH)
     def start(self, which: int) -> None:
         waiting = [one for one in self.cluster.slaves if one.backlog]
-        self.cluster.begin(waiting[which % len(waiting)])
+        waiting[which % len(waiting)].begin()
 
     @precondition(lambda self: len(self.cluster.slaves) < MOST_SLAVES)
     @rule()
@@ -99,19 +102,19 @@ class Machine(RuleBasedStateMachine):
 
     # -- what goes wrong
 
-    @precondition(lambda self: self.cluster.soup)
+    @precondition(lambda self: self.cluster.packets)
     @rule(which=WHICH)
     def duplicate(self, which: int) -> None:
-        self.cluster.duplicate(which % len(self.cluster.soup))
+        self.cluster.duplicate(which % len(self.cluster.packets))
 
-    @precondition(lambda self: self.cluster.soup)
+    @precondition(lambda self: self.cluster.packets)
     @rule(which=WHICH)
     def drop(self, which: int) -> None:
-        self.cluster.drop(which % len(self.cluster.soup))
+        self.cluster.drop(which % len(self.cluster.packets))
 
     @rule(seconds=st.sampled_from([0.3, 2.5, 61.0]))
     def wait(self, seconds: float) -> None:
-        """With 2.5 s requests are sent again, with 61 s every lease runs out."""
+        """After 2.5 s requests are sent again; after 61 s every lease has expired."""
         self.cluster.wait(seconds)
 
     @precondition(lambda self: self.cluster.slaves)
@@ -135,7 +138,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(length=st.none() | st.integers(8, 24))
     def crash(self, length: int | None) -> None:
-        """With a length, the source yields other jobs from the checkpoint on, and fewer or more."""
+        """With a length, the source yields other jobs from the checkpoint on, and more or fewer of them."""
         self.cluster.crash(length)
 
     @rule(length=st.integers(8, 24))
@@ -147,7 +150,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.cluster.slaves)
     @rule(which=WHICH)
     def drain(self, which: int) -> None:
-        self.cluster.drain(self.slave(which))
+        self.slave(which).drain(self.cluster.now)
 
     @precondition(lambda self: self.cluster.attempted > 5 and not self.cluster.stopped)
     @rule()
@@ -159,7 +162,7 @@ class Machine(RuleBasedStateMachine):
         self.cluster.check()
 
     def teardown(self) -> None:
-        self.cluster.finish()
+        finish(self.cluster)
 
 
 @pytest.mark.limit(240)
@@ -182,12 +185,12 @@ def test_without_faults_each_job_is_run_exactly_once(seed: int) -> None:
         elif step == 1:
             cluster.poll(slave)
             cluster.wait(0.01)
-        elif step == 2 and cluster.soup:
-            cluster.deliver(chance.randrange(len(cluster.soup)))
+        elif step == 2 and cluster.packets:
+            cluster.deliver(chance.randrange(len(cluster.packets)))
         elif step == 3 and slave.backlog:
             cluster.finish_job(slave, chance.randrange(len(slave.backlog)), True)
         cluster.check()
-    cluster.finish()
+    finish(cluster)
     assert set(cluster.oracle.executed.values()) == {1}
 
 
@@ -195,7 +198,7 @@ def test_without_faults_each_job_is_run_exactly_once(seed: int) -> None:
 
 
 class CheckpointsWhatWasDispatched(Cluster):
-    """The ancestor's: what was handed out counts as settled."""
+    """Counts what was handed out as settled, like the ancestor of this project."""
 
     def mark(self) -> Checkpoint:
         right = super().mark()

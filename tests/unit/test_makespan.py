@@ -6,9 +6,11 @@ from math import log
 from random import Random
 
 import pytest
-from fleet_model import REQUEST, Fleet, Run, Work, ideal_seconds, simulate
+from models.fleet import Run, simulate
+from models.fleet_master import REQUEST_SECONDS
+from models.work import Fleet, Work, ideal_seconds
 
-from taskmaster.slave.control import WATCH_SECONDS
+from taskmaster import defaults
 
 MS = 0.001
 NOOP = 2e-7
@@ -17,7 +19,7 @@ NOOP = 2e-7
 # at a busy master each slave's requests in that time, one after the other; where jobs change, two looks to notice.
 START_SECONDS = 0.02
 START_REQUESTS = 10
-CHANGE_SECONDS = 2 * WATCH_SECONDS
+CHANGE_SECONDS = 2 * defaults.WATCH_SECONDS
 
 
 def shuffled(quick: int, slow: int) -> list[float]:
@@ -92,7 +94,7 @@ def named(table: list[tuple[Work, Fleet]]) -> list[object]:
 
 
 def allowed(work: Work, fleet: Fleet) -> float:
-    return 1.1 * ideal_seconds(work, fleet) + START_SECONDS + START_REQUESTS * fleet.slaves * REQUEST
+    return 1.1 * ideal_seconds(work, fleet) + START_SECONDS + START_REQUESTS * fleet.slaves * REQUEST_SECONDS
 
 
 @pytest.mark.parametrize("work, fleet", named(CONSTANT + MIXED + UNEVEN))

@@ -6,15 +6,14 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pytest
+from support.values import failed_attempt as failure
 
 from taskmaster import defaults
 from taskmaster.core.chunks import Chunk
 from taskmaster.core.codec import BadJob, Batch, GoodJobs, encode
-from taskmaster.core.pace import retry_delay
 from taskmaster.core.runs import Run, Runs
 from taskmaster.core.watermark import Watermark
-from taskmaster.core.window import Settled, Window
-from taskmaster.core.wire import FailedAttempt
+from taskmaster.core.window import RETRY, Settled, Window
 from taskmaster.job import NO_CURSOR
 
 MUCH = 1 << 20
@@ -40,10 +39,6 @@ def runs(chunks: Iterable[Chunk]) -> list[Run]:
 
 def lease(made: Window, holder: str, want: int, granted_by_seq: int = 1, now: float = 0.0) -> list[Run]:
     return runs(made.lease(holder, granted_by_seq, want, MUCH, now))
-
-
-def failure(offset: int, attempt: int = 1) -> FailedAttempt:
-    return FailedAttempt(offset, attempt, "raised", "ValueError", "no", "Traceback")
 
 
 # -- the span
@@ -209,7 +204,7 @@ def test_a_failed_job_waits_and_tries_again_until_it_is_buried() -> None:
     lease(made, "a", 3)
     for attempt in (1, 2):
         assert made.fail("a", [failure(1, attempt)], now) == ([], 1)
-        due = now + retry_delay(attempt, 1)
+        due = now + RETRY.delay(attempt, 1)
         assert made.next_due() == due
         assert not made.wake(due - 0.01) and lease(made, "a", 9) == []
         assert made.wake(due)
@@ -411,13 +406,13 @@ def test_a_cursor_of_its_own_is_known_as_such_whatever_its_value(cursors: list[A
 
 def test_it_can_show_the_first_unfinished_payload() -> None:
     made = window(5, first=10)
-    assert made.first_unfinished() == 10
+    before = made.first_unfinished()
     lease(made, "a", 5)
     made.settle("a", 10, 2)
-    assert made.first_unfinished() == 12
+    now = made.first_unfinished()
+    assert before is not None and now is not None and (before(), now(), before()) == (10, 12, 10)
     made.settle("a", 12, 3)
-    with pytest.raises(LookupError):
-        made.first_unfinished()
+    assert made.first_unfinished() is None
 
 
 # -- any history

@@ -1,0 +1,170 @@
+"""The state folder on a simulated disk: slow, full, or cut off in the middle of a write.
+
+It takes the place of `StateFolder` and `FailuresFile` and follows the steps of `durable.py`: what is not fsynced yet
+survives kill -9, but perhaps not a power cut; a rename happens completely or not at all.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from models.process import Process
+from models.scheduler import Scheduler
+
+from taskmaster.core.failure import FailureRecord
+from taskmaster.errors import StateUnwritable
+from taskmaster.master.state.checkpoint import Checkpoint, encode, parse
+
+
+class Disk:
+    """It outlives masters. An fsync takes about `seconds`."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self.scheduler = scheduler
+        self.seconds = 0.0007
+        self.full = False
+        self.fails = 0  # this many fsyncs from now on fail
+        self.main: bytes | None = None
+        self.failures: list[FailureRecord] = []
+        self.handed_out: int | None = None
+        self.saved: Callable[[Checkpoint], object] = lambda checkpoint: None
+        self.was_reset: Callable[[], object] = lambda: None
+        self._before: bytes | None = None  # what a power cut may bring back, while `_renamed`
+        self._renamed = False
+        self._unsynced = 0  # lines of failures at the end that a power cut may take
+
+    def healthy(self) -> bool:
+        return not self.full and not self.fails and self.seconds < 0.1
+
+    def heal(self) -> None:
+        self.full, self.fails, self.seconds = False, 0, 0.0007
+
+    def cut_power(self) -> None:
+        """Whatever no fsync has confirmed may be gone."""
+        if self._renamed and self.scheduler.chance.random() < 0.5:
+            self.main = self._before
+        if self._unsynced:
+            del self.failures[len(self.failures) - self.scheduler.chance.randint(0, self._unsynced):]
+
+    def settle_down(self) -> None:
+        """The machine stayed up: whatever was written reaches the disk."""
+        self._renamed, self._unsynced = False, 0
+
+    # -- the steps of a write
+
+    def fsync(self, process: Process) -> None:
+        process.step()
+        self.scheduler.sleep(self.seconds * (0.5 + self.scheduler.chance.random()))
+        process.step()
+        if self.fails:
+            self.fails -= 1
+            raise OSError(errno.EIO, "fsync failed")
+
+    def need_room(self) -> None:
+        if self.full:
+            raise OSError(errno.ENOSPC, "the disk is full")
+
+    def rename(self, data: bytes) -> None:
+        self._before, self._renamed, self.main = self.main, True, data
+
+    def sync_folder(self, process: Process) -> None:
+        self.fsync(process)
+        self._renamed = False
+
+    def write_lines(self, lines: Sequence[FailureRecord]) -> None:
+        self.failures += lines
+        self._unsynced += len(lines)
+
+    def lines_synced(self) -> None:
+        self._unsynced = 0
+
+
+class HandedOut:
+    """In place of `HandedOut`; never fsynced."""
+
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+
+    def read(self) -> int | None:
+        return self._disk.handed_out
+
+    def note(self, offset: int) -> None:
+        self._disk.handed_out = max(self._disk.handed_out or 0, offset + 1)
+
+    def close(self) -> None:
+        """There is nothing to release."""
+
+
+class Folder:
+    """In place of `StateFolder`."""
+
+    def __init__(self, disk: Disk, process: Process) -> None:
+        self.failures_path = Path("failures.jsonl")
+        self.handed_out = HandedOut(disk)
+        self._disk = disk
+        self._process = process
+
+    def open(self) -> None:
+        try:
+            self._disk.need_room()
+        except OSError as error:
+            raise self.unwritable(error) from error
+
+    def close(self) -> None:
+        """There is nothing to release."""
+
+    def unwritable(self, error: OSError) -> StateUnwritable:
+        return StateUnwritable(str(error))
+
+    def load(self) -> Checkpoint | None:
+        return parse(self._disk.main) if self._disk.main is not None else None
+
+    def check(self, checkpoint: Checkpoint, target: str, arguments: Any) -> None:
+        """The workload is always the same."""
+
+    def reset(self) -> None:
+        self._disk.main, self._disk.handed_out = None, None
+        self._disk.failures.clear()
+        self._disk.settle_down()
+        self._disk.was_reset()
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        data = encode(checkpoint)
+        self._disk.need_room()
+        self._disk.fsync(self._process)  # the fresh file
+        self._process.step()  # the link to the previous one
+        self._disk.rename(data)
+        self._disk.sync_folder(self._process)
+        self._disk.saved(checkpoint)
+
+
+class FailuresFile:
+    """In place of `FailuresFile`."""
+
+    def __init__(self, disk: Disk, process: Process) -> None:
+        self._disk = disk
+        self._process = process
+
+    def append(self, failures: Sequence[FailureRecord]) -> None:
+        disk = self._disk
+        disk.need_room()
+        self._process.step()
+        end = len(disk.failures)
+        disk.write_lines(failures)
+        try:
+            disk.fsync(self._process)
+        except OSError:
+            del disk.failures[end:]  # cut back
+            disk.lines_synced()
+            raise
+        disk.lines_synced()
+
+    def prune(self, watermark: int) -> int:
+        kept = [one for one in self._disk.failures if one.offset < watermark]
+        if len(kept) < len(self._disk.failures):
+            self._disk.need_room()
+        self._disk.failures = kept
+        return len(kept)

@@ -1,0 +1,37 @@
+"""Everything that the models read of the product's private state, so that a refactoring has one place to look at.
+
+What they replace inside it (threads, disk, clock) is in `master`; what the mutants override is in `mutants`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from taskmaster.core.chunks import Chunk
+from taskmaster.core.dispatch import Dispatcher
+from taskmaster.core.runs import Runs
+from taskmaster.core.window import Window
+from taskmaster.master.server import Server
+
+
+def window_of(server: Server) -> Window:
+    return server._window
+
+
+def dispatcher_of(server: Server) -> Dispatcher:
+    return server._dispatcher
+
+
+def chunks_of(window: Window) -> Collection[Chunk]:
+    """All that is unsettled, in pieces."""
+    return window._chunks._chunks.values()
+
+
+def settled_above(window: Window) -> Runs:
+    """The settled jobs above the watermark."""
+    return window._mark._above
+
+
+def cursor_of(window: Window, offset: int) -> Any:
+    return window._mark.cursor_of(offset)

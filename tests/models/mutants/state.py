@@ -1,0 +1,116 @@
+"""Broken run states and state writers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from models.inside import cursor_of
+
+from taskmaster.core.window import Window
+from taskmaster.master.state.checkpoint import Checkpoint
+from taskmaster.master.state.run_state import RunState
+from taskmaster.master.state.writer import StateWriter
+
+
+class CheckpointsWhatWasDispatched(RunState):
+    """Counts what was handed out as settled, like the ancestor of this project."""
+
+    _out = 0
+
+    def handed_out(self, offset: int) -> None:
+        self._out = offset
+        super().handed_out(offset)
+
+    def offer(self, *args: Any, **options: Any) -> None:
+        super().offer(*args, **options)
+        assert self._last is not None
+        self._last = replace(self._last, offset=max(self._last.offset, self._out))
+        self._writer.offer(self._last)
+
+
+class SavesTheCursorOfTheHead(RunState):
+    """Resumes after the job that was pulled last."""
+
+    def offer(self, window: Window, *args: Any, **options: Any) -> None:
+        super().offer(window, *args, **options)
+        assert self._last is not None
+        if self._last.has_cursor:
+            self._last = replace(self._last, cursor=cursor_of(window, window.head - 1))
+            self._writer.offer(self._last)
+
+
+class KeepsItsEpoch(RunState):
+    """Does not begin a new epoch."""
+
+    def begin(self, found: Checkpoint | None, first_offset: int) -> None:
+        super().begin(replace(found, epoch=found.epoch - 1) if found and found.epoch else found, first_offset)
+
+
+class NeverHolds(RunState):
+    """Never says that it is behind, so jobs are handed out whether or not anything can be saved."""
+
+    def behind(self, now: float) -> bool:
+        return False
+
+
+class KeepsFailuresOfJobsThatRunAgain(RunState):
+    """Leaves failures in the file although their jobs run again."""
+
+    def begin(self, found: Checkpoint | None, first_offset: int) -> None:
+        self._failures.prune = lambda watermark: 0  # type: ignore[method-assign]
+        super().begin(found, first_offset)
+
+
+class SavesBeforeFailures(StateWriter):
+    """Writes the checkpoint first."""
+
+    def _write(self) -> None:
+        with self._changed:
+            failures, checkpoint = tuple(self._unwritten), self._offered
+            self._tried_since, self._fresh_since = self._tried_since or self._fresh_since, None
+        if checkpoint is not None:
+            self._folder.save(checkpoint)
+        if failures:
+            self._failures.append(failures)
+            with self._changed:
+                del self._unwritten[:len(failures)]
+        self._settle(checkpoint)
+
+
+class TakesFailuresOfAnotherMoment(StateWriter):
+    """Takes the newest checkpoint after writing the failures: it may depend on a failure that came later."""
+
+    def _write(self) -> None:
+        with self._changed:
+            failures = tuple(self._unwritten)
+            self._tried_since, self._fresh_since = self._tried_since or self._fresh_since, None
+        if failures:
+            self._failures.append(failures)
+            with self._changed:
+                del self._unwritten[:len(failures)]
+        with self._changed:
+            checkpoint = self._offered
+        if checkpoint is not None:
+            self._folder.save(checkpoint)
+        self._settle(checkpoint)
+
+
+class LosesFailuresToAFullDisk(StateWriter):
+    """Does not try again to write what could not be written."""
+
+    def _write(self) -> None:
+        try:
+            super()._write()
+        except OSError:
+            self._unwritten = []
+            raise
+
+
+class LosesAnOfferMadeWhileItWrites(StateWriter):
+    """Takes everything offered for written, even what was offered meanwhile."""
+
+    def _settle(self, checkpoint: Checkpoint | None) -> None:
+        super()._settle(checkpoint)
+        with self._changed:
+            self._offered, self._fresh_since = None, None

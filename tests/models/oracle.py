@@ -1,0 +1,240 @@
+"""Judges a cluster from outside: what was executed, leased, reported and saved, against the promises.
+
+It takes no part in the play, and says `Broken` as soon as an invariant does not hold:
+
+    I1  nothing is settled that was not executed or buried
+    I2  no checkpoint, and no watermark, passes an unsettled job, nor one whose failure is not on disk
+    I3  head - watermark is at most the window's size
+    I4  from anywhere, fair play leads to completion
+    I5  a job is in one place: settled, waiting or on lease, and a lease ends before the next one begins
+    I6  epoch and checkpoint never go back
+    I7  a reply serves its own request only, and once
+    I8  what a master keeps is O(window) + O(slaves)
+    I9  a crash repeats nothing below the last checkpoint: only what was in flight, or settled since
+    I10 at the end each job was handled or is buried
+    I11 no job outlives `attempts` slaves that it killed alone
+    I12 buried means that the newest attempt failed, and that no success had been heard of before
+    I13 nobody is busy with nothing
+    I14 nobody is given up without a cause, and no job is run twice without one
+    I15 the counts of a run add up
+    I16 a slave that leaves has nothing in its hands, unless nobody answers it
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Container
+from dataclasses import dataclass
+from typing import Any
+
+from models.broken import must
+from models.inside import chunks_of, settled_above
+from models.ledger import Grant, Ledger
+from models.source import Source
+
+from taskmaster.core.agent import Agent
+from taskmaster.core.dispatch import Dispatcher
+from taskmaster.core.window import AbandonedJob, Window
+from taskmaster.core.wire import Poll, Reply
+from taskmaster.job import NO_CURSOR
+
+REPLAYS = ("in flight at a crash", "settled since the last checkpoint", "retried", "lease lost")  # what explains one
+BLAMED = ("raised", "timeout", "undecodable")  # kinds of failure that a slave reports
+
+
+@dataclass(frozen=True)
+class Start:
+    """A handler was called, for a lease of the master that was number `life`."""
+
+    slave_id: str
+    life: int
+    attempt: int
+
+
+class Oracle:
+    """Told of everything as it happens; `check` is for after each step."""
+
+    def __init__(self, source: Source, size: int, attempts: int) -> None:
+        self.source = source
+        self.size = size
+        self.attempts = attempts
+        self.executed: Counter[int] = Counter()  # by payload, how often its handler returned
+        self.buried: dict[int, AbandonedJob] = {}  # by payload
+        self.replays: Counter[str] = Counter()  # by what explains them
+        self.lives: list[Ledger] = []
+        self.saved = 0
+        self.saved_epoch = 0
+        self.names: dict[str, str] = {}
+        self._starts: dict[int, list[Start]] = {}
+
+    @property
+    def life(self) -> Ledger:
+        return self.lives[-1]
+
+    # -- a master's life
+
+    def begin(self, run: str, epoch: int, first: int) -> None:
+        """A master begins to serve."""
+        if self.lives and self.life.run == run:
+            must(epoch > self.life.epoch, "I6: an epoch comes again", epoch)
+        must(first >= self.saved, "I6: it begins below the checkpoint", first, self.saved)
+        self.lives.append(Ledger(run, epoch, first, first))
+
+    def reset(self) -> None:
+        """The user starts all over."""
+        self.saved, self.saved_epoch = 0, 0
+
+    def save(self, offset: int, epoch: int, cursor: Any, on_disk: Container[int]) -> None:
+        """A checkpoint is durable; `on_disk` are the offsets that the failures file holds."""
+        must(offset >= self.saved and epoch >= self.saved_epoch, "I6: a checkpoint goes back", offset, self.saved)
+        left = [at for at in range(self.saved, offset) if not self.is_accounted(at)]
+        must(not left, "I2: the checkpoint passed unsettled jobs", left, offset)
+        left = [at for at in range(self.saved, offset) if at not in on_disk and not self.is_executed(at)]
+        must(not left, "I2: the checkpoint passed failures that are not on disk", left)
+        if offset > self.saved:
+            right = cursor == self.source.resume_at(offset - 1)
+            must(right, "I2: the checkpoint has another job's cursor", offset, cursor)
+        self.saved, self.saved_epoch = offset, epoch
+
+    # -- what is said
+
+    def hear(self, poll: Poll) -> None:
+        """The master receives this."""
+        if poll.info:
+            self.names[poll.slave_id] = f"{poll.info.get('host')}:{poll.info.get('pid')}"
+        self.life.hear(poll)
+
+    def answer(self, reply: Reply) -> None:
+        """The master sends this."""
+        for lease in reply.leases:
+            for offset in range(lease.first, lease.first + lease.count):
+                self._grant(offset, Grant(reply.slave_id, lease.attempt, reply.seq))
+
+    def _grant(self, offset: int, grant: Grant) -> None:
+        life, before = self.life, self.life.newest.get(offset)
+        must(offset >= life.first, "I9: repeated below the checkpoint", offset)
+        must(offset not in life.heard_done and offset not in life.buried, "I5: leased after it was settled", offset)
+        if before is None:
+            must(grant.attempt == 1, "I12: a first attempt with a number of its own", offset, grant)
+        elif grant.attempt == before.attempt + 1:
+            told = (before.slave_id, offset, before.attempt) in life.heard_failed
+            must(told, "I12: an attempt was spent without a failure", offset, grant)
+        else:
+            must(grant.attempt == before.attempt, "I12: attempts leap", offset, before, grant)
+            must(offset in life.freed, "I5: leased again while another holds it", offset, before, grant)
+        life.grant(offset, grant)
+
+    def give_up(self, slave_id: str) -> None:
+        """The master takes this slave for dead."""
+        self.life.give_up(slave_id)
+
+    def leave(self, slave_id: str) -> None:
+        """The master takes this slave for one that has left in good order."""
+        self.life.leave(slave_id)
+
+    def bury(self, job: AbandonedJob) -> None:
+        life, offset, payload = self.life, job.offset, self.source.payload(job.offset)
+        self.buried[payload] = job
+        must(offset not in life.heard_done, "I12: buried after a success was heard of", offset)
+        must(offset not in life.buried, "I12: buried twice", offset)
+        life.buried.add(offset)
+        if job.kind in BLAMED:
+            self._check_blame(job)
+        if job.kind == "killed":
+            alone = life.isolated_deaths[offset]
+            must(alone >= self.attempts, "I11: blamed for deaths of others", offset, alone)
+        if job.kind in BLAMED or job.kind == "killed":
+            must(job.attempts == self.attempts, "I11: given up on too early or too late", job)
+            must(job.batch is not None, "I12: buried without its payload", job)
+        must(job.cursor == self.source.resume_at(offset), "another job's cursor", job)
+
+    def _check_blame(self, job: AbandonedJob) -> None:
+        newest = self.life.newest.get(job.offset)
+        named = newest is not None and (self.names.get(newest.slave_id), newest.attempt) == (job.holder, job.attempts)
+        must(named, "I12: buried by a late failure", job, newest)
+        assert newest is not None
+        heard = (newest.slave_id, job.offset, job.attempts)
+        must(heard in self.life.heard_failed, "I12: buried without a failure", job)
+
+    # -- what is done
+
+    def start(self, payload: int, offset: int, slave_id: str, life: int, attempt: int) -> None:
+        """A handler is called, for a lease of the master that was number `life`."""
+        start, before = Start(slave_id, life, attempt), self._starts.setdefault(payload, [])
+        for one in before:
+            self._explain(one, start, offset)
+        before.append(start)
+
+    def _explain(self, before: Start, start: Start, offset: int) -> None:
+        if before.life != start.life:
+            later = self.lives[max(before.life, start.life)]
+            must(offset >= later.first, "I9: run again below the checkpoint", offset, before, start)
+            settled = offset in self.lives[before.life].heard_done
+            self.replays["settled since the last checkpoint" if settled else "in flight at a crash"] += 1
+        elif before.attempt != start.attempt:
+            self.replays["retried"] += 1
+        else:
+            gone = self.lives[start.life].gone
+            lost = before.slave_id in gone or start.slave_id in gone
+            must(lost, "I14: run twice, and nothing explains it", offset, before, start)
+            self.replays["lease lost"] += 1
+
+    def done(self, payload: int) -> None:
+        """A handler returned."""
+        self.executed[payload] += 1
+
+    def is_executed(self, offset: int) -> bool:
+        return self.source.payload(offset) in self.executed
+
+    def is_accounted(self, offset: int) -> bool:
+        payload = self.source.payload(offset)
+        return payload in self.executed or payload in self.buried
+
+    # -- what must hold
+
+    def check(self, window: Window, dispatcher: Dispatcher) -> None:
+        """After each of a master's steps."""
+        left = self._check_places(window)
+        self._check_settled(window, left)
+        must(window.head - window.watermark <= self.size, "I3: the span is too long", window.head, window.watermark)
+        must(window.head <= self.source.length, "more jobs than the source has")
+        self._check_cursor(window)
+        must(len(chunks_of(window)) <= self.size, "I8: more chunks than jobs")
+        must(settled_above(window).count_of_runs <= self.size, "I8: more runs than jobs")
+
+    def _check_places(self, window: Window) -> set[int]:
+        left: set[int] = set()
+        spent = self.life.spent
+        for chunk in chunks_of(window):
+            must(chunk.suspicion.isolated_deaths < self.attempts, "I11: it outlived more deaths than it may", chunk)
+            for first, count in chunk.left:
+                must(chunk.first <= first and first + count <= chunk.end, "I5: not its jobs", chunk)
+                here = range(first, first + count)
+                must(left.isdisjoint(here), "I5: a job is in two places", first, count)
+                left.update(here)
+                if chunk.attempt > 1:
+                    most = max(spent.get(offset, 0) for offset in here)
+                    must(chunk.attempt <= most + 1, "I12: an attempt was spent by a late failure", chunk)
+        return left
+
+    def _check_settled(self, window: Window, left: set[int]) -> None:
+        life = self.life
+        before = life.left.union(range(life.head, window.head))
+        never = [offset for offset in before - left if not self.is_accounted(offset)]
+        passed = [offset for offset in left if offset < window.watermark]
+        must(not passed, "I2: the watermark passed unsettled jobs", passed)
+        must(not never, "I1: settled, but never executed nor buried", never)
+        must(left <= before, "I5: what was settled is back", left - before)
+        lowest = min(left, default=window.head)
+        must(window.watermark == lowest, "the watermark lags", window.watermark, lowest)
+        must(len(left) == window.in_flight, "in flight is miscounted", left, window.in_flight)
+        life.left, life.head = left, window.head
+
+    def _check_cursor(self, window: Window) -> None:
+        cursor = window.cursor
+        if cursor is not NO_CURSOR:
+            must(cursor == self.source.resume_at(window.watermark - 1), "the cursor is another job's", cursor)
+
+    def check_agent(self, agent: Agent) -> None:
+        most = self.size + agent.prefetch.slots  # besides the window, what runs for nothing since others settled it
+        must(agent.held.count_of_runs <= most, "I8: more runs than jobs", agent.held)

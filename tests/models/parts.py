@@ -1,0 +1,25 @@
+"""The classes that a cluster is made of: the shipped ones, any of which a test may replace by a broken one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from taskmaster.core.agent import Agent
+from taskmaster.core.dispatch import Dispatcher
+from taskmaster.core.window import Window
+from taskmaster.master.state.run_state import RunState
+from taskmaster.master.state.writer import StateWriter
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The classes of a model's masters and slaves."""
+
+    window: type[Window] = Window
+    dispatcher: type[Dispatcher] = Dispatcher
+    agent: type[Agent] = Agent
+    run_state: type[RunState] = RunState
+    writer: type[StateWriter] = StateWriter
+
+
+SHIPPED = Parts()

@@ -1,0 +1,67 @@
+"""The slaves of a world: each that ends is replaced by another, until the run is over."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any
+
+from models.crew import Gone
+from models.slave_watch import SlaveWatch
+from models.watched_slave import WatchedSlave
+
+from taskmaster.core.agent import Patience
+from taskmaster.slave.pools.sequential import SequentialExecution
+
+if TYPE_CHECKING:
+    from models.world import World
+
+
+class Slaves:
+    """`living` are those whose process runs; it may be stalled."""
+
+    def __init__(self, world: World) -> None:
+        self.living: list[WatchedSlave] = []
+        self._world = world
+        self._watch = SlaveWatch(world.scheduler, world.oracle, world.trace, world.counts)
+        self._dead: list[Gone] = []
+        self._started = 0
+
+    def start(self) -> None:
+        world = self._world
+        if world.finished:
+            return
+        self._started += 1
+        world.counts["slaves"] += 1
+        scenario, process = world.scenario, world.process(f"slave{self._started:03}")
+        info = {"host": socket.gethostname(), "pid": self._started}
+        patience = Patience(retries=scenario.retries)
+        agent = world.parts.agent(process.name, scenario.threads, info, patience, process.clock())
+        slave = WatchedSlave(process, world.network, agent, self, self._watch, scenario.job_timeout)
+        self.living.append(slave)
+
+    def take_dead(self) -> list[Gone]:
+        """The processes that ended since the last call."""
+        dead, self._dead = self._dead, []
+        return dead
+
+    # -- as the owner of each
+
+    def left(self, slave: WatchedSlave) -> None:
+        """Its process has ended."""
+        world = self._world
+        self.living.remove(slave)
+        self._dead.append(Gone(int(slave.slave_id.removeprefix("slave")), "killed"))
+        if len(self.living) < world.scenario.slaves and not world.finished:
+            world.scheduler.after(world.chance.uniform(0.05, 1.5), self.start)
+
+    def handle(self, slave: WatchedSlave, work: SequentialExecution, payload: Any) -> None:
+        slave.process.step()
+        self._watch.starts(slave, work, payload)
+        self._world.fates.meet(slave.process, payload, lambda: self._killed_by_its_job(slave, work))
+        self._watch.ends(slave, payload)
+
+    def _killed_by_its_job(self, slave: WatchedSlave, work: SequentialExecution) -> None:
+        self._world.trace.note(slave.slave_id, "is killed by its job")
+        self._world.counts["slave deaths"] += 1
+        work.take_back()
+        slave.kill()
