@@ -78,7 +78,10 @@ class Outcome:
     def text(self, resume: str | None) -> str:
         """The summary for a person."""
         failures = str(self.failures_file) if self.failures_file else None
-        return summary_text(self.stats, failures_file=failures, resume=resume, common_errors=self.commonest_errors)
+        lines = [summary_text(self.stats, failures_file=failures, resume=resume)]
+        if self.commonest_errors:
+            lines.append("  commonest " + "\n            ".join(self.commonest_errors))
+        return "\n".join(lines)
 
     def json(self, resume: str | None) -> dict[str, Any]:
         """The summary for a program."""

@@ -132,7 +132,7 @@ ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files 
 @pytest.mark.parametrize("command, more", [("master", []), ("slave", []), ("spawn", [2])])
 @pytest.mark.parametrize("spoil, words", [
     (_open_to_others, ["open to others", "0644", "chmod 600"]), (_damaged, ["damaged", "Copy it again"]),
-    (_link, ["symbolic link", "--key-file"]), (_folder, ["not a regular file"]),
+    (_link, ["symbolic link", "--key-file"]), (_folder, ["no plain file"]),
     pytest.param(_given_away, ["belongs to user 65534", "chown"], marks=ROOT_ONLY)])
 def test_a_key_that_may_be_no_secret_is_refused(place: Place, here: tuple[str, str], command: str, more: list[object],
                                                 spoil: Callable[[Path], None], words: list[str]) -> None:

@@ -109,8 +109,8 @@ def _folder(path: Path) -> None:
 
 
 @pytest.mark.parametrize("change, says", [
-    (_turned_elsewhere, "symbolic link"), (_dangling, "symbolic link"), (_pipe, "not a regular file"),
-    (_folder, "not a regular file"),
+    (_turned_elsewhere, "symbolic link"), (_dangling, "symbolic link"), (_pipe, "no plain file"),
+    (_folder, "no plain file"),
     (lambda path: path.write_text(""), "holds no key"),
     (lambda path: path.write_bytes(b"\xff" * 100_000), "holds no key"),
     (lambda path: path.write_text(path.read_text()[:30]), "holds no key"),
