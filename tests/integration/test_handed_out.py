@@ -51,7 +51,7 @@ def test_a_mark_that_cannot_be_written_stops_nothing_and_is_told_once(
     mark.note(1)
     mark.note(2)
     assert mark.read() is None
-    assert len(caplog.records) == 1 and "the run goes on" in caplog.text
+    assert len(caplog.records) == 1 and "The run continues" in caplog.text
 
 
 def test_it_is_not_written_for_an_offset_that_is_not_higher(

@@ -207,7 +207,7 @@ class Oracle:
         left: set[int] = set()
         spent = self.life.spent
         for chunk in chunks_of(window):
-            must(chunk.isolated_deaths < self.attempts, "I11: it outlived more deaths than it may", chunk)
+            must(chunk.suspicion.isolated_deaths < self.attempts, "I11: it outlived more deaths than it may", chunk)
             for first, count in chunk.left:
                 must(chunk.first <= first and first + count <= chunk.end, "I5: not its jobs", chunk)
                 here = range(first, first + count)
@@ -238,5 +238,5 @@ class Oracle:
 
     def check_agent(self, agent: Agent) -> None:
         """Besides the window, it may run in vain what others have settled."""
-        most = self.size + agent.prefetch.threads
+        most = self.size + agent.prefetch.slots
         must(agent.held.count_of_runs <= most, "I8: more runs than jobs", agent.held)

@@ -40,7 +40,7 @@ class Talk:
     def answer(self, kind: str = "wait", *leases: Run, seq: int | None = None, size: int = 2,
                **fields: Any) -> list[Effect]:
         jobs = tuple(Lease(first, count, 1, "json", b"[]".rjust(size)) for first, count in leases)
-        number = self.agent._seq if seq is None else seq
+        number = self.agent._request.seq if seq is None else seq
         reply = Reply(self.run, self.epoch, "s", number, kind, jobs, **fields)
         return self.agent.receive(wire.encode_reply(reply), IDLE, self.now)
 

@@ -50,7 +50,7 @@ def test_its_appetite_doubles_as_long_as_jobs_are_quick() -> None:
     for _ in range(5):
         wants.append(poll.want)
         talk.answer("jobs", (offset, poll.want))
-        talk.agent.pace.observe(poll.want, poll.want * 1e-6)
+        talk.agent.job_duration.observe(poll.want, poll.want * 1e-6)
         talk.settle(offset, poll.want)
         offset += poll.want
         poll = talk.asks(seconds=SOON)
@@ -61,7 +61,7 @@ def test_its_appetite_doubles_though_half_is_settled_before_each_answer() -> Non
     """It asked for half of its target, held only that when it came, and so for ever wanted eight jobs at a time."""
     talk, wants, offset = Talk(threads=4), [], 4
     talk.holding((0, 4))
-    talk.agent.pace.observe(4, 4e-6)
+    talk.agent.job_duration.observe(4, 4e-6)
     for _ in range(5):
         half = len(talk.agent.held) // 2
         talk.settle(offset - 2 * half, half)
@@ -76,7 +76,7 @@ def test_its_appetite_doubles_though_half_is_settled_before_each_answer() -> Non
 def test_slow_jobs_are_asked_for_one_a_thread() -> None:
     talk = Talk(threads=4)
     talk.holding((0, 4))
-    talk.agent.pace.observe(1, 10.0)
+    talk.agent.job_duration.observe(1, 10.0)
     talk.settle(0)
     assert talk.asks(Load(0, 1), seconds=SOON).want == 1
 
@@ -86,7 +86,7 @@ def test_it_asks_for_more_when_half_of_what_waits_is_gone(held: int, asks: bool)
     talk = Talk(threads=4)
     talk.holding((0, 204))
     talk.settle(held, 204 - held)
-    talk.agent.pace.observe(100, 100 * 4 * 0.05 / 100)  # 100 jobs behind the threads are 50 ms of work
+    talk.agent.job_duration.observe(100, 100 * 4 * 0.05 / 100)  # 100 jobs behind the threads are 50 ms of work
     assert talk.agent.prefetch.target() == 104
     assert bool(talk.tick(Load(held - 4, 0))) == asks
 
@@ -96,7 +96,7 @@ def test_less_than_it_wanted_is_all_there_is_unless_the_bytes_were_too_many(size
     talk = Talk(threads=4)
     talk.holding((0, 104))
     talk.settle(0, 100)
-    talk.agent.pace.observe(100, 100 * 4 * 0.05 / 100)
+    talk.agent.job_duration.observe(100, 100 * 4 * 0.05 / 100)
     talk.asks(BUSY)
     took = talk.answer("jobs", (104, 40), size=size)
     assert talk.agent.prefetch.target() >= 84
@@ -118,9 +118,9 @@ def test_only_an_idle_slave_lets_its_request_be_held(load: Load, held_back: bool
     talk = Talk()
     talk.holding((0, 2))
     assert (talk.asks(load, seconds=9).wait_ms > 0) == held_back
-    assert talk.agent.answer_is_due != held_back, "nothing can be told before an answer that is not held back"
+    assert (talk.agent.wake_below(9) == 0) != held_back, "nothing can be told before an answer that is not held back"
     talk.answer("wait", wait_ms=20)
-    assert not talk.agent.answer_is_due
+    assert talk.agent.wake_below(9) == 5
 
 
 def test_one_request_is_under_way_at_a_time() -> None:
@@ -185,7 +185,7 @@ def test_what_an_overtaken_request_said_is_said_again() -> None:
     poll = talk.asks(Load(0, 3), seconds=SOON)
     assert poll.done == ((0, 1), (2, 1)) and [failed.offset for failed in poll.failed] == [1]
     talk.answer()
-    assert (talk.asks(Load(0, 3), seconds=9).done, talk.agent._reported_failed) == ((), [])
+    assert (talk.asks(Load(0, 3), seconds=9).done, talk.agent._reports.failures) == ((), ())
 
 
 def test_it_renews_its_leases_while_nothing_happens() -> None:
@@ -204,7 +204,7 @@ def test_the_master_sets_the_pace_of_renewals() -> None:
 
 def test_failures_that_do_not_fit_a_report_follow_in_the_next_and_are_held_until_then() -> None:
     """The master took back what was neither listed nor reported, and the failure came too late to count."""
-    talk, most = Talk(), Agent.MOST_FAILURES
+    talk, most = Talk(), defaults.REPORT_FAILURES
     talk.holding((0, most + 6))
     for offset in range(most + 6):
         talk.fail(offset)
@@ -261,7 +261,7 @@ def test_what_was_given_back_is_neither_held_nor_reported() -> None:
     assert (poll.held, poll.done, poll.failed) == (((0, 2),), (), ())
     talk.settle(3)
     talk.answer()
-    assert talk.tick(FULL, seconds=LATE) == [] and not talk.agent._done, "it is no longer its business"
+    assert talk.tick(FULL, seconds=LATE) == [] and not talk.agent._reports._done, "it is no longer its business"
 
 
 # -- dropping and ending
@@ -361,13 +361,13 @@ def test_a_master_that_has_said_stop_need_not_be_waited_for_long() -> None:
     effects: list[Effect] = []
     while not effects or isinstance(effects[-1], (Request, Rebuild)):
         effects += talk.tick(seconds=0.5)
-    assert effects[-1] == Exit() and talk.now < 100 + 9 + 1 + Agent.LEAVING_SECONDS
+    assert effects[-1] == Exit() and talk.now < 100 + 9 + 1 + defaults.LEAVING_SECONDS
 
 
 def test_a_request_that_cannot_tell_every_failure_is_not_held() -> None:
     """Held, it would be overtaken every 2 ms by one that tells the same 64: a handler that always raises stalled."""
     talk = Talk()
-    most = Agent.MOST_FAILURES
+    most = defaults.REPORT_FAILURES
     talk.holding((0, most + 1))
     for offset in range(most + 1):
         talk.fail(offset)
@@ -376,7 +376,7 @@ def test_a_request_that_cannot_tell_every_failure_is_not_held() -> None:
 
 def test_no_jobs_are_asked_for_while_failures_queue_up() -> None:
     talk = Talk()
-    most = Agent.MOST_FAILURES
+    most = defaults.REPORT_FAILURES
     talk.holding((0, 3 * most))
     for offset in range(3 * most):
         talk.fail(offset)
@@ -396,7 +396,7 @@ def test_a_slave_that_is_told_to_end_does_not_wait_long_for_a_master_that_is_gon
     started = talk.now
     while Exit() not in effects:
         effects = list(talk.tick(IDLE, seconds=1.0))
-    assert talk.now - started < Agent.LEAVING_SECONDS + 10
+    assert talk.now - started < defaults.LEAVING_SECONDS + 10
 
 
 @pytest.mark.parametrize("timeout", [0.1, 0.3, 2.0, 60.0])
@@ -412,7 +412,7 @@ def test_a_slave_whose_connection_was_made_again_speaks_at_once() -> None:
     """It waited for its timeout or its next heartbeat, and its master gave it up: its long jobs ran twice."""
     talk = Talk()
     talk.join()
-    asked = talk.agent._seq
+    asked = talk.agent._request.seq
     assert talk.tick(seconds=0.5) == []
     talk.agent.reconnected()
     assert talk.asks().seq == asked and talk.tick() == []

@@ -114,7 +114,7 @@ def test_another_master_resets_it() -> None:
     talk.agent.settled(tag, 0, 4, talk.now)
     talk.agent.failed(tag, FailedAttempt(0, 1, "raised", "ValueError", "no", ""), talk.now)
     talk.agent.returned(tag, 0, 4, talk.now)
-    assert talk.agent.held and not talk.agent._done and not talk.agent._failed
+    assert talk.agent.held and not talk.agent._reports._done and not talk.agent._reports._failed
 
 
 def test_an_answer_of_another_master_is_a_reset_whatever_it_says() -> None:

@@ -10,8 +10,9 @@ from support.values import failed_attempt as failure
 
 from taskmaster import defaults
 from taskmaster.core import wire
-from taskmaster.core.codec import BadJob
+from taskmaster.core.codec import BadJob, GoodJobs, encode
 from taskmaster.core.master_effects import Abandon, Log, Send
+from taskmaster.core.stats import Straggler
 from taskmaster.core.wire import Poll
 
 SILENT = defaults.LEASE_LIFE_SECONDS + 1
@@ -190,7 +191,7 @@ def test_a_dropped_connection_is_death_after_the_grace() -> None:
     assert talk.master.next_due(talk.now) == talk.now + 0.25
     assert talk.pass_by(0.2) == [] and talk.master.slaves == 1
     [text] = said(talk.pass_by(0.1))
-    assert "a is gone (its connection dropped); the 2 jobs it held go to others" in text
+    assert "a is gone (its connection dropped); its 2 jobs go to others" in text
     assert (talk.master.slaves, talk.master.window.ready, talk.master.counts.deaths) == (0, 4, 1)
 
 
@@ -235,9 +236,19 @@ def test_the_fleets_word_of_a_death_counts_at_once_and_feeds_the_waiting() -> No
     talk.ask("a", want=1)
     talk.park("b", info={"host": "elsewhere", "pid": 7})
     effects = talk.master.died("box", 7, "killed by signal 9", talk.now)
-    assert said(effects) == ["slave box:7 is gone (killed by signal 9); the 1 jobs it held go to others"]
+    assert said(effects) == ["slave box:7 is gone (killed by signal 9); its 1 job goes to others"]
     assert [(reply.slave_id, runs(reply)) for reply in sent(effects)] == [("b", [(0, 1)])]
     assert talk.master.died("box", 8, "killed", talk.now) == []
+
+
+def test_jobs_of_a_dead_slave_do_not_go_to_one_that_is_as_dead() -> None:
+    """A slave whose own death was due in the same turn was handed them, and its death made them suspects."""
+    talk = Talk(jobs=1)
+    talk.ask("a", want=1)
+    talk.park("b")
+    talk.now += SILENT
+    assert sent(talk.pass_by(0.0)) == [] and talk.master.counts.deaths == 1
+    assert talk.ask("c", want=1) == [(0, 1)]
 
 
 def test_silence_for_a_leases_life_is_death_and_any_word_is_life() -> None:
@@ -321,6 +332,33 @@ def test_a_job_that_kills_every_slave_is_buried_and_the_run_goes_on() -> None:
     assert talk.master.settled and deaths <= 6
     counts = talk.master.counts
     assert (counts.handled, counts.failed, counts.deaths) == (11, 1, deaths)
+
+
+# -- what it reports
+
+
+@pytest.mark.parametrize("threads, running", [("10", 6), (4, 4), (1, 1), ("0", 1), ("-3", 1), ("many", 1), (None, 1)])
+def test_of_what_a_slave_holds_as_many_run_as_it_has_threads(threads: object, running: int) -> None:
+    talk = Talk(jobs=40)
+    talk.say("a", run="", epoch=0, info={} if threads is None else {"threads": threads})
+    assert talk.master.running == 0
+    talk.ask("a", want=6)
+    assert (talk.master.leased, talk.master.running) == (6, running)
+    talk.ask("b", want=3)
+    assert talk.master.running == running + 1
+
+
+@pytest.mark.parametrize("cursors, cursor", [(None, None), (["id-0", "id-1"], "id-0"), ([1, 2], 1)])
+def test_the_job_that_holds_the_watermark_is_a_straggler_after_a_while(cursors: list[Any] | None, cursor: Any) -> None:
+    talk = Talk()
+    [good] = encode(["x", "y"], "pickle", 1 << 20)
+    assert isinstance(good, GoodJobs)
+    talk.master.admit(good.batch, cursors, talk.now)
+    talk.say("a", run="", epoch=0, info={"host": "box", "pid": 7})
+    assert talk.master.straggler(talk.now + 99) is None, "no slave has it"
+    talk.ask("a", want=2)
+    assert talk.master.straggler(talk.now + defaults.STRAGGLER_SECONDS - 0.1) is None
+    assert talk.master.straggler(talk.now + 65) == Straggler(0, cursor, 65, "box:7")
 
 
 # -- draining

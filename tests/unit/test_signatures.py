@@ -42,7 +42,7 @@ def test_what_cannot_be_called_with_one_job_is_no_handler(handler, shown):
     with pytest.raises(TargetError) as caught:
         check_arity(handler)
 
-    assert f"{shown} does not fit" in str(caught.value)
+    assert f"{shown} does not accept that" in str(caught.value)
     assert "def handle_job(job)" in str(caught.value)
 
 

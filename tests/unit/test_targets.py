@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 import pytest
 
 from taskmaster.errors import TargetError, UsageError, UserCodeError
-from taskmaster.targets.load import Target, load_target, parse_target, traceback_of
+from taskmaster.targets.frames import import_traceback, user_traceback
+from taskmaster.targets.load import Target, load_target, parse_target
 from taskmaster.targets.signature import convert_arguments
 
 if TYPE_CHECKING:
@@ -171,9 +172,9 @@ def test_a_method_is_found_by_its_dotted_name(write):
     ("./notes.txt", "'notes.txt' is not a .py file"),
     ("jobs_d.py:handel", "no 'handel'. Did you mean 'handle'.*It has: Table, handle"),
     ("jobs_d:Table.rows", "no 'Table.rows'. Did you mean 'row'.*It has: row."),
-    ("jobs_d:number", "jobs_d:number is no function but of type int"),
+    ("jobs_d:number", "jobs_d:number is not a function: its type is int"),
     ("jobs_d:number.x", "no 'number.x'"),
-    ("empty_a", "It defines no function"),
+    ("empty_a", "It defines no functions"),
 ])
 def test_what_cannot_be_found_or_called_is_named_with_what_is_near(write, text, says):
     write("pkg_b/__init__.py", "")
@@ -197,7 +198,7 @@ def test_what_cannot_be_found_or_called_is_named_with_what_is_near(write, text, 
 @pytest.mark.parametrize("code, says", [
     ("import no_such_dependency", "No module named 'no_such_dependency'. Install it"),
     ("import json.no_such", "'json.no_such'"),
-    ("1 / 0", "ZeroDivisionError: division by zero. Correct it"),
+    ("1 / 0", "ZeroDivisionError: division by zero. Fix it"),
     ("def (", "SyntaxError: "),
     ("raise SystemExit(3)", "SystemExit: 3. .*__main__"),
     ("class E(BaseException): pass\nraise E('odd')", "odd"),
@@ -208,9 +209,9 @@ def test_a_module_that_raises_while_imported_is_the_users_failure(write, text, c
     with pytest.raises(UserCodeError, match=f"Importing {text} failed: .*{says}") as caught:
         load_target(parse_target(text, "get_jobs"))
 
-    shown = traceback_of(caught.value)
+    shown = import_traceback(caught.value)
     assert "broken_a.py" in shown and shown.endswith("\n")
-    assert "targets.py" not in shown and "importlib" not in shown
+    assert "taskmaster/targets" not in shown and "importlib" not in shown
     assert "broken_a" not in sys.modules
 
 
@@ -221,7 +222,7 @@ def test_the_traceback_keeps_every_frame_of_the_users(write):
     with pytest.raises(UserCodeError) as caught:
         load_target(parse_target("broken_b.py", "get_jobs"))
 
-    shown = traceback_of(caught.value)
+    shown = import_traceback(caught.value)
     assert shown.startswith("Traceback (most recent call last):\n")
     assert shown.index("broken_b.py") < shown.index("deep_a.py") < shown.index("ValueError: deep")
 
@@ -241,8 +242,32 @@ def test_ctrl_c_during_an_import_stays_ctrl_c(write):
         load_target(parse_target("slow_a.py", "get_jobs"))
 
 
+def test_a_traceback_begins_at_the_users_first_frame(write):
+    write("raises_a.py", "def handle_job(job): return int(job)")
+    handle_job = load_target(parse_target("raises_a.py", "handle_job"))
+    namespace = {"__name__": "taskmaster.ours"}
+    exec("def call(handler): handler('x')", namespace)
+
+    with pytest.raises(ValueError) as caught:
+        namespace["call"](handle_job)
+    caught.value.__traceback__ = caught.value.__traceback__.tb_next  # pytest's own frame
+
+    assert user_traceback(caught.value).splitlines()[1].endswith("in handle_job")
+
+
+def test_a_traceback_without_a_frame_of_the_users_is_shown_in_full():
+    namespace = {"__name__": "taskmaster.ours"}
+    exec("def call(): int('x')", namespace)
+
+    with pytest.raises(ValueError) as caught:
+        namespace["call"]()
+    caught.value.__traceback__ = caught.value.__traceback__.tb_next
+
+    assert user_traceback(caught.value).splitlines()[1].endswith("in call")
+
+
 def test_an_error_without_a_cause_has_no_traceback():
-    assert traceback_of(UserCodeError("made here")) == ""
+    assert import_traceback(UserCodeError("made here")) == ""
 
 
 # --- KEY=VALUE
@@ -344,7 +369,7 @@ def test_arguments_that_do_not_fit_are_refused_with_the_signature(function, pair
     ("dry=maybe", "bool"), ("dry=", "bool"), ("when=now", "int or float"), ("root=~no_such_user/x", "Path"),
 ])
 def test_a_value_that_cannot_be_converted_is_named_with_what_was_wanted(pair, wanted):
-    with pytest.raises(UsageError, match=f"^{pair} is not {wanted}. The signature is typed"):
+    with pytest.raises(UsageError, match=f"^{pair} is not a valid {wanted}. The signature is typed"):
         convert_arguments(typed, [pair])
 
 

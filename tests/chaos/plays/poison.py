@@ -82,7 +82,7 @@ def _kills(scene: Scene, deed: str, how: str) -> None:
     run = scene.run(2, "--size", 64, "--concurrency", 16)
     scene.until(lambda: scene.log.read().times(BAD), "the job that kills has begun")
     scene.complete(run, code=FAILURES)
-    _only_failure(scene, "killed", f"{how}, {ATTEMPTS} times")
+    _only_failure(scene, "killed", how, f"{ATTEMPTS} ")
     deaths = scene.log.read().of(BAD)
     scene.expect(len(deaths) <= ATTEMPTS + 3, f"{len(deaths)} slaves died of it, of at most {ATTEMPTS + 3}")
     for death in deaths:

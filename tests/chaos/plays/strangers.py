@@ -105,8 +105,8 @@ def _master_with_a_key(scene: Scene) -> None:
     scene.blow("strangers")
     stranger = scene.folder / "stranger"
     _make_key(scene, stranger)
-    _refused(scene, "another key", scene.slave(home=stranger), scene.spawn(3, home=stranger))
-    _refused(scene, "asks for a key", scene.slave(*INSECURE), scene.spawn(3, *INSECURE))
+    _refused(scene, "a different key", scene.slave(home=stranger), scene.spawn(3, home=stranger))
+    _refused(scene, "requires a key", scene.slave(*INSECURE), scene.spawn(3, *INSECURE))
     _refused(scene, "no key", scene.slave(address="tcp://192.0.2.1:3050", home=scene.folder / "nowhere"))
     scene.complete(master, spawn)
 

@@ -62,33 +62,33 @@ class KeepsFailuresOfJobsThatRunAgain(RunState):
         super().begin(found, first_offset)
 
 
-class SavesBeforeFailures(StateWriter):
+class SavesBeforeFailures(StateWriter[Any]):
     """Writes the checkpoint first."""
 
     def _write(self) -> None:
         with self._changed:
-            failures, checkpoint = tuple(self._buried), self._offered
+            failures, checkpoint = tuple(self._unwritten), self._offered
             self._tried_since, self._fresh_since = self._tried_since or self._fresh_since, None
         if checkpoint is not None:
             self._folder.save(checkpoint)
         if failures:
             self._failures.append(failures)
             with self._changed:
-                del self._buried[:len(failures)]
+                del self._unwritten[:len(failures)]
         self._settle(checkpoint)
 
 
-class TakesFailuresOfAnotherMoment(StateWriter):
+class TakesFailuresOfAnotherMoment(StateWriter[Any]):
     """Takes the newest checkpoint after writing the failures: it may depend on a failure that came later."""
 
     def _write(self) -> None:
         with self._changed:
-            failures = tuple(self._buried)
+            failures = tuple(self._unwritten)
             self._tried_since, self._fresh_since = self._tried_since or self._fresh_since, None
         if failures:
             self._failures.append(failures)
             with self._changed:
-                del self._buried[:len(failures)]
+                del self._unwritten[:len(failures)]
         with self._changed:
             checkpoint = self._offered
         if checkpoint is not None:
@@ -96,18 +96,18 @@ class TakesFailuresOfAnotherMoment(StateWriter):
         self._settle(checkpoint)
 
 
-class LosesFailuresToAFullDisk(StateWriter):
+class LosesFailuresToAFullDisk(StateWriter[Any]):
     """Does not try again to write what could not be written."""
 
     def _write(self) -> None:
         try:
             super()._write()
         except OSError:
-            self._buried = []
+            self._unwritten = []
             raise
 
 
-class LosesAnOfferMadeWhileItWrites(StateWriter):
+class LosesAnOfferMadeWhileItWrites(StateWriter[Any]):
     """Takes everything offered for written, even what was offered meanwhile."""
 
     def _settle(self, checkpoint: Checkpoint | None) -> None:
