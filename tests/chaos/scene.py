@@ -5,6 +5,7 @@ A fault may need several scenes; `Act` holds them, and judges all at the end.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import math
@@ -17,9 +18,9 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from chaos import oracle
 from chaos.commands import INSECURE, MASTER, ROOT, RUN, SLAVE, THREADS, WINDOW, Actor, command_line
@@ -35,6 +36,9 @@ MEMORY_MIB = 90.0  # of a master with a small window: 60 is promised for one of 
 TAIL = 150  # jobs that come after all that were begun
 STALL_SECONDS = 0.7  # of a machine that had no time for us: then nothing can be said of times
 LEASE_SECONDS = 0.05  # of work that a slave holds behind its threads, as the README and the design have it
+
+
+Case = TypeVar("Case")
 
 
 class Unplayable(Exception):
@@ -115,10 +119,13 @@ class Scene:
     # -- commands
 
     def start(self, command: str, *arguments: object, shim: Mapping[str, Any] | None = None, limits: str = "",
-              home: Path | None = None) -> Actor:
-        """tm-`command`; `limits` are of the shell's ulimit, `home` is where it finds its key."""
+              home: Path | None = None, prefix: Sequence[str] = ()) -> Actor:
+        """tm-`command`; `limits` are of the shell's ulimit, `home` is where it finds its key.
+
+        `prefix` is a command that becomes this one, such as env; the process stays the same.
+        """
         on_tcp = any(str(argument).startswith("tcp://") for argument in arguments)
-        argv = command_line(command, *arguments, *(INSECURE if self.insecure and on_tcp else ()))
+        argv = [*prefix, *command_line(command, *arguments, *(INSECURE if self.insecure and on_tcp else ()))]
         actor = Actor(command, argv, self.folder, next(self._number), {**self.shim, **(shim or {})}, limits, home)
         self.actors.append(actor)
         return actor
@@ -267,14 +274,15 @@ class Scene:
 
     # -- the end
 
-    def finish(self, actor: Actor, code: int = 0, seconds: float = LIMIT_SECONDS) -> None:
-        """Wait for a command's end, and expect this exit code."""
+    def finish(self, actor: Actor, code: int | Collection[int] = 0, seconds: float = LIMIT_SECONDS) -> None:
+        """Wait for a command's end, and expect this exit code, or one of these."""
         found = actor.wait(seconds)
+        codes = [code] if isinstance(code, int) else code
         if found is None:
             raise Broken(f"tm-{actor.command} was still at work after {seconds:.0f} s: {actor.said[-500:]}")
-        self.expect(found == code, f"tm-{actor.command} ended with {found}, not {code}: {actor.said[-500:]}")
+        self.expect(found in codes, f"tm-{actor.command} ended with {found}, not {code}: {actor.said[-500:]}")
 
-    def complete(self, *actors: Actor, code: int = 0, slaves: int = 0) -> None:
+    def complete(self, *actors: Actor, code: int | Collection[int] = 0, slaves: int = 0) -> None:
         """The source has given enough; all ends in good order, the master with `code`, its slaves with `slaves`."""
         self.await_slaves(actors)
         if self.expected is None:
@@ -306,7 +314,9 @@ class Scene:
         self._closers.append(closer)
 
     def close(self) -> None:
-        """Nothing is left running: what its command's end left behind is a violation."""
+        """Nothing is left running: what its command's end left behind is a violation. Once closed, nothing happens."""
+        if self._over.is_set():
+            return
         ended = [actor for actor in self.actors if not actor.running]
         for actor in self.actors:
             actor.kill_group()
@@ -356,18 +366,36 @@ class Scene:
 
 
 class Act:
-    """One round of one fault: its scenes and its chance."""
+    """One round of one fault: its scenes and its chance. An `exhaustive` one plays every case, not a few of them."""
 
-    def __init__(self, folder: Path, seed: int, number: int) -> None:
+    def __init__(self, folder: Path, seed: int, number: int, exhaustive: bool = False) -> None:
         self.folder = folder
         self.chance = random.Random(f"{seed} {number}")
         self.scenes: list[Scene] = []
+        self.remarks: list[str] = []  # that the report shows below the fault's line
+        self._exhaustive = exhaustive
 
     def scene(self, name: str = "") -> Scene:
         """A new one; `name` tells it from the others."""
         made = Scene(self.folder / str(len(self.scenes)), name, self.chance)
         self.scenes.append(made)
         return made
+
+    def drawn(self, cases: Sequence[Case], most: int) -> Sequence[Case]:
+        """As many of the cases as a round plays, as chance has it."""
+        return cases if self._exhaustive else self.chance.sample(cases, min(most, len(cases)))
+
+    @contextlib.contextmanager
+    def part(self, name: str) -> Iterator[Scene]:
+        """A scene that ends with the `with`. One that breaks is a violation, and the others are played all the same."""
+        scene = self.scene(name)
+        try:
+            yield scene
+        except Broken as error:
+            scene.violations.append(str(error))
+            scene.finishes = False  # what nobody waited for is not lost
+        finally:
+            scene.close()
 
     def close(self) -> None:
         for scene in self.scenes:
