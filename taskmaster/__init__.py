@@ -1,4 +1,4 @@
-"""Run one function over a billion jobs, once: the public names, nothing else."""
+"""Runs a Python function over millions of jobs, on one machine or many. These are the public names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Job", "run"]
 
 
 def __getattr__(name: str) -> Any:
-    # `run` brings the master with it: a slave whose user module says `from taskmaster import Job` need not load it
+    # `run` loads the master, which a slave need not do when the user's module says `from taskmaster import Job`.
     if name == "run":
         from taskmaster.api.run import run
 

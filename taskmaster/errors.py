@@ -1,7 +1,7 @@
-"""Every error taskmaster raises for a cause it knows, and the exit code each one ends a command with.
+"""Every error that Taskmaster raises for a cause it knows, with the exit code that each gives a command.
 
-The message of each is one or two sentences for a tired reader: the cause, then the way out. Commands print
-it once, without a traceback; a traceback is shown only where the user's own code failed.
+A message is one or two sentences: the cause, then the way out. Commands print it once, without a traceback; a
+traceback is shown only if the user's own code failed.
 """
 
 EXIT_DONE = 0
@@ -18,50 +18,56 @@ EXIT_STATE_MISMATCH = 78
 
 
 class TaskmasterError(Exception):
-    """The root: met only as one of its children, or for a cause that has no child."""
+    """The base class of all others; raised itself only for a cause that has no class of its own."""
 
     exit_code = EXIT_ERROR
 
 
 class UsageError(TaskmasterError):
-    """An option, an address or an argument that cannot be right, whatever the state of the run."""
+    """An option, an address or an argument is wrong, whatever the state of the run."""
 
     exit_code = EXIT_USAGE
 
 
 class TargetError(UsageError):
-    """The module, file or function that was named cannot be used: not found, not callable, wrong arguments."""
+    """The module, file or function of a target cannot be used: not found, not callable, or of wrong arguments."""
 
 
 class UserCodeError(TargetError):
-    """The user's module raised while it was imported; `__cause__` is what it raised, shown with its traceback."""
+    """The user's module raised while it was imported; `__cause__` is that exception, shown with its traceback."""
 
 
 class SourceError(TaskmasterError):
-    """`get_jobs` raised, or gave something that cannot be iterated; what was handed out before is settled and kept."""
+    """`get_jobs` raised, or returned something that cannot be iterated; earlier jobs are finished and saved."""
 
     exit_code = EXIT_SOURCE_FAILED
 
 
 class StateUnwritable(TaskmasterError):
-    """The state folder cannot be made, locked or written: no place, no right, or another master at work in it."""
+    """The state folder cannot be created, locked or written: no space, no permission, or in use by another master."""
 
     exit_code = EXIT_STATE_UNWRITABLE
 
 
 class StateMismatch(TaskmasterError):
-    """The state on disk is damaged, newer, or of another target, other arguments or another source."""
+    """The state on disk is damaged, of a newer version, or of another target, other arguments or another source."""
+
+    exit_code = EXIT_STATE_MISMATCH
+
+
+class VersionMismatch(TaskmasterError):
+    """The master refused this slave, which speaks another version of the protocol; the message is the master's."""
 
     exit_code = EXIT_STATE_MISMATCH
 
 
 class MasterGone(TaskmasterError):
-    """A slave heard nothing from its master for longer than its patience."""
+    """A slave got no answer from its master for as long as it was told to wait."""
 
     exit_code = EXIT_MASTER_GONE
 
 
 class KeyRefused(TaskmasterError):
-    """The key is missing, damaged, open to others, or not the one of the other side."""
+    """The key is missing, damaged, readable by others, or not the key of the other side."""
 
     exit_code = EXIT_KEY_REFUSED

@@ -15,15 +15,17 @@ from typing import Any
 
 import zmq
 
+from taskmaster import defaults
 from taskmaster.core import wire
-from taskmaster.core.agent import Agent
-from taskmaster.core.pace import JobDuration, PrefetchTarget
+from taskmaster.core.job_duration import JobDuration
+from taskmaster.core.prefetch_target import PrefetchTarget
 
 THREADS = 10
 JOB_SECONDS = 1e-7  # of a no-op, as a slave's thread sees it
 AT_ONCE = 200  # replies before the clock is looked at
 REQUEST_ID = b"\0\0\0\1"  # a REQ's own frame, which comes back with the reply
 PATIENCE_SECONDS = 10.0
+WAIT_MS = int(1000 * defaults.PARK_SECONDS)
 
 
 class Stalled(Exception):
@@ -78,17 +80,17 @@ class Session:
 
     def _introduce(self, run: str, epoch: int) -> bytes:
         who = {"host": "crowd", "pid": self.slave_id[:8]}
-        return wire.encode_poll(wire.Poll(run, epoch, self.slave_id, self.seq, self._want, Agent.WAIT_MS, info=who))[0]
+        return wire.encode_poll(wire.Poll(run, epoch, self.slave_id, self.seq, self._want, WAIT_MS, info=who))[0]
 
     def _know(self, run: str, epoch: int) -> None:
         self._head = f'{{"v":{wire.VERSION},"run":"{run}","epoch":{epoch},"sid":"{self.slave_id}","n":'
-        self._tail = f',"wait":{Agent.WAIT_MS},"state":"run","held":[],"done":['
+        self._tail = f',"wait":{WAIT_MS},"state":"run","held":[],"done":['
 
     def _settle(self, leases: Sequence[Sequence[Any]]) -> bytes:
         count = sum([lease[1] for lease in leases])
         self.jobs += count
         if self._most is None:
-            self._prefetch.received(count, sum([lease[4] for lease in leases]))
+            self._prefetch.received(count, sum([lease[4] for lease in leases]), count)
             self._prefetch.handled(count)
             self._pace.observe(count, count * JOB_SECONDS)
         return self._ask(",".join([f"[{lease[0]},{lease[1]}]" for lease in leases]))

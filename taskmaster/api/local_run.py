@@ -1,34 +1,36 @@
-"""One box: a master and its fleet of slaves in one command, over a private socket."""
+"""A run on this machine: a master and its fleet of slaves in one command, over a private socket."""
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Sequence
 
+from taskmaster import defaults
 from taskmaster.console.progress import NullProgress, Progress
+from taskmaster.core.interrupts import Interrupts
 from taskmaster.fleet.command import SLAVE_COMMAND
 from taskmaster.fleet.fleet import Fleet
-from taskmaster.master.master import Master, Options, Outcome, Workload
+from taskmaster.fleet.local import LocalLauncher
+from taskmaster.master.master import Master
+from taskmaster.master.outcome import Outcome
+from taskmaster.master.workload import Options, Workload
 from taskmaster.transport.addresses import private_address
-
-log = logging.getLogger(__name__)
-
-GRACE_SECONDS = 5.0  # for slaves to end by themselves once the run has
 
 
 class LocalRun:
-    """A run on one box: `run` it in the main thread; `interrupt` may come from a signal handler."""
+    """One run. Call `run` in the main thread; `interrupt` may be called from a signal handler."""
 
     def __init__(self, workload: Workload, options: Options, slave_arguments: Sequence[str], slaves: int,
                  progress: Progress) -> None:
         self._master = Master(workload, options, progress)
+        self._interrupts = Interrupts()
+        self._interrupts.pass_on_to(self._master.interrupt)
         self._slave_arguments = list(slave_arguments)
         self._slaves = slaves
         self._progress = progress
 
     def run(self) -> Outcome:
-        """To the end of the run. Raises StateUnwritable, StateMismatch, UsageError before it has begun."""
+        """Until the run ends. Raises StateUnwritable, StateMismatch or UsageError before it has begun."""
         with private_address() as address:
             try:
                 self._master.open(address)
@@ -37,14 +39,16 @@ class LocalRun:
                 self._master.close()
 
     def interrupt(self) -> None:
-        """Once: drain and stop. Twice: stop now."""
-        self._master.interrupt()
+        """The first time: drain and stop. The second time: stop immediately."""
+        self._interrupts.add()
 
     def _run(self) -> Outcome:
         command = [*SLAVE_COMMAND, *self._slave_arguments, "--address", self._master.address, "--no-progress"]
         capture = None if isinstance(self._progress, NullProgress) else self._progress.write
-        with Fleet(command, self._slaves, capture=capture, keep_stdout=not sys.stdout.isatty()) as fleet:
+        launcher = LocalLauncher(command, capture=capture, keep_stdout=not sys.stdout.isatty())
+        with Fleet(launcher, self._slaves) as fleet:
             fleet.start()
             outcome = self._master.run(fleet)
-            fleet.stop(GRACE_SECONDS if outcome.stats.finished else 0.0)
+            in_hurry = self._interrupts.stopping or not outcome.stats.finished
+            fleet.stop(0.0 if in_hurry else defaults.FINISHED_GRACE_SECONDS)
         return outcome

@@ -1,4 +1,4 @@
-"""`taskmaster.run`: a whole run from Python."""
+"""`taskmaster.run`: a complete run from Python."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from taskmaster.api.local_run import LocalRun
 from taskmaster.console.progress import make_progress
 from taskmaster.core.budget import parse_budget
 from taskmaster.errors import TargetError
-from taskmaster.master.master import Options, Outcome, Workload
-from taskmaster.master.state.run_state import Identity
-from taskmaster.targets.load import Target, parse_target, state_name
+from taskmaster.master.outcome import Outcome
+from taskmaster.master.workload import Options, workload_of
+from taskmaster.targets.load import Target, parse_target
 from taskmaster.targets.signature import check_arity
 
 
@@ -23,20 +23,18 @@ def run(get_jobs: Callable[..., Any], handle_job: Callable[[Any], Any], *, slave
         arguments: dict[str, Any] | None = None, state: str | Path | None = None,
         concurrency: int = defaults.CONCURRENCY, job_timeout: float | None = None, progress: bool = False,
         max_failures: str = defaults.MAX_FAILURES, **options: Any) -> Outcome:
-    """Run `handle_job` once for each job of `get_jobs`, in `slaves` processes; call it from the main thread.
+    """Call `handle_job` once for each job of `get_jobs`, in `slaves` processes. Call it from the main thread.
 
-    Both must be importable, by module and name or by file and name, for the slaves import the handler afresh;
-    in a script, call `run` under ``if __name__ == "__main__":``. `arguments` go to `get_jobs`; further `options`
-    are the fields of `Options`: size, attempts, limit, rate, total, codec, reset, force_resume. Returns the
-    outcome, whose `exit_code` is what `tm-run` would have ended with. Raises TaskmasterError for what keeps the
-    run from beginning.
+    Both functions must be importable from a module or a file, since each slave imports the handler itself; in a script,
+    call `run` under ``if __name__ == "__main__":``. `arguments` are passed to `get_jobs`. `options` are the fields of
+    `Options`: size, attempts, limit, rate, total, codec, reset, force_resume. Returns the outcome, whose `exit_code` is
+    that of the same `tm-run`. Raises TaskmasterError if the run cannot begin.
     """
     source, handler = _target_of(get_jobs), _target_of(handle_job)
     check_arity(handle_job)
     given = arguments or {}
     texts = {key: str(value) for key, value in given.items()}
-    folder = Path(state) if state else Path(defaults.STATE_FOLDER) / state_name(source, texts)
-    workload = Workload(get_jobs, given, Identity(str(source), texts, str(handler)), folder)
+    workload = workload_of(get_jobs, source, handler, given, texts, Path(state) if state else None)
     slave = [str(handler), "--concurrency", str(concurrency)]
     slave += ["--job-timeout", str(job_timeout)] if job_timeout is not None else []
     chosen = Options(budget=parse_budget(max_failures), **options)
@@ -44,10 +42,11 @@ def run(get_jobs: Callable[..., Any], handle_job: Callable[[Any], Any], *, slave
 
 
 def _target_of(function: Callable[..., Any]) -> Target:
-    """How another process finds this function. Raises TargetError where it cannot."""
+    """How another process finds this function. Raises TargetError if it cannot."""
     name, module = getattr(function, "__qualname__", ""), getattr(function, "__module__", "") or ""
     if not name or "<" in name:
-        raise TargetError(f"{function!r} has no name that a slave could import: define it with `def` in a module.")
+        raise TargetError(f"Slaves could not import {function!r} by name. Define it with `def` at the top level of a "
+                          "module.")
     if module != "__main__":
         return parse_target(f"{module}:{name}", name)
     return parse_target(f"{inspect.getsourcefile(function)}:{name}", name)

@@ -1,22 +1,42 @@
-"""What every command does around its work: signals, errors, the exit code."""
+"""What every command does around its work: signals, log, errors, exit code."""
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Callable
-from types import FrameType, TracebackType
+from types import FrameType
+from typing import Protocol
 
 import click
 
 from taskmaster.errors import EXIT_ERROR, EXIT_USAGE, TaskmasterError, UserCodeError
-from taskmaster.targets.load import traceback_of
+from taskmaster.targets.frames import import_traceback, user_traceback
 
 
-def on_signals(interrupt: Callable[[], None]) -> None:
-    """SIGINT and SIGTERM only call `interrupt`: it counts, and the loop does the rest."""
+class LogStream(Protocol):
+    """Where log lines go: standard error, or above the progress line."""
+
+    def write(self, text: str, /) -> object: ...
+
+    def flush(self) -> object: ...
+
+
+def configure_logging(level: str, stream: LogStream | None = None) -> None:
+    """Log to `stream`, else to standard error."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s" if level != "debug" else
+                                           "%(asctime)s %(process)d %(name)s %(levelname)s: %(message)s"))
+    root = logging.getLogger("taskmaster")
+    root.handlers[:] = [handler]
+    root.propagate = False
+    root.setLevel(level.upper())
+
+
+def on_signals(interrupt: Callable[[], object]) -> None:
+    """SIGINT and SIGTERM only call `interrupt`, which takes note; the loops do the rest."""
     def handle(signum: int, frame: FrameType | None) -> None:
         interrupt()
 
@@ -25,27 +45,19 @@ def on_signals(interrupt: Callable[[], None]) -> None:
 
 
 def report(error: BaseException) -> None:
-    """One clear line for what we know, the user's traceback for what the user's code raised."""
+    """Show one sentence for a known error, and the user's traceback for what the user's code raised."""
     if isinstance(error, UserCodeError):
-        click.echo(traceback_of(error), err=True)
+        click.echo(import_traceback(error), err=True)
     elif not isinstance(error, TaskmasterError):
-        click.echo("".join(traceback.format_exception(type(error), error, _below_us(error))), err=True, nl=False)
-        click.echo("Error: get_jobs raised; what it gave before is settled and kept. Mend it and run the same "
-                   "command again to go on.", err=True)
+        click.echo(user_traceback(error), err=True, nl=False)
+        click.echo("Error: get_jobs raised this exception. The jobs it had yielded before are settled and saved. Fix "
+                   "it, then run the same command again to resume.", err=True)
         return
     click.echo(f"Error: {error}", err=True)
 
 
-def _below_us(error: BaseException) -> TracebackType | None:
-    """The traceback from the user's first frame on; all of it where there is none, for then it is ours to mend."""
-    trace = error.__traceback__
-    while trace is not None and str(trace.tb_frame.f_globals.get("__name__")).startswith("taskmaster."):
-        trace = trace.tb_next
-    return trace or error.__traceback__
-
-
-def run_command(command: click.Command, ends: Callable[[], bool] = lambda: False) -> None:
-    """Run a command to its exit code. `ends` says at the end whether a thread is stuck in the user's code."""
+def run_command(command: click.Command, stuck: Callable[[], bool] = lambda: False) -> None:
+    """Run a command and exit. `stuck` tells at the end whether a thread is still in the user's code."""
     try:
         code = command.main(standalone_mode=False)
     except click.exceptions.Abort:
@@ -56,7 +68,7 @@ def run_command(command: click.Command, ends: Callable[[], bool] = lambda: False
     except TaskmasterError as error:
         report(error)
         code = error.exit_code
-    _leave(int(code or 0), ends())
+    _leave(int(code or 0), stuck())
 
 
 def _leave(code: int, stuck: bool) -> None:

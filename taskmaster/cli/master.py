@@ -1,4 +1,4 @@
-"""tm-master: pulls jobs from the user's iterator and hands them to slaves, wherever they are."""
+"""tm-master: pulls jobs from the user's iterator and hands them to slaves, wherever those run."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ import click
 
 from taskmaster import defaults
 from taskmaster.cli import entry, master_options, options
-from taskmaster.console.log import configure_logging
+from taskmaster.cli.shared_key import master_keys
+from taskmaster.console.log import Lines
 from taskmaster.console.progress import make_progress
 from taskmaster.master.master import Master
 from taskmaster.targets.load import parse_target
 from taskmaster.transport import addresses
 from taskmaster.transport.keys import Keys
 
-log = logging.getLogger("taskmaster.cli.master")  # also where `python -m` calls this module __main__
+log = logging.getLogger("taskmaster.cli.master")  # by name, since `python -m` calls this module __main__
 
 
-@click.command(context_settings=options.SETTINGS)
+@options.command(example="tm-master squares.py count=1000000 --address tcp://0.0.0.0:3050")
 @click.argument("target")
 @click.argument("arguments", nargs=-1, metavar="[KEY=VALUE]...")
 @options.address_option
@@ -32,34 +33,34 @@ def command(target: str, arguments: tuple[str, ...], address: str, key_file: Pat
             state: Path | None, summary: Path | None, log_level: str, no_progress: bool, **master: Any) -> int:
     """Hand the jobs that get_jobs(KEY=VALUE...) yields to the slaves that connect.
 
-    TARGET is module, module:function, file.py or file.py:function. Ctrl-C stops in good order; the same command
-    goes on where it stopped.
+    TARGET is module, module:function, file.py or file.py:function. After Ctrl-C or a crash, run the same command again
+    to resume.
     """
     progress = make_progress(not no_progress, sys.stderr)
-    configure_logging(log_level, progress)
+    entry.configure_logging(log_level, Lines(progress))
     master_options.check_summary(summary)
     source = parse_target(target, defaults.GET_JOBS)
     work = master_options.workload(source, source, arguments, state)
-    shared = options.master_keys(address, key_file, insecure)
+    shared = master_keys(address, key_file, insecure)
     one = Master(work, master_options.master_settings(master), progress)
     entry.on_signals(one.interrupt)
     try:
         one.open(address, shared)
-        _tell_where(one.address, shared)
+        _say_how_to_connect(one.address, shared)
         outcome = one.run()
     finally:
         one.close()
     return master_options.conclude(outcome, summary)
 
 
-def _tell_where(address: str, shared: Keys | None) -> None:
-    """How slaves get here: those of this box, and those of another, where there can be some."""
+def _say_how_to_connect(address: str, shared: Keys | None) -> None:
+    """For slaves on this machine and, if the address can be reached from there, on others."""
     log.info("Listening at %s; start slaves with tm-spawn or tm-slave --address %s", address,
              addresses.dial_address(address))
     if shared is not None and addresses.is_local(address):
         log.info("Slaves of another user need a copy of key %s, which is in %s", shared.name, shared.origin)
     elif shared is not None:
-        log.info("Slaves on another box need --address %s and a copy of key %s, which is in %s",
+        log.info("Slaves on another machine need --address %s and a copy of key %s, which is in %s",
                  addresses.far_address(address), shared.name, shared.origin)
 
 

@@ -1,4 +1,4 @@
-"""What the commands with a master in them share: its options, what to run, and how a run ended."""
+"""What the commands with a master share: its options, what to run, and how a run ended."""
 
 from __future__ import annotations
 
@@ -13,56 +13,60 @@ import click
 
 from taskmaster import defaults
 from taskmaster.cli.entry import report
+from taskmaster.cli.help import FAILURES, HOW_MUCH, NETWORK, OUTPUT, STATE, WHAT
 from taskmaster.cli.options import compose, option
 from taskmaster.core.budget import parse_budget
 from taskmaster.core.codec import CODECS
 from taskmaster.errors import StateUnwritable, UsageError
-from taskmaster.master.master import Options, Outcome, Workload, write_summary
-from taskmaster.master.state.run_state import Identity
-from taskmaster.targets.load import Target, load_target, state_name
+from taskmaster.master.outcome import Outcome, write_summary
+from taskmaster.master.workload import Options, Workload, workload_of
+from taskmaster.targets.load import Target, load_target
 from taskmaster.targets.signature import convert_arguments
 
 master_options = compose(
-    option("--size", type=click.IntRange(1), default=defaults.WINDOW_JOBS, metavar="JOBS",
-           help="Most jobs between the first unfinished one and the newest pulled: bounds memory and replays."),
-    option("--state", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
-           help="Folder of checkpoint and failures file  [default: .taskmaster/TARGET-HASH in the working folder]"),
-    option("--reset", is_flag=True, help="Start over; the old state is moved aside."),
-    option("--force-resume", is_flag=True, help="Go on by count though the source now gives another job there."),
-    option("--attempts", type=click.IntRange(1), default=defaults.ATTEMPTS, metavar="N",
-           help="Times a job is tried before it goes to the failures file."),
-    option("--max-failures", default=defaults.MAX_FAILURES, metavar="N|P%|none",
-           help=f"Stop when more jobs failed: a number, or a share of at least {defaults.MAX_FAILURES_SAMPLE} "
-                "finished jobs."),
-    option("--limit", type=click.IntRange(1), metavar="N", help="Pull at most this many jobs in this run."),
-    option("--rate", type=click.FloatRange(0, min_open=True), metavar="N", help="Hand out at most N jobs a second."),
-    option("--total", type=click.IntRange(0), metavar="N", help="How many jobs there are in all, for the ETA."),
-    option("--codec", type=click.Choice(CODECS), default="pickle",
-           help="How jobs travel; json for handlers that are not Python (it turns tuples into lists)."),
-    option("--summary", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-           help="Write the summary of the run there, as one JSON object."),
+    option("--limit", group=WHAT, type=click.IntRange(1), metavar="N", help="Pull at most N jobs in this run."),
+    option("--size", group=HOW_MUCH, type=click.IntRange(1), default=defaults.WINDOW_JOBS, metavar="JOBS",
+           help="Maximum jobs read ahead of the oldest unfinished one; limits memory and replays."),
+    option("--rate", group=HOW_MUCH, type=click.FloatRange(0, min_open=True), metavar="N",
+           help="Hand out at most N jobs per second."),
+    option("--attempts", group=FAILURES, type=click.IntRange(1), default=defaults.ATTEMPTS, metavar="N",
+           help="Times that a job is tried before it is recorded as failed."),
+    option("--max-failures", group=FAILURES, default=defaults.MAX_FAILURES, metavar="N|P%|none",
+           help="Stop when more than N jobs have failed, or more than P % of at least "
+                f"{defaults.MAX_FAILURES_SAMPLE} finished jobs."),
+    option("--state", group=STATE, type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+           help="Folder for the checkpoint and the failures file  "
+                "[default: .taskmaster/TARGET-HASH in the working folder]"),
+    option("--reset", group=STATE, is_flag=True, help="Start over; the old state is moved aside."),
+    option("--force-resume", group=STATE, is_flag=True,
+           help="Resume by count even if the source now yields a different job there."),
+    option("--codec", group=NETWORK, type=click.Choice(CODECS), default="pickle",
+           help="How jobs are encoded: json for handlers that are not Python (it turns tuples into lists)."),
+    option("--total", group=OUTPUT, type=click.IntRange(0), metavar="N",
+           help="The number of jobs, to estimate when the run will end."),
+    option("--summary", group=OUTPUT, type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+           help="Write a summary of the run to FILE, as a JSON object."),
 )
 
 
 def master_settings(given: dict[str, Any]) -> Options:
-    """The options of a master or a box as one value. Raises UsageError."""
+    """The options of a master as one value. Raises UsageError."""
     names = ("size", "attempts", "limit", "rate", "total", "codec", "reset", "force_resume")
     return Options(budget=parse_budget(given["max_failures"]), **{name: given[name] for name in names})
 
 
 def workload(source: Target, handler: Target, pairs: Sequence[str], state: Path | None) -> Workload:
-    """What to run, with the user's module imported and its arguments converted. Raises TargetError, UsageError."""
+    """What to run: imports the user's module and converts its arguments. Raises TargetError, UsageError."""
     get_jobs = load_target(source)
     arguments = convert_arguments(get_jobs, pairs)
-    texts = dict(pair.split("=", 1) for pair in pairs)
-    folder = state or Path(defaults.STATE_FOLDER) / state_name(source, texts)
-    return Workload(get_jobs, arguments, Identity(str(source), texts, str(handler)), folder)
+    return workload_of(get_jobs, source, handler, arguments, dict(pair.split("=", 1) for pair in pairs), state)
 
 
 def check_summary(summary: Path | None) -> None:
-    """Raise UsageError where no summary can be written: told after hours of work it would be told too late."""
+    """Raise UsageError if no summary can be written there: after hours of work it would be too late to say so."""
     if summary is not None and not (summary.parent.is_dir() and os.access(summary.parent, os.W_OK)):
-        raise UsageError(f"--summary {summary} cannot be written: {summary.parent} is no folder that you may write to.")
+        raise UsageError(f"--summary {summary} cannot be written: {summary.parent} is not a folder that you may write "
+                         "to.")
 
 
 def conclude(outcome: Outcome, summary: Path | None) -> int:
@@ -81,8 +85,8 @@ def conclude(outcome: Outcome, summary: Path | None) -> int:
 
 
 def _same_command() -> str:
-    """What goes on where this command stopped."""
+    """The command line that resumes this run."""
     program = Path(sys.argv[0])
-    # Started by `python -m`, the program is the module's file, which nobody can start by its name.
+    # With `python -m` the program is the module's file, which cannot be started by its name.
     name = f"tm-{program.stem}" if program.suffix == ".py" else program.name
     return shlex.join([name, *(argument for argument in sys.argv[1:] if argument != "--reset")])

@@ -1,4 +1,4 @@
-"""tm-run: a master and its slaves on this box."""
+"""tm-run: a master and its slaves on this machine."""
 
 from __future__ import annotations
 
@@ -11,20 +11,22 @@ import click
 from taskmaster import defaults
 from taskmaster.api.local_run import LocalRun
 from taskmaster.cli import entry, master_options, options
-from taskmaster.console.log import configure_logging
+from taskmaster.cli.help import WHAT
+from taskmaster.console.log import Lines
 from taskmaster.console.progress import make_progress
 from taskmaster.fleet.command import slave_arguments
 from taskmaster.targets.load import load_target, parse_target
 from taskmaster.targets.signature import check_arity
 
 
-@click.command(context_settings=options.SETTINGS)
+@options.command(example="tm-run squares.py 4 count=1000000 --concurrency 20")
 @click.argument("target", metavar="FILE")
 @click.argument("procs", type=click.IntRange(1))
 @click.argument("arguments", nargs=-1, metavar="[KEY=VALUE]...")
-@options.option("--get-jobs-callback", default=defaults.GET_JOBS, metavar="NAME", help="The iterator's name in FILE.")
-@options.option("--handle-job-callback", default=defaults.HANDLE_JOB, metavar="NAME",
-                help="The handler's name in FILE.")
+@options.option("--get-jobs-callback", group=WHAT, default=defaults.GET_JOBS, metavar="NAME",
+                help="The function in FILE that yields the jobs.")
+@options.option("--handle-job-callback", group=WHAT, default=defaults.HANDLE_JOB, metavar="NAME",
+                help="The function in FILE that handles a job.")
 @master_options.master_options
 @options.slave_options
 @options.common_options
@@ -33,18 +35,18 @@ def command(target: str, procs: int, arguments: tuple[str, ...], get_jobs_callba
             retries: int, log_level: str, no_progress: bool, **master: Any) -> int:
     """Call handle_job, in PROCS slave processes, for each job that get_jobs(KEY=VALUE...) yields.
 
-    FILE is a file.py or a module. Ctrl-C stops in good order; the same command goes on where it stopped.
+    FILE is a file.py or the name of a module. After Ctrl-C or a crash, run the same command again to resume.
     """
     progress = make_progress(not no_progress, sys.stderr)
-    configure_logging(log_level, progress)
+    entry.configure_logging(log_level, Lines(progress))
     master_options.check_summary(summary)
     handler = parse_target(target, handle_job_callback)
     work = master_options.workload(parse_target(target, get_jobs_callback), handler, arguments, state)
     check_arity(load_target(handler))
     slave = [str(handler), *slave_arguments(concurrency, job_timeout, timeout, retries, log_level)]
-    box = LocalRun(work, master_options.master_settings(master), slave, procs, progress)
-    entry.on_signals(box.interrupt)
-    return master_options.conclude(box.run(), summary)
+    run = LocalRun(work, master_options.master_settings(master), slave, procs, progress)
+    entry.on_signals(run.interrupt)
+    return master_options.conclude(run.run(), summary)
 
 
 def main() -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
 from taskmaster import defaults
 from taskmaster.cli import entry, options
-from taskmaster.console.log import configure_logging
-from taskmaster.console.progress import make_progress
+from taskmaster.cli.shared_key import slave_keys, warn_of_insecure_master
 from taskmaster.core.agent import Patience
-from taskmaster.errors import EXIT_DONE
+from taskmaster.core.interrupts import Interrupts
+from taskmaster.core.stats import SlaveStats
 from taskmaster.slave import lifeline
 from taskmaster.slave.slave import Slave
 from taskmaster.targets.load import load_target, parse_target
@@ -21,7 +22,7 @@ from taskmaster.targets.signature import check_arity
 _slaves: list[Slave] = []
 
 
-@click.command(context_settings=options.SETTINGS)
+@options.command(example="tm-slave squares.py --address tcp://master.example:3050")
 @click.argument("target")
 @options.address_option
 @options.key_options
@@ -33,38 +34,56 @@ def command(target: str, address: str, key_file: Path | None, insecure: bool, co
 
     TARGET is module, module:function, file.py or file.py:function.
     """
-    kept = lifeline.guard()
-    progress = make_progress(not no_progress, sys.stderr)
-    configure_logging(log_level, progress)
-    shared = options.slave_keys(address, key_file, insecure)
-    if insecure and not kept:
-        options.warn_of_insecure_master(address)
+    in_fleet = lifeline.guard()
+    draw, close = _output(log_level, not no_progress)
+    shared = slave_keys(address, key_file, insecure)
+    if insecure and not in_fleet:
+        warn_of_insecure_master(address)
     wanted = parse_target(target, defaults.HANDLE_JOB)
     handler = load_target(wanted)
     check_arity(handler)
     lifeline.say_ready()
-    early: list[None] = []  # interrupts while the slave is made: by themselves they end it with a 1
-    entry.on_signals(lambda: _slaves[0].drain() if _slaves else early.append(None))
-    slave = Slave(handler, str(wanted), address, threads=concurrency, patience=Patience(timeout / 1000, retries),
-                  job_timeout=job_timeout, show=progress.draw, keys=shared)
-    _slaves.append(slave)
-    for _ in early:
-        slave.drain()
+    interrupts = Interrupts()
+    entry.on_signals(interrupts.add)
     try:
-        code = slave.run()
+        slave = Slave(handler, str(wanted), address, threads=concurrency, patience=Patience(timeout / 1000, retries),
+                      job_timeout=job_timeout, show=draw, keys=shared)
+        _slaves.append(slave)
+        interrupts.pass_on_to(slave.drain)
+        return _serve(slave)
     finally:
-        progress.close()
+        close()
+        lifeline.say_done()  # whatever happened: only a handler that ends the process leaves without this word
+
+
+def _output(log_level: str, progress_wanted: bool) -> tuple[Callable[[SlaveStats], None], Callable[[], None]]:
+    """Set up the log, and what draws and closes the progress."""
+    if not progress_wanted:
+        entry.configure_logging(log_level)
+        return lambda stats: None, lambda: None
+    # Here, and not above: the slaves of a fleet show no progress, so they start sooner and smaller without it.
+    from taskmaster.console.log import Lines
+    from taskmaster.console.progress import make_progress
+
+    progress = make_progress(True, sys.stderr)
+    entry.configure_logging(log_level, Lines(progress))
+    return progress.draw, progress.close
+
+
+def _serve(slave: Slave) -> int:
+    """Until the slave ends; returns its exit code. Raises what ended it."""
+    code = slave.run()
     if slave.error is not None:
+        if lifeline.say_error(str(slave.error)):
+            return slave.error.exit_code
         raise slave.error
     if slave.dismissed:
         lifeline.say_over()
-    if code == EXIT_DONE:
-        lifeline.say_done()
     return code
 
 
 def main() -> None:
-    entry.run_command(command, ends=lambda: any(slave.stuck for slave in _slaves))
+    entry.run_command(command, stuck=lambda: any(slave.stuck for slave in _slaves))
 
 
 if __name__ == "__main__":

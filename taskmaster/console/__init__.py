@@ -1,1 +1,1 @@
-"""What a person sees in a terminal or a log."""
+"""What a person sees on a terminal or in a log."""

@@ -1,6 +1,6 @@
-"""Draws what is going on: a bar where there is a terminal, plain lines where there is none.
+"""Shows how far a run or a slave is: a bar on a terminal, plain lines elsewhere.
 
-It knows terminals and `core.stats`, nothing else: no socket, no file, no job; the time comes with the stats.
+It knows terminals and `core.stats`: no sockets, no files, no jobs. The time is part of the stats.
 """
 
 from __future__ import annotations
@@ -8,77 +8,75 @@ from __future__ import annotations
 import os
 from typing import Any, Final, Protocol, TextIO
 
+from taskmaster import defaults
 from taskmaster.console.screen import Guard, Screen, guard_standard_streams, is_terminal
 from taskmaster.console.text import SEPARATOR, Cell, Shown, cells_of, fit, join, status_line
 
-REDRAW_SECONDS: Final = 0.1
-LINE_SECONDS: Final = 10.0
-
-_PERCENT_COLUMNS: Final = 5
-_NARROW_COLUMNS: Final = 60  # below this the bar itself is left out, for the sake of the numbers
+_PERCENT_COLUMNS: Final = len("100% ")
 _COLOURS: Final = {"bad": "\x1b[31m", "wait": "\x1b[33m"}
 _NO_COLOUR: Final = "\x1b[0m"
 
 
 class Progress(Protocol):
-    """Where a command shows how far it is. `draw` may be called at any pace, `write` from any thread."""
+    """Where a command shows its progress. `draw` may be called as often as you like, `write` from any thread."""
 
     def draw(self, stats: Shown) -> None:
-        """Show these stats, if it is time to."""
+        """Show these stats, unless the last ones were shown too recently."""
 
     def close(self, stats: Shown | None = None) -> None:
-        """Show the last stats and give the terminal back. Later calls do nothing."""
+        """Show these stats as the last ones and restore the terminal. Later calls do nothing."""
 
     def write(self, line: str) -> None:
-        """Show a line of other output, whole, without tearing the progress."""
+        """Show a whole line of other output without breaking the progress."""
 
 
 def make_progress(enabled: bool, stream: TextIO) -> Progress:
-    """The progress that suits `stream`, which is standard error as a rule."""
+    """The kind of progress that suits `stream`, which is usually standard error."""
     if not enabled:
         return NullProgress(stream)
     return BarProgress(stream) if is_terminal(stream) else LineProgress(stream)
 
 
 class NullProgress:
-    """Shows no progress; other output passes."""
+    """Shows no progress, only other output."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def draw(self, stats: Shown) -> None:
-        """Nothing."""
+        """Does nothing."""
 
     def close(self, stats: Shown | None = None) -> None:
-        """Nothing."""
+        """Does nothing."""
 
     def write(self, line: str) -> None:
-        """The line, as it is."""
-        # One call: the lines of several threads stay whole.
+        """Write the line as it is."""
+        # In one call, so that the lines of several threads stay whole.
         self._stream.write(line + "\n")
         self._stream.flush()
 
 
 class LineProgress(NullProgress):
-    """A plain line every ten seconds, for logs and pipes."""
+    """A plain line every PROGRESS_SECONDS, for logs and pipes."""
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
         self._separator = SEPARATOR if _can_show(stream, SEPARATOR) else ", "
-        self._due = LINE_SECONDS
+        self._due = defaults.PROGRESS_SECONDS
 
     def draw(self, stats: Shown) -> None:
-        """A line, if the next ten seconds are over."""
+        """Write a line if one is due."""
         if stats.elapsed >= self._due:
-            self._due = stats.elapsed - stats.elapsed % LINE_SECONDS + LINE_SECONDS
+            pause = defaults.PROGRESS_SECONDS
+            self._due = stats.elapsed - stats.elapsed % pause + pause
             self.write(status_line(stats, self._separator))
 
 
 class BarProgress:
-    """One line at the bottom of a terminal, redrawn up to ten times a second.
+    """One line at the bottom of a terminal, redrawn every REDRAW_SECONDS at most.
 
-    While it is shown, what is printed or logged to the terminal appears above it. A standard stream that goes
-    to a file or a pipe is left alone, so that it gets every byte as and when it was printed.
+    While it is shown, whatever is printed or logged to the terminal appears above it. A standard stream that goes to a
+    file or a pipe is left alone, so that it receives exactly the bytes that were printed, when they were printed.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -90,13 +88,13 @@ class BarProgress:
         self._closed = False
 
     def draw(self, stats: Shown) -> None:
-        """Redraw, if a tenth of a second has passed."""
+        """Redraw the line if that is due."""
         if not self._closed and stats.elapsed >= self._due:
-            self._due = stats.elapsed + REDRAW_SECONDS
+            self._due = stats.elapsed + defaults.REDRAW_SECONDS
             self._redraw(stats)
 
     def close(self, stats: Shown | None = None) -> None:
-        """Leave the last state on the screen and put the standard streams back, whatever happens."""
+        """Leave these stats on the screen and restore the standard streams, whatever happens."""
         if self._closed:
             return
         self._closed = True
@@ -108,12 +106,12 @@ class BarProgress:
                 guard.remove()
 
     def write(self, line: str) -> None:
-        """The line, above the bar."""
+        """Show the line above the bar."""
         self._screen.say(line + "\n")
 
     def _redraw(self, stats: Shown) -> None:
         bar = self._bar or self._start()
-        # The last column stays free: some terminals begin a new line as soon as it is filled.
+        # The last column stays empty: some terminals start a new line as soon as it is filled.
         bar.term_width = self._screen.columns - 1
         bar.widgets = self._look.widgets(stats, bar.term_width)
         bar.max_value = _progressbar().UnknownLength if stats.part is None else stats.part[1]
@@ -133,35 +131,35 @@ class BarProgress:
     def _end(self, bar: Any, stats: Shown | None) -> None:
         if stats is not None:
             self._redraw(stats)
-        bar.finish(dirty=True)  # dirty: at the state it is in, not at 100 %
+        bar.finish(dirty=True)  # dirty: leave it as it is instead of at 100 %
 
 
 _RICH: Final = "\u2588\u2591\u280b\u2819\u2839\u2838\u283c\u2834\u2826\u2827\u2807\u280f"
 
 
 class _Look:
-    """How a line is laid out: percentage and bar, or a turning mark; then the numbers that find room."""
+    """The layout of a line: percentage and bar, or a spinner without a total, then the numbers that fit."""
 
     def __init__(self, rich: bool, coloured: bool) -> None:
         self.coloured = coloured
-        self._full, self._return_backlog = ("\u2588", "\u2591") if rich else ("#", ".")
-        self._turning = _RICH[2:] if rich else "|/-\\"
+        self._full, self._empty = ("\u2588", "\u2591") if rich else ("#", ".")
+        self._spinner = _RICH[2:] if rich else "|/-\\"
         self._separator = SEPARATOR if rich else ", "
 
     def widgets(self, stats: Shown, columns: int) -> list[Any]:
-        """The widgets of one line, as wide as `columns`."""
+        """The widgets of a line that is `columns` wide."""
         library = _progressbar()
         if stats.part is None:
-            return [library.AnimatedMarker(markers=self._turning), " ", self._text(stats, columns - 2)]
-        if columns < _NARROW_COLUMNS:
+            return [library.AnimatedMarker(markers=self._spinner), " ", self._text(stats, columns - 2)]
+        if columns < defaults.NARROW_COLUMNS:
             return [library.Percentage(), " ", self._text(stats, columns - _PERCENT_COLUMNS)]
-        bar = library.Bar(marker=self._full, fill=self._return_backlog, left="", right="")
-        # A bar of constant width: one that took what the numbers leave would tremble with them.
+        bar = library.Bar(marker=self._full, fill=self._empty, left="", right="")
+        # A bar of constant width: one that filled the space left by the numbers would change with each of them.
         room = columns - _PERCENT_COLUMNS - _bar_columns(columns) - 1
         return [library.Percentage(), " ", bar, " ", self._text(stats, room)]
 
     def _text(self, stats: Shown, columns: int) -> str:
-        """The numbers, filled up to exactly so many columns: nothing of a longer line stays."""
+        """The numbers, padded to exactly this many columns, so that they cover a longer line from before."""
         cells = fit(cells_of(stats), columns, self._separator)
         text = self._separator.join(self._paint(cell) for cell in cells)
         return text + " " * (columns - len(join(cells, self._separator)))
@@ -172,18 +170,19 @@ class _Look:
 
 
 def _bar_columns(columns: int) -> int:
+    """A sixth of the line: enough to see it move, while the numbers say more; within 10 and 40 columns."""
     return max(10, min(40, columns // 6))
 
 
 def _progressbar() -> Any:
-    """The drawing package, imported at the first drawing: others need not wait 45 ms for it."""
+    """The drawing library. Imported for the first drawing, since it takes 45 ms and most processes draw nothing."""
     import progressbar
 
     return progressbar
 
 
 def _can_show(stream: TextIO, text: str) -> bool:
-    """Whether the stream's encoding has these characters."""
+    """Whether the stream's encoding can represent this text."""
     try:
         text.encode(stream.encoding or "ascii")
     except (UnicodeEncodeError, LookupError):

@@ -1,8 +1,8 @@
-"""The bottom line of a terminal, kept whole while others print to the same terminal.
+"""The bottom line of a terminal, kept intact while other code prints to the same terminal.
 
-progressbar2 has a redirection of its own. It is not used, for what was seen of 4.6.0: text of two threads
-that print at once can be lost, `sys.stdout.buffer.write` raises TypeError, `flush` does not bring text into
-a file, and half a line is torn by the bar. This file knows streams, not what the bottom line says.
+The redirection that progressbar2 offers is not used because of what was observed with 4.6.0: text of two threads that
+print at once can be lost, `sys.stdout.buffer.write` raises TypeError, `flush` does not write text to a file, and the
+bar overwrites an unfinished line. This file knows streams, not what the bottom line says.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final, TextIO, cast
+from typing import Any, TextIO, cast
 
-_LONGEST_HELD: Final = 8192
+from taskmaster import defaults
 
 _log = logging.getLogger(__name__)
 
 
 class Screen:
-    """The terminal behind `stream`; a file to write to for whoever draws the line."""
+    """The terminal behind `stream`. Whoever draws the bottom line writes to it as to a file."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
-        # Reentrant: a signal handler may print in the middle of a print.
+        # Reentrant: a signal handler may print in the middle of another print.
         self.lock = threading.RLock()
         self._line = ""
         self._lost = False
 
     @property
     def columns(self) -> int:
-        """The width of the terminal now; 80 where it does not say."""
+        """The current width of the terminal; 80 if it is unknown."""
         try:
             columns = os.get_terminal_size(self.stream.fileno()).columns
         except (OSError, ValueError):
@@ -40,29 +40,29 @@ class Screen:
         return columns or shutil.get_terminal_size().columns
 
     def write(self, text: str) -> int:
-        """Draw the line anew, as `text` that starts with a carriage return; a line end leaves it behind."""
+        """Replace the bottom line by `text`, which begins with a carriage return. A line feed ends the bottom line."""
         with self.lock:
             self._line = "" if text.endswith("\n") else text.lstrip("\r")
             self._put(text)
         return len(text)
 
     def flush(self) -> None:
-        """Nothing: each write is flushed at once."""
+        """Does nothing: each write is flushed at once."""
 
     def isatty(self) -> bool:
         """Whether this is a terminal."""
         return self.stream.isatty()
 
     def fileno(self) -> int:
-        """The descriptor of the terminal."""
+        """The file descriptor of the terminal."""
         return self.stream.fileno()
 
     def say(self, lines: str) -> None:
-        """Write whole lines to the terminal itself, and the bottom line below them again."""
+        """Write whole lines to the terminal, above the bottom line."""
         self.above(self._put, lines)
 
     def above(self, put: Callable[[str], None], lines: str) -> None:
-        """Let `put` write whole lines to the same terminal, and write the bottom line below them again."""
+        """Let `put` write whole lines to the same terminal, above the bottom line."""
         with self.lock:
             line = self._line
             if line:
@@ -72,7 +72,7 @@ class Screen:
                 self._put(line)
 
     def _put(self, text: str) -> None:
-        """Write to the terminal; one that is gone costs the line, never the run."""
+        """Write to the terminal. If it is gone, only the display ends, not the run."""
         if self._lost:
             return
         try:
@@ -80,14 +80,14 @@ class Screen:
             self.stream.flush()
         except (OSError, ValueError) as error:
             self._lost = True
-            _log.warning("The terminal cannot be written to (%s); going on without showing anything", error)
+            _log.warning("Cannot write to the terminal (%s); continuing without progress", error)
 
 
 class Guard:
-    """Stands in for `sys.stdout` or `sys.stderr` and lets whole lines appear above the bottom line.
+    """Replaces `sys.stdout` or `sys.stderr` and shows whole lines above the bottom line.
 
-    Everything else (`buffer`, `encoding`, `fileno`, ...) is the stream's own. A line that is not finished is
-    held back until it is: the bottom line would be drawn over it.
+    Everything else (`buffer`, `encoding`, `fileno`, ...) is that of the stream. An unfinished line is held back, since
+    the bottom line would be drawn over it.
     """
 
     def __init__(self, screen: Screen, name: str) -> None:
@@ -103,12 +103,12 @@ class Guard:
         return getattr(self._stream, attribute)
 
     def write(self, text: str) -> int:
-        """Show the lines that are finished, hold the rest."""
+        """Show the finished lines and hold back the rest."""
         if os.getpid() != self._pid:
-            return self._stream.write(text)  # a fork: the lock it inherited may be held for ever
+            return self._stream.write(text)  # a fork, where the lock may be held for ever
         with self._screen.lock:
             whole, end, self._held = (self._held + text).rpartition("\n")
-            if len(self._held) > _LONGEST_HELD:
+            if len(self._held) > defaults.UNFINISHED_LINE_CHARACTERS:
                 whole, end, self._held = whole + end + self._held, "\n", ""
             if end:
                 self._screen.above(self._put, whole + end)
@@ -119,31 +119,31 @@ class Guard:
         self._stream.flush()
 
     def writelines(self, lines: Iterable[str]) -> None:
-        """All of them, as `write` does."""
+        """Write each of them."""
         self.write("".join(lines))
 
     def flush(self) -> None:
-        """Nothing: finished lines were flushed when they were written."""
+        """Does nothing: finished lines were flushed when they were written."""
 
     def remove(self) -> None:
-        """Put the stream back. Who kept this object still reaches the stream by it."""
+        """Restore the stream. Code that kept this object still writes to the stream through it."""
         with self._screen.lock:
             if getattr(sys, self._name) is self:
                 setattr(sys, self._name, self._stream)
             _redirect_logging(cast(TextIO, self), self._stream)
-            self._pid = -1  # from here on every write goes straight through
+            self._pid = -1  # from now on each write goes straight to the stream
             held, self._held = self._held, ""
             if held:
                 self._put(held)
 
 
 def guard_standard_streams(screen: Screen) -> list[Guard]:
-    """Guards for those standard streams that go to a terminal; one that goes to a file is left alone."""
+    """Guards for the standard streams that go to a terminal; one that goes to a file is left alone."""
     return [Guard(screen, name) for name in ("stdout", "stderr") if is_terminal(getattr(sys, name))]
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Whether it is open and goes to a terminal; `sys.stdout` is None in a process started without."""
+    """Whether the stream is open and goes to a terminal; `sys.stdout` is None in a process started without one."""
     try:
         return stream is not None and stream.isatty()
     except ValueError:  # closed
@@ -151,7 +151,7 @@ def is_terminal(stream: TextIO | None) -> bool:
 
 
 def _redirect_logging(old: TextIO, new: TextIO) -> None:
-    """Log handlers keep the stream they were made with: give those of `old` the `new` one."""
+    """Point the log handlers that write to `old` at `new`: a handler keeps the stream that it was made with."""
     for handler in _stream_handlers():
         if handler.stream is old:
             handler.setStream(new)
@@ -160,13 +160,13 @@ def _redirect_logging(old: TextIO, new: TextIO) -> None:
 def _stream_handlers() -> Iterator[logging.StreamHandler[TextIO]]:
     loggers = [logging.getLogger(), *logging.Logger.manager.loggerDict.values()]
     for logger in loggers:
-        for handler in getattr(logger, "handlers", []):  # placeholders for loggers to come have none
+        for handler in getattr(logger, "handlers", []):  # placeholders for future loggers have none
             if isinstance(handler, logging.StreamHandler):
                 yield handler
 
 
 def _width(line: str) -> int:
-    """The columns a line takes, colours not counted."""
+    """The number of columns that a line takes; escape sequences take none."""
     visible, escape = 0, False
     for character in line:
         escape = escape or character == "\x1b"

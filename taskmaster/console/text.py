@@ -1,25 +1,27 @@
 """Runs and slaves in words: the status line and the summary.
 
-Values in, text out. It must not know where the text is shown, nor how wide that place is beyond a number of columns.
+Values in, text out. It does not know where the text is shown.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from reprlib import Repr
 from typing import Any, Final
 
-from taskmaster.core.stats import RUNNING, SlaveStats, Stats
+from taskmaster.core.stats import RUNNING, SlaveStats, Stats, Straggler
 
 SEPARATOR: Final = " \u00b7 "
+CURSOR_CHARACTERS: Final = 30  # of a cursor in the status line: an id, a date or the end of a path
 
 Shown = Stats | SlaveStats
-"""What a progress line can be drawn from."""
+"""What a status line can be made from."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A piece of a line. Where room is short the highest `rank` goes first; `tone` is "", "bad" or "wait"."""
+    """A piece of a line. On a narrow line the highest `rank` is left out first; `tone` is "", "bad" or "wait"."""
 
     text: str
     rank: int
@@ -27,24 +29,24 @@ class Cell:
 
 
 def cells_of(stats: Shown) -> list[Cell]:
-    """The pieces of the line about a run or a slave, in reading order."""
+    """The pieces of the status line of a run or a slave, in reading order."""
     return _slave_cells(stats) if isinstance(stats, SlaveStats) else _run_cells(stats)
 
 
 def _run_cells(stats: Stats) -> list[Cell]:
-    """The pieces of the run's line, in reading order."""
     cells = [
         Cell(_settled_text(stats), 0),
         Cell(rate_text(stats.rate), 3),
-        Cell(f"{count_text(stats.in_flight)} in flight", 7),
+        Cell(f"{count_text(stats.running)} running", 7),
+        Cell(f"{count_text(stats.queued)} queued", 8),
         Cell(plural(stats.slaves, "slave"), 5),
         Cell(f"{count_text(stats.failed)} failed", 2 if stats.failed else 6, "bad" if stats.failed else ""),
-        Cell(_whole_span(stats.elapsed), 8),
+        Cell(_whole_span(stats.elapsed), 9),
     ]
     if stats.eta is not None:
         cells.append(Cell(f"ETA {_whole_span(stats.eta)}", 4))
     if stats.straggler is not None:
-        cells.append(Cell(f"waits for {stats.straggler}", 9, "wait"))
+        cells.append(Cell(f"oldest running: {straggler_text(stats.straggler)}", 10, "wait"))
     if stats.state != RUNNING:
         cells.insert(0, Cell(stats.state, 1, "wait"))
     return cells
@@ -56,8 +58,24 @@ def _settled_text(stats: Stats) -> str:
     return f"{count_text(stats.settled)} of {count_text(stats.total)}"
 
 
+def straggler_text(straggler: Straggler) -> str:
+    """As "job 812, 1 min 05 s on host:42", or "job 812 (cursor 2044), ..." if the job has a cursor of its own."""
+    cursor = "" if straggler.cursor is None else f" (cursor {_cursor_text(straggler.cursor)})"
+    return f"job {straggler.offset}{cursor}, {_whole_span(straggler.seconds)} on {straggler.slave}"
+
+
+def _cursor_text(cursor: Any) -> str:
+    """At most CURSOR_CHARACTERS, each one column wide on any terminal, for a cursor of any type."""
+    try:
+        text = Repr().repr(cursor)
+    except BaseException:  # the user's own __repr__, which may even exit
+        text = type(cursor).__name__
+    text = text.encode("ascii", "backslashreplace").decode()
+    text = text if len(text) <= CURSOR_CHARACTERS else text[:CURSOR_CHARACTERS - 3] + "..."
+    return "".join(one if one.isprintable() else "?" for one in text)
+
+
 def _slave_cells(stats: SlaveStats) -> list[Cell]:
-    """The pieces of the slave's line, in reading order."""
     cells = [
         Cell(f"{count_text(stats.handled)} handled", 0),
         Cell(rate_text(stats.rate), 3),
@@ -71,7 +89,7 @@ def _slave_cells(stats: SlaveStats) -> list[Cell]:
 
 
 def status_line(stats: Shown, separator: str = SEPARATOR) -> str:
-    """A run, or a slave, in one line with nothing left out."""
+    """The status of a run or a slave in one line, with nothing left out."""
     return _percent(stats.part, separator) + join(cells_of(stats), separator)
 
 
@@ -82,12 +100,12 @@ def _percent(part: tuple[int, int] | None, separator: str) -> str:
 
 
 def join(cells: Iterable[Cell], separator: str = SEPARATOR) -> str:
-    """The pieces as one text."""
+    """The pieces as one line."""
     return separator.join(cell.text for cell in cells)
 
 
 def fit(cells: Sequence[Cell], columns: int, separator: str = SEPARATOR) -> list[Cell]:
-    """The pieces that fit into so many columns: the least telling go first, the last one is cut."""
+    """The pieces that fit into so many columns: the least important are left out; the last one left is cut."""
     kept = list(cells)
     while len(kept) > 1 and len(join(kept, separator)) > columns:
         kept.remove(max(kept, key=lambda cell: cell.rank))
@@ -96,27 +114,40 @@ def fit(cells: Sequence[Cell], columns: int, separator: str = SEPARATOR) -> list
     return kept
 
 
-def summary_text(stats: Stats, *, failures_file: str | None = None, resume: str | None = None) -> str:
-    """The end of a run in a few short lines, without a line end after the last.
+def summary_text(stats: Stats, *, failures_file: str | None = None, resume: str | None = None,
+                 common_errors: Sequence[str] = ()) -> str:
+    """The end of a run in a few short lines, without a line feed after the last.
 
-    `failures_file` is where the failed jobs are; `resume` the command that goes on where this run stopped.
+    `failures_file` has the failed jobs, `resume` is the command that resumes the run, and `common_errors` are the most
+    common errors, each in one line.
     """
-    rows = _rows(stats, failures_file, resume)
+    rows = [(f"{name}:", text) for name, text in _rows(stats, failures_file, resume, common_errors)]
     width = max((len(name) for name, _ in rows), default=0)
-    return "\n".join([_headline(stats), *(f"  {name:<{width}}  {text}" for name, text in rows)])
+    beside = "\n" + " " * (width + 4)
+    return "\n".join([_headline(stats), *(f"  {name:<{width}}  {text}".replace("\n", beside) for name, text in rows)])
 
 
 def summary_json(
     stats: Stats, *, exit_code: int, failures_file: str | None = None, resume: str | None = None
 ) -> dict[str, Any]:
-    """The end of a run for a program: every field of `stats`, and what the summary says besides."""
+    """The end of a run for programs: each field of `stats`, and what else the summary says."""
     return {
-        **asdict(stats),
+        **vars(stats),
+        "queued": stats.queued,
+        "straggler": _straggler_json(stats.straggler),
         "mean_rate": stats.mean_rate,
         "exit_code": exit_code,
         "failures_file": failures_file,
         "resume": resume,
     }
+
+
+def _straggler_json(straggler: Straggler | None) -> dict[str, Any] | None:
+    if straggler is None:
+        return None
+    cursor = straggler.cursor
+    plain = cursor is None or type(cursor) in (int, str)
+    return {**vars(straggler), "cursor": cursor if plain else _cursor_text(cursor)}
 
 
 def _headline(stats: Stats) -> str:
@@ -133,20 +164,22 @@ def _nothing_new(stats: Stats) -> str:
     return f"Nothing new: {plural(stats.settled, 'job')} settled by earlier runs."
 
 
-def _rows(stats: Stats, failures_file: str | None, resume: str | None) -> list[tuple[str, str]]:
-    """What is worth a line below the headline, as names and texts."""
+def _rows(stats: Stats, failures_file: str | None, resume: str | None,
+          common_errors: Sequence[str]) -> list[tuple[str, str]]:
+    """The lines below the headline, as names and texts: those that have something to say."""
     earlier = stats.settled - stats.run_settled
-    kept = f", kept in {failures_file}" if failures_file else ""
+    where = f", see {failures_file}" if failures_file else ""
     rows = [
-        (stats.failed, "failed", count_text(stats.failed) + kept),
+        (stats.failed, "failed", count_text(stats.failed) + where),
+        (common_errors, "most common errors", "\n".join(common_errors)),
         (stats.retried, "retried", f"{count_text(stats.retried)} after a failed attempt"),
-        (stats.replayed, "replayed", f"{count_text(stats.replayed)} that an earlier run had handed out too"),
+        (stats.replayed, "replayed", f"{count_text(stats.replayed)} already handed out by an earlier run"),
         (stats.duplicates, "duplicates", f"{count_text(stats.duplicates)} reported more than once"),
-        (stats.run_settled and earlier, "before", f"{count_text(earlier)} settled by earlier runs"),
+        (stats.run_settled and earlier, "previously completed", count_text(earlier)),
         (not stats.finished, "settled", f"every job below offset {count_text(stats.offset)}"),
-        (not stats.finished and resume, "go on with", resume or ""),
+        (not stats.finished and resume, "resume with", resume or ""),
     ]
-    return [(name, text) for worth, name, text in rows if worth]
+    return [(name, text) for shown, name, text in rows if shown]
 
 
 def count_text(number: int) -> str:
@@ -190,5 +223,5 @@ def span_text(seconds: float) -> str:
 
 
 def _whole_span(seconds: float) -> str:
-    """As `span_text`, without the decimal that would flicker in a line drawn ten times a second."""
+    """Like `span_text`, without the decimal, which would flicker in a line that is drawn ten times a second."""
     return f"{int(seconds)} s" if seconds < 10.0 else span_text(seconds)

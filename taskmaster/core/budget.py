@@ -1,4 +1,4 @@
-"""How many failures a run bears before it stops (`--max-failures`)."""
+"""How many failures a run tolerates before it stops (`--max-failures`)."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ _DIGITS = re.compile(r"\d[\d,]*")
 
 @dataclass
 class FailureBudget:
-    """At most `most` failures, or `share` of the finished jobs once there are enough to judge by; None is no limit."""
+    """At most `most` failures, or `share` of the finished jobs once enough have finished; None means no limit."""
 
     most: int | None = None
     share: float | None = None
     errors: Counter[str] = field(default_factory=Counter)
 
-    KINDS_KEPT = 1000  # different errors that are counted apart: an error with the job's name in it is new each time
+    KINDS_KEPT = 1000  # distinct errors to count: an error that names the job is a new one each time
 
     def observe(self, error: str, message: str) -> None:
-        """One more failure; texts that differ only in their numbers are counted as one."""
+        """Count one more failure; messages that differ only in their numbers count as the same error."""
         line = message.strip().splitlines()[0] if message.strip() else ""
         text = f"{error}: {_DIGITS.sub('N', line[:100])}" if line else error
         self.errors[text if text in self.errors or len(self.errors) < self.KINDS_KEPT else error] += 1
 
     def spent(self, failed: int, finished: int) -> bool:
-        """Whether it is time to stop."""
+        """Whether more jobs failed than are tolerated."""
         if self.most is not None:
             return failed > self.most
         enough = finished >= defaults.MAX_FAILURES_SAMPLE
         return self.share is not None and enough and failed > self.share * finished
 
     def commonest(self) -> list[str]:
-        """The errors that were met most, with their counts."""
+        """The three most frequent errors, with their counts."""
         return [f"{count:,} x {text}" for text, count in self.errors.most_common(3)]
 
 
 def parse_budget(text: str) -> FailureBudget:
-    """"10%", "500" or "none". Raises UsageError."""
+    """Parse "10%", "500" or "none". Raises UsageError."""
     if text.lower() == "none":
         return FailureBudget()
     number = text.removesuffix("%")

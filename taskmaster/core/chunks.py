@@ -1,7 +1,7 @@
-"""The chunks of a window, found by offset, by holder, and by who is next.
+"""The chunks of a window, found by offset, by holder and by state.
 
-A chunk is a run of neighbouring jobs with one batch and one history, so that what is kept costs by the lease and not
-by the job. This file knows where chunks are, not what may become of them: that is the window's.
+A chunk is a run of consecutive jobs with one batch and one history, so that memory and time grow with the number of
+leases, not of jobs. This file knows where each chunk is; what may happen to it is up to the window.
 """
 
 from __future__ import annotations
@@ -13,33 +13,32 @@ from enum import Enum
 from heapq import heappop, heappush
 from itertools import count as counter
 
+from taskmaster.core.blame import INNOCENT, Suspicion
 from taskmaster.core.codec import Batch
 from taskmaster.core.runs import Run, Runs
 
 
 class State(Enum):
-    """Where a chunk is on its way."""
+    """What a chunk is waiting for."""
 
-    READY = "ready"
-    LEASED = "leased"
-    DELAYED = "delayed"
+    READY = "ready"  # a slave that asks
+    LEASED = "leased"  # the slave that holds it
+    DELAYED = "delayed"  # the time of its next attempt
 
 
 @dataclass(eq=False)
 class Chunk:
-    """Neighbouring jobs with one history; `left` are those of them that are not settled."""
+    """Consecutive jobs with one history; `left` are those that are not settled yet."""
 
     first: int
     batch: Batch
-    attempt: int = 1
-    suspect_deaths: int = 0  # slaves that died holding it
-    isolated_deaths: int = 0  # slaves that died running nothing else
-    isolated: bool = False  # a suspect: leased to a slave that holds nothing else
+    attempt: int = 1  # the number of the current attempt, or of the next one if it is not leased
+    suspicion: Suspicion = INNOCENT
     state: State = State.READY
-    holder: str = ""
-    granted_by_seq: int = 0  # the number of the request it was leased in answer to, 0 if it never was
+    holder: str = ""  # the id of the slave that has it on lease
+    granted_by_seq: int = 0  # the number of the request that was answered with its lease; 0: never leased
     since: float = 0.0  # when it was leased
-    due: float = 0.0
+    due: float = 0.0  # when a delayed one becomes ready
     left: Runs = field(default_factory=Runs)
 
     def __post_init__(self) -> None:
@@ -54,27 +53,30 @@ class Chunk:
         return self.first + self.batch.count
 
     def slice(self, run: Run, state: State) -> Chunk:
-        """A chunk of some of this one's jobs, with its history."""
+        """A chunk of some of this one's jobs, with the same history."""
         first, count = run
         holder = self.holder if state is State.LEASED else ""
-        return Chunk(first, self.batch.slice(first - self.first, count), self.attempt, self.suspect_deaths,
-                     self.isolated_deaths, self.isolated, state, holder, self.granted_by_seq, self.since, self.due)
+        return Chunk(first, self.batch.slice(first - self.first, count), self.attempt, self.suspicion, state, holder,
+                     self.granted_by_seq, self.since, self.due)
 
 
 class Chunks:
-    """Chunks that partition the unsettled jobs of a window."""
+    """Disjoint chunks that together cover the unsettled jobs of a window.
+
+    The heaps may hold chunks that were replaced, settled or leased since: those are skipped when they come up.
+    """
 
     def __init__(self) -> None:
-        self.bytes = 0  # of all their payloads, encoded
-        self.ready = 0  # jobs that may be leased, suspects not counted
-        self.ready_bytes = 0  # of their payloads
-        self._firsts: list[int] = []
-        self._chunks: dict[int, Chunk] = {}
-        self._leases: dict[str, dict[int, Chunk]] = {}
-        self._ready: list[tuple[int, int, Chunk]] = []
-        self._suspects: list[tuple[int, int, Chunk]] = []
-        self._delayed: list[tuple[float, int, Chunk]] = []
-        self._order = counter()
+        self.bytes = 0  # of all encoded payloads
+        self.ready = 0  # jobs that are ready, without the suspects
+        self.ready_bytes = 0  # of their encoded payloads
+        self._firsts: list[int] = []  # in order
+        self._chunks: dict[int, Chunk] = {}  # by first offset
+        self._leases: dict[str, dict[int, Chunk]] = {}  # by holder, then by first offset
+        self._ready: list[tuple[int, int, Chunk]] = []  # a heap, lowest offset first
+        self._suspects: list[tuple[int, int, Chunk]] = []  # the same, of isolated chunks
+        self._delayed: list[tuple[float, int, Chunk]] = []  # a heap, next due first
+        self._order = counter()  # breaks ties, so that chunks are never compared
 
     def insert(self, chunk: Chunk) -> None:
         insort(self._firsts, chunk.first)
@@ -93,17 +95,25 @@ class Chunks:
         self.bytes -= chunk.batch.size
         if chunk.state is State.LEASED:
             self._unlease(chunk)
-        elif chunk.state is State.READY and not chunk.isolated:
+        elif chunk.state is State.READY and not chunk.suspicion.isolated:
             self._count_ready(chunk, -1)
 
     def replace(self, chunk: Chunk, runs: Iterable[Run]) -> None:
-        """Put chunks of these runs of it in its place, each where and as it was."""
+        """Replace a chunk by chunks of these of its runs, in the same state."""
         self.remove(chunk)
         for run in runs:
             self.insert(chunk.slice(run, chunk.state))
 
+    def split_off(self, chunk: Chunk, runs: Iterable[Run]) -> list[Chunk]:
+        """Take these runs out of a chunk and return them as ready chunks, not inserted yet; the rest stays as it is."""
+        parts = [chunk.slice(run, State.READY) for run in runs]
+        for part in parts:
+            chunk.left.remove(part.first, part.count)
+        self.replace(chunk, list(chunk.left))
+        return parts
+
     def cut(self, chunk: Chunk, count: int) -> None:
-        """Leave a ready chunk its first `count` jobs; the others become one behind it."""
+        """Shorten a ready chunk to its first `count` jobs; the others become a chunk of their own."""
         rest = chunk.slice((chunk.first + count, chunk.count - count), State.READY)
         self.bytes -= chunk.batch.size
         self._count_ready(chunk, -1)
@@ -117,13 +127,13 @@ class Chunks:
         return self._chunks[self._firsts[0]] if self._firsts else None
 
     def at(self, offset: int) -> Chunk | None:
-        """The chunk that `offset` is in."""
+        """The chunk that contains `offset`; None if there is none."""
         index = bisect_right(self._firsts, offset) - 1
         chunk = self._chunks[self._firsts[index]] if index >= 0 else None
         return chunk if chunk is not None and offset < chunk.end else None
 
     def crossing(self, first: int, count: int) -> list[Chunk]:
-        """The chunks that have some of a run."""
+        """The chunks that overlap a run, in order."""
         whole = self._chunks.get(first)
         if whole is not None and first + count <= whole.end:
             return [whole]
@@ -136,36 +146,40 @@ class Chunks:
         return list(self._leases.get(holder, {}).values())
 
     def next_ready(self) -> Chunk | None:
+        """The lowest chunk that may be leased to any slave."""
         return self._first_of(self._ready)
 
     def next_suspect(self) -> Chunk | None:
+        """The lowest chunk that may be leased only to a slave that holds nothing else."""
         return self._first_of(self._suspects)
 
     def grant(self, chunk: Chunk, holder: str, granted_by_seq: int, now: float) -> Chunk:
-        """A ready chunk becomes a leased one."""
-        if not chunk.isolated:
+        """Lease a ready chunk to `holder`."""
+        if not chunk.suspicion.isolated:
             self._count_ready(chunk, -1)
         chunk.state, chunk.holder, chunk.granted_by_seq, chunk.since = State.LEASED, holder, granted_by_seq, now
         self._leases.setdefault(holder, {})[chunk.first] = chunk
         return chunk
 
     def next_due(self) -> float | None:
+        """When the next delayed chunk becomes ready, or a little too early if that one has been settled since."""
         return self._delayed[0][0] if self._delayed else None
 
     def wake(self, now: float) -> bool:
-        """Put retries that are due among the ready; returns whether there were any."""
+        """Make the delayed chunks that are due ready; returns whether there were any."""
         woken = False
         while self._delayed and self._delayed[0][0] <= now:
             chunk = heappop(self._delayed)[2]
-            if self._alive(chunk) and chunk.state is State.DELAYED:
+            if self._is_current(chunk) and chunk.state is State.DELAYED:
                 chunk.state = State.READY
                 self._queue(chunk)
                 woken = True
         return woken
 
     def _queue(self, chunk: Chunk) -> None:
-        heappush(self._suspects if chunk.isolated else self._ready, (chunk.first, next(self._order), chunk))
-        if not chunk.isolated:
+        isolated = chunk.suspicion.isolated
+        heappush(self._suspects if isolated else self._ready, (chunk.first, next(self._order), chunk))
+        if not isolated:
             self._count_ready(chunk, 1)
 
     def _count_ready(self, chunk: Chunk, sign: int) -> None:
@@ -181,10 +195,10 @@ class Chunks:
     def _first_of(self, heap: list[tuple[int, int, Chunk]]) -> Chunk | None:
         while heap:
             chunk = heap[0][2]
-            if self._alive(chunk) and chunk.state is State.READY:
+            if self._is_current(chunk) and chunk.state is State.READY:
                 return chunk
-            heappop(heap)  # replaced, settled or leased since it was queued
+            heappop(heap)
         return None
 
-    def _alive(self, chunk: Chunk) -> bool:
+    def _is_current(self, chunk: Chunk) -> bool:
         return self._chunks.get(chunk.first) is chunk

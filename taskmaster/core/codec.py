@@ -1,11 +1,11 @@
 """Batches of payloads to bytes and back.
 
-Three forms. ``pickle`` is one pickle of a list of plain values, that is of built-in types all through: C code does
-all the work, no code of the user's runs, and nothing in it can fail to decode. ``pickles`` is a pickled list of one
-pickle per job, for everything else: a job that does not encode or decode spoils nobody. ``json`` is one JSON list,
-for slaves that are not Python.
+There are three forms. ``pickle`` is one pickle of a list of plain values, that is built-in types all the way down: C
+code does all the work, none of the user's code runs, and decoding cannot fail. ``pickles`` is a pickled list of one
+pickle per job, for everything else: a job that cannot be encoded or decoded affects no other. ``json`` is one JSON
+list, for slaves that are not written in Python.
 
-A payload is encoded when it is pulled, so that what the source does to the object afterwards changes nothing.
+A payload is encoded when it is pulled, so later changes to the object make no difference.
 """
 
 from __future__ import annotations
@@ -14,19 +14,20 @@ import json
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-# A larger slice becomes several batches, so that a lease, which is cut by a batch's mean, fits its frame.
+# A larger slice becomes several batches: a lease is sized by the mean of a batch, and has to fit its frame.
 BATCH_BYTES = 4 << 20
-PROTOCOL = 5  # the newest that Python 3.10 to 3.13 all read and write
+PROTOCOL = 5  # the newest one that all of Python 3.10 to 3.13 read and write
 
 Bytes = bytes | memoryview
-"""As they may be received: a large frame is not copied out of the socket's memory."""
+"""Received bytes: a large frame is a view, not copied out of the socket's memory."""
 
 
 @dataclass(frozen=True)
 class BadJob:
-    """One job of a slice that cannot be sent: its index there, a kind of failure, an error type and its message."""
+    """A job of a slice that cannot be sent: its index in the slice, the kind of failure, error type and message."""
 
     index: int
     kind: str
@@ -36,14 +37,14 @@ class BadJob:
 
 @dataclass(frozen=True)
 class GoodJobs:
-    """A stretch of a slice that can be sent: the index of its first job, and the batch."""
+    """Consecutive jobs of a slice that can be sent: the index of the first one, and the batch."""
 
     index: int
     batch: Batch
 
 
 class Batch:
-    """An encoded stretch of jobs that can be cut; decoded into its parts only once, and only if it is cut."""
+    """Encoded consecutive jobs, which can be cut; decoded into parts only once, and only when cut."""
 
     __slots__ = ("_blob", "_first", "_parts", "count", "form", "size")
 
@@ -56,48 +57,56 @@ class Batch:
         self._parts = parts
         self._first = first
 
+    @property
+    def plain(self) -> bool:
+        """Whether it is of plain values, so that decoding it runs none of the user's code."""
+        return self.form != "pickles"
+
     def blob(self) -> bytes:
-        """The batch as it goes over the wire."""
+        """The batch as it is sent."""
         if self._blob is not None:
             return self._blob
         assert self._parts is not None
         return _CONTAINERS[self.form].dump(self._parts[self._first:self._first + self.count])
 
     def slice(self, index: int, count: int) -> Batch:
-        """The `count` jobs from `index` on; its size is its share of this batch's."""
+        """The `count` jobs from `index` on; its size is estimated as its share of this batch's."""
         if count == self.count:
             return self
         self._open()
         size = max(1, self.size * count // self.count)
+        if count == 1:  # a failed job may be kept for long, and must not keep its neighbours
+            return Batch(self.form, 1, None, [self.encoded(index)], 0, size)
         return Batch(self.form, count, None, self._parts, self._first + index, size)
 
     def encoded(self, index: int) -> Any:
-        """One job as it stands in the container: its pickle for `pickles`, else the value itself."""
+        """One job as the container holds it: its pickle for `pickles`, else the value itself."""
         self._open()
         assert self._parts is not None
         return self._parts[self._first + index]
 
     def payload(self, index: int) -> Any:
-        """One job's payload, decoded; raises whatever decoding it raises."""
+        """One job's payload, decoded. Raises whatever decoding it raises."""
         part = self.encoded(index)
         return pickle.loads(part) if self.form == "pickles" else part
 
-    def peek(self, index: int) -> Any:
-        """The same, keeping the batch as it is: for one look at one job."""
-        return self._copy().payload(index)
+    def reader(self, index: int) -> Callable[[], Any]:
+        """Decodes the payload of one job when called, in any thread and whatever becomes of this batch meanwhile."""
+        return partial(self.copy().payload, index)
 
-    def _copy(self) -> Batch:
+    def copy(self) -> Batch:
+        """The same jobs, to be read in another thread, or without opening this one."""
         return Batch(self.form, self.count, self._blob, self._parts, self._first, self.size)
 
     def _open(self) -> None:
         if self._parts is None:
             assert self._blob is not None
             self._parts = _CONTAINERS[self.form].load(self._blob)
-            self._blob = None  # the parts are kept instead: a batch that was cut once will be cut again
+            self._blob = None  # the parts replace it: a batch that has been cut will be cut again
 
 
 def encode(payloads: list[Any], codec: str, limit: int) -> list[GoodJobs | BadJob]:
-    """Encode a slice as few batches as its bad jobs allow; `limit` is one job's largest size in bytes."""
+    """Encode a slice in as few batches as possible; `limit` is the largest size of one encoded job in bytes."""
     whole = encode_plain(payloads, codec, limit)
     if whole is not None:
         return [GoodJobs(0, whole)]
@@ -105,22 +114,22 @@ def encode(payloads: list[Any], codec: str, limit: int) -> list[GoodJobs | BadJo
 
 
 def encode_plain(payloads: list[Any], codec: str, limit: int) -> Batch | None:
-    """A slice of plain values as one batch; None where something else is among them, or it is too large for one.
+    """Encode a slice of plain values as one batch; None if it holds anything else, or is too large for one batch.
 
-    To look at the types first would take longer than to pickle a number.
+    Checking the types first would take longer than pickling a number.
     """
     form = "json" if codec == "json" else "pickle"
     try:
         batch = Batch(form, len(payloads), _CONTAINERS[form].dump(payloads))
-    except BaseException:  # JSON runs code of the user's; which job it was is seen when they are encoded one by one
+    except BaseException:  # JSON runs user code; which job it was shows when they are encoded one by one
         return None
     return batch if batch.size <= min(limit, BATCH_BYTES) else None
 
 
 def decode(form: str, blob: Bytes) -> tuple[list[Any], dict[int, BaseException]]:
-    """Payloads in order, and what was raised for each index that does not decode (its payload is None).
+    """The payloads in order, and by index the error of each one that cannot be decoded (its payload is None).
 
-    Raises ValueError when the container itself is not what `form` says.
+    Raises ValueError if the container itself is not of the given form.
     """
     try:
         parts = _CONTAINERS[form].load(blob)
@@ -134,7 +143,7 @@ def decode(form: str, blob: Bytes) -> tuple[list[Any], dict[int, BaseException]]
 def _loads_each(parts: list[bytes]) -> tuple[list[Any], dict[int, BaseException]]:
     try:
         return list(map(pickle.loads, parts)), {}
-    except BaseException:  # some job's own code raised: go one by one, so that only that job is blamed
+    except BaseException:  # the code of some job raised: decode one by one, so that only that job fails
         pass
     payloads: list[Any] = []
     bad: dict[int, BaseException] = {}
@@ -158,17 +167,17 @@ def _dump_pickle(value: Any) -> bytes:
 
 
 class _PlainPickler(pickle.Pickler):
-    """Raises PicklingError at the first object that is not of a built-in type."""
+    """Raises PicklingError at the first object whose type is not built in."""
 
     def reducer_override(self, found: Any) -> Any:
-        raise pickle.PicklingError(f"{type(found).__name__} is no built-in type")
+        raise pickle.PicklingError(f"{type(found).__name__} is not a built-in type")
 
 
 class _BatchFile:
-    """What the pickler writes, in steps of 64 KiB; raises PicklingError where it would grow larger than a batch.
+    """Collects what the pickler writes, in steps of 64 KiB; raises PicklingError once it is too large for a batch.
 
-    The steps are joined at the end: a BytesIO grows by an eighth, and copying at each growth was a quarter of the time
-    that jobs of 5,000 bytes took to encode.
+    The steps are joined at the end: a BytesIO grows by an eighth at a time, and copying it at each growth was a quarter
+    of the time it took to encode jobs of 5,000 bytes.
     """
 
     def __init__(self) -> None:
@@ -178,7 +187,7 @@ class _BatchFile:
     def write(self, step: bytes) -> None:
         self._size += len(step)
         if self._size > 2 * BATCH_BYTES:
-            raise pickle.PicklingError("larger than a batch")
+            raise pickle.PicklingError("too large for a batch")
         self._steps.append(step)
 
     def joined(self) -> bytes:
@@ -188,8 +197,8 @@ class _BatchFile:
 def _dump_plain(values: Any) -> bytes:
     file = _BatchFile()
     pickler = _PlainPickler(file, PROTOCOL)
-    # Without the memo, so that of two jobs which hold one list each gets its own. A list that holds another ten
-    # times over, and so on, is then written out ten times over at each step: hence the file with an end.
+    # Without the memo, so that two jobs that share a list get a copy each. Nested lists that repeat one object ten
+    # times at each level then take ten times the bytes at each level: hence the limit on the file.
     pickler.fast = True
     pickler.dump(values)
     return file.joined()
@@ -200,7 +209,7 @@ def _dump_json(value: Any) -> bytes:
 
 
 def _load_json(blob: Bytes) -> Any:
-    return json.loads(bytes(blob))  # no copy, unless it is a view
+    return json.loads(bytes(blob))  # copies only a view
 
 
 _CONTAINERS = {
@@ -209,26 +218,26 @@ _CONTAINERS = {
     "json": _Container(_dump_json, _load_json),
 }
 FORMS = frozenset(_CONTAINERS)
-HARMLESS_FORMS = frozenset({"json"})  # decoding the others runs whatever code their maker wants
+HARMLESS_FORMS = frozenset({"json"})  # decoding the others may run any code their sender likes
 CODECS = ("pickle", "json")
 
 
 def _encode_singly(payloads: list[Any], codec: str, limit: int) -> Iterator[GoodJobs | BadJob]:
-    """Job by job; good neighbours go into one batch again, up to BATCH_BYTES."""
-    stretch: list[bytes] = []
+    """Encode job by job; consecutive good jobs share a batch, up to BATCH_BYTES."""
+    good: list[bytes] = []
     size = 0
     for index, payload in enumerate(payloads):
         result = _encode_one(index, payload, codec, limit)
-        if stretch and (isinstance(result, BadJob) or size + len(result) > BATCH_BYTES):
-            yield GoodJobs(index - len(stretch), _joined(stretch, codec))
-            stretch, size = [], 0
+        if good and (isinstance(result, BadJob) or size + len(result) > BATCH_BYTES):
+            yield GoodJobs(index - len(good), _joined(good, codec))
+            good, size = [], 0
         if isinstance(result, BadJob):
             yield result
         else:
-            stretch.append(result)
+            good.append(result)
             size += len(result)
-    if stretch:
-        yield GoodJobs(len(payloads) - len(stretch), _joined(stretch, codec))
+    if good:
+        yield GoodJobs(len(payloads) - len(good), _joined(good, codec))
 
 
 def _encode_one(index: int, payload: Any, codec: str, limit: int) -> bytes | BadJob:
@@ -237,8 +246,8 @@ def _encode_one(index: int, payload: Any, codec: str, limit: int) -> bytes | Bad
     except BaseException as error:
         return BadJob(index, "unpicklable", type(error).__name__, f"cannot be encoded as {codec}: {error}")
     if len(data) > limit:
-        return BadJob(index, "too large", "JobTooLarge", f"{len(data):,} bytes encoded, the most is {limit:,}: "
-                      "store the data in a file and let the job be its name")
+        return BadJob(index, "too large", "JobTooLarge", f"{len(data):,} bytes encoded, the limit is {limit:,}: "
+                      "store the data in a file and yield its name")
     return data
 
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass
 class Counts:
-    """What happened in this run."""
+    """Of jobs, unless a comment says otherwise; all of this run."""
 
     handled: int = 0
-    failed: int = 0
-    retried: int = 0
-    duplicates: int = 0
-    returned: int = 0  # given back unstarted, or lost with a reply
-    deaths: int = 0
-    refused: int = 0  # malformed messages
+    failed: int = 0  # abandoned, that is written to the failures file
+    retried: int = 0  # failed attempts that were followed by another
+    duplicates: int = 0  # reported as done more than once
+    returned: int = 0  # requeued because the slave that had them on lease did not list them: unstarted, or a lost reply
+    deaths: int = 0  # of slaves that held jobs
+    refused: int = 0  # messages: malformed, of another version, or of slaves above the limit

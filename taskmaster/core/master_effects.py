@@ -1,4 +1,4 @@
-"""What the dispatcher asks of the loop around it."""
+"""What the dispatcher asks the loop around it to do."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class Send:
 
 @dataclass(frozen=True)
 class Abandon:
-    """Write these failures down before any checkpoint whose watermark is above them."""
+    """Record these failures, before any checkpoint whose watermark is above them."""
 
     jobs: tuple[AbandonedJob, ...]
 
 
 @dataclass(frozen=True)
 class Log:
-    """Log this: a level's name, a text with %-marks and its values."""
+    """Log this: the level's name, a %-format and its values."""
 
     level: str
     text: str

@@ -1,6 +1,6 @@
-"""Values of the user's own types as text that a later process can read back, and as digests it can compare.
+"""Arbitrary values as text that a later process can read back, and as digests that it can compare.
 
-Knows nothing of files or jobs: who asks decides what a cursor or a payload is.
+Knows nothing of files or jobs: what a cursor or a payload is, is up to the caller.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from hashlib import blake2b
 from types import FunctionType
 from typing import Any
 
-# Protocol 4 is the newest that every Python since 3.4 reads; a state folder may outlive an interpreter.
+# Every Python since 3.4 reads protocol 4; a state folder may outlive an interpreter.
 PICKLE_PROTOCOL = 4
-# Below the depth at which json, pickle or our own recursion gives up: about 300 with a limit of 1,000.
+# Well below the depth at which json, pickle or the recursion here fails: about 300 with a recursion limit of 1,000.
 DEEPEST = 100
-# A digest is made about once a second beside the master's loop; 100,000 parts already cost about 0.2 s.
+# A digest is made about once a second; one of 100,000 parts takes about 0.2 s.
 MOST_PARTS = 100_000
 _DIGEST_BYTES = 16
 
 
 def pack(value: Any) -> dict[str, Any]:
-    """Give `{"json": value}` if JSON brings it back equal and of the same types, else `{"pickle": base64}`.
+    """Return `{"json": value}` if JSON restores it equal and with the same types, else `{"pickle": base64}`.
 
-    Raises ValueError when the value can be carried by neither.
+    Raises ValueError if neither can carry the value.
     """
     if _survives_json(value):
         return {"json": value}
@@ -34,25 +34,30 @@ def pack(value: Any) -> dict[str, Any]:
         data = pickle.dumps(value, protocol=PICKLE_PROTOCOL)
     except Exception as error:  # a user's __reduce__ may raise anything
         raise ValueError(
-            f"A value of type {type(value).__name__} can be written neither as JSON nor as a pickle "
-            f"({error}). Use plain values: numbers, text, lists, dicts, or objects of importable classes."
+            f"A value of type {type(value).__name__} can be stored neither as JSON nor as a pickle "
+            f"({error}). Use plain values (numbers, strings, lists, dicts) or objects of importable classes."
         ) from error
+    return packed_pickle(data)
+
+
+def packed_pickle(data: bytes) -> dict[str, Any]:
+    """What `unpack` turns into the value that `data` is a pickle of, made without loading it."""
     return {"pickle": base64.b64encode(data).decode("ascii")}
 
 
 def unpack(tagged: Any) -> Any:
-    """Give back the value that `pack` was given.
+    """Return the value that was given to `pack`.
 
-    Raises ValueError when `tagged` is not its work, or names classes that cannot be imported.
-    A pickle runs code when it is loaded: only for text out of a folder that nobody else can write.
+    Raises ValueError if `tagged` does not come from `pack`, or names classes that cannot be imported. Loading a pickle
+    runs code: use this only on text from a folder that nobody else can write to.
     """
     if not isinstance(tagged, dict) or len(tagged) != 1:
-        raise ValueError("A packed value has exactly one key, \"json\" or \"pickle\".")
+        raise ValueError("A packed value must have exactly one key, \"json\" or \"pickle\".")
     [(kind, content)] = tagged.items()
     if kind == "json":
         return content
     if kind != "pickle" or not isinstance(content, str):
-        raise ValueError(f"A packed value of kind {kind!r} is not known.")
+        raise ValueError(f"Unknown kind of packed value: {kind!r}.")
     try:
         return pickle.loads(base64.b64decode(content, validate=True))
     except Exception as error:  # unpickling imports and calls the user's code
@@ -61,9 +66,9 @@ def unpack(tagged: Any) -> Any:
 
 def _survives_json(value: Any) -> bool:
     try:
-        # NaN and infinity are left to pickle: other languages' JSON readers refuse them.
+        # NaN and infinity are left to pickle: JSON readers of other languages refuse them.
         return _same(value, json.loads(json.dumps(value, allow_nan=False)), 0)
-    except Exception:  # beside json's own errors, whatever a user's subclass of dict or str raises
+    except Exception:  # besides json's own errors, whatever a user's subclass of dict or str raises
         return False
 
 
@@ -80,14 +85,14 @@ def _same(left: Any, right: Any, depth: int) -> bool:
 
 
 def digest(value: Any) -> str | None:
-    """Give 32 hex digits that any process computes alike for equal values of the same types, or None.
+    """Return 32 hex digits that every process computes alike for equal values of the same types, or None.
 
-    None where that cannot be promised: cycles, more than 100 levels or 100,000 parts, objects that cannot be
-    reduced as pickle would. Functions and classes count by name only, not by their code.
+    None if that cannot be guaranteed: for cycles, more than 100 levels or 100,000 parts, and objects that pickle could
+    not reduce. Functions and classes count by name only, not by their code.
     """
     try:
         return _Digester().of(value).hex()
-    except Exception:  # a user's __reduce_ex__ may raise anything; "no digest" is then the answer
+    except Exception:  # a user's __reduce_ex__ may raise anything; such a value has no digest
         return None
 
 
@@ -118,12 +123,12 @@ _LEAVES: dict[type, Callable[[Any], bytes]] = {
 
 
 class _Digester:
-    """One value while its digest is made: what is on the way down, what is known, how much is spent."""
+    """Makes the digest of one value: which objects are open above the current one, which are known, how many so far."""
 
     def __init__(self) -> None:
         self._open: set[int] = set()
-        # Keeps each object alive beside its digest, else a temporary's id could be taken by another.
-        # Without it a value that shares its parts (a = [b, b], b = [c, c], ...) would cost 2 ** depth.
+        # With each digest its object, to keep that alive: the id of a temporary could be taken by another object.
+        # Without this, a value that shares its parts (a = [b, b], b = [c, c], ...) would cost 2 ** depth.
         self._known: dict[int, tuple[Any, bytes]] = {}
         self._spent = 0
 
@@ -163,7 +168,7 @@ class _Digester:
         return sorted(self.of(key) + self.of(value) for key, value in pairs)
 
     def _set(self, value: set[Any] | frozenset[Any]) -> bytes:
-        # Subclasses too: their __reduce_ex__ lists the elements in hash order, another in each process.
+        # Subclasses too: their __reduce_ex__ lists the elements in hash order, which differs between processes.
         own = [self.of(type(value)), self.of(getattr(value, "__dict__", None))]
         return _hash(b"set:", own + sorted(map(self.of, value)))
 
@@ -173,5 +178,5 @@ class _Digester:
             return _hash(b"global:", [f"{value.__module__}.{reduced}".encode()])
         function, arguments, state, items, pairs, setter = (*reduced, None, None, None, None)[:6]
         parts = [function, arguments, state, list(items or ()), setter]
-        # The pairs of a dict's subclass are sorted too: better to miss a changed order than to cry wolf.
+        # The pairs of a dict subclass are sorted too: better to miss a changed order than to report a false change.
         return _hash(b"object:", [self.of(part) for part in parts] + self._pairs(pairs or ()))

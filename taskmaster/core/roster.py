@@ -1,12 +1,12 @@
-"""The slaves a master knows: by session id, by connection, by how long they have been silent.
+"""The slaves that a master knows: by session id, by connection, and in the order in which they were last heard.
 
-It knows who is there and who waits, not what anybody holds.
+It knows who is connected and who is waiting for work, but not what anyone holds.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, ValuesView
 from itertools import islice
 from math import ceil
 
@@ -16,18 +16,18 @@ from taskmaster.core.wire import Poll
 
 
 class Roster:
-    """Sessions, in the order in which they were last heard; `in`, `len` and iteration go by session id."""
+    """Sessions, the one heard longest ago first; `in`, `len` and iteration go by session id."""
 
-    GONE_KEPT = 1000  # slaves that were given up and are known by name if they come back
-    ROUNDS = 32  # a second, in which those that waited enough end together: a turn for each cost as much as the answers
+    EXPIRED_KEPT = 1000  # sessions of slaves taken for dead, which may return
+    ROUNDS = 32  # a second, in each of which waits end together: to end each by itself cost as much as all the replies
 
     def __init__(self) -> None:
         self._sessions: OrderedDict[str, Session] = OrderedDict()
         self._by_peer: dict[bytes, Session] = {}
-        self._parked: OrderedDict[str, Session] = OrderedDict()  # the first to come first
-        self._rounds: dict[int, dict[str, Session]] = {}  # the same, by the round in which they have waited enough
-        self._lost: dict[str, float] = {}  # slaves whose last connection dropped, and when they are given up
-        self._gone: OrderedDict[str, Session] = OrderedDict()  # those given up last: they may be alive after all
+        self._parked: OrderedDict[str, Session] = OrderedDict()  # the longest wait first
+        self._rounds: dict[int, dict[str, Session]] = {}  # the same sessions, by the round in which their wait ends
+        self._disconnected: dict[str, float] = {}  # slaves without a connection, and when each is taken for dead
+        self._expired: OrderedDict[str, Session] = OrderedDict()  # of slaves taken for dead, the newest last
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -38,50 +38,62 @@ class Roster:
     def __contains__(self, slave_id: str) -> bool:
         return slave_id in self._sessions
 
+    def sessions(self) -> ValuesView[Session]:
+        return self._sessions.values()
+
+    def find(self, slave_id: str) -> Session | None:
+        return self._sessions.get(slave_id)
+
     def name_of(self, slave_id: str) -> str:
-        """Where a person finds it, also when it has been given up."""
-        session = self._sessions.get(slave_id) or self._gone.get(slave_id)
+        """What people know a slave by, even if it has been taken for dead since."""
+        session = self._sessions.get(slave_id) or self._expired.get(slave_id)
         return session.name if session is not None else slave_id[:8]
 
-    def hear(self, poll: Poll, route: Route, now: float) -> Session:
-        """A slave spoke: its session, a new one if it is new."""
-        session = self._sessions.get(poll.slave_id)
-        if session is None:
-            session = self._sessions[poll.slave_id] = self._newcomer(poll)
-        session.seen = now
-        self._lost.pop(poll.slave_id, None)
-        self._sessions.move_to_end(poll.slave_id)
+    # -- sessions begin, go on and end
+
+    def add(self, session: Session) -> None:
+        self._sessions[session.slave_id] = session
+
+    def heard(self, session: Session, route: Route, now: float) -> None:
+        """A message of this slave came along `route`."""
+        session.heard_at = now
+        self._disconnected.pop(session.slave_id, None)
+        self._sessions.move_to_end(session.slave_id)
         session.peers.add(route[0])
         self._by_peer[route[0]] = session
-        return session
 
-    def forget(self, session: Session) -> None:
-        """It has left."""
+    def remove(self, session: Session) -> None:
+        """The slave left."""
         self.unpark(session)
-        self._lost.pop(session.slave_id, None)
+        self._disconnected.pop(session.slave_id, None)
         self._sessions.pop(session.slave_id, None)
         for peer in session.peers:
             self._by_peer.pop(peer, None)
 
-    def remember(self, session: Session) -> None:
-        """It was given up, and may yet come back."""
-        self._gone[session.slave_id] = session
-        if len(self._gone) > self.GONE_KEPT:
-            self._gone.popitem(last=False)
+    def expire(self, session: Session) -> None:
+        """The slave is taken for dead; its session is kept aside, for it may be alive and return."""
+        self.remove(session)
+        self._expired[session.slave_id] = session
+        if len(self._expired) > self.EXPIRED_KEPT:
+            self._expired.popitem(last=False)
 
-    def tell_to_drop(self, slave_id: str, run: Run) -> None:
-        """With its next answer, if it is still there."""
+    def take_expired(self, slave_id: str) -> Session | None:
+        """The expired session of a slave that is back; None if it has none."""
+        return self._expired.pop(slave_id, None)
+
+    def drop(self, slave_id: str, run: Run) -> None:
+        """The slave's next reply is to tell it to drop these jobs; nothing happens if it has left."""
         if slave_id in self._sessions:
             self._sessions[slave_id].drops.append(run)
 
-    # -- who waits for work
+    # -- waiting for work
 
     @property
     def any_parked(self) -> bool:
         return bool(self._parked)
 
     def park(self, session: Session, poll: Poll, until: float) -> None:
-        """It waits for work, until the first round from then on."""
+        """Hold this request while there is no work, until the first round at or after `until`."""
         session.parked, session.park_round = poll, ceil(until * self.ROUNDS)
         self._parked[session.slave_id] = session
         self._rounds.setdefault(session.park_round, {})[session.slave_id] = session
@@ -91,13 +103,13 @@ class Roster:
             return
         session.parked = None
         del self._parked[session.slave_id]
-        of_round = self._rounds[session.park_round]
-        del of_round[session.slave_id]
-        if not of_round:
+        same_round = self._rounds[session.park_round]
+        del same_round[session.slave_id]
+        if not same_round:
             del self._rounds[session.park_round]
 
     def parked(self) -> Iterator[tuple[Session, Poll]]:
-        """Those that wait, the first to come first; each may be unparked before the next is asked for."""
+        """The held requests, the longest wait first; the caller may unpark each before it takes the next."""
         passed = 0
         while some := list(islice(self._parked.values(), passed, passed + 8)):
             for session in some:
@@ -109,45 +121,39 @@ class Roster:
         due = [number for number in self._rounds if number <= now * self.ROUNDS]
         return [session for number in due for session in self._rounds[number].values()]
 
-    # -- who is gone
+    # -- missing slaves
 
     def disconnected(self, peer: bytes, until: float) -> None:
-        """A connection dropped; if it was the slave's last, it is lost at `until`, unless it is heard again."""
+        """A connection dropped. If it was the slave's last, the slave is lost at `until` unless it is heard again."""
         session = self._by_peer.pop(peer, None)
         if session is None:
             return
         session.peers.discard(peer)
         if not session.peers:
-            self._lost[session.slave_id] = until
+            self._disconnected[session.slave_id] = until
 
     def lost(self, now: float) -> list[Session]:
-        return [self._sessions[slave_id] for slave_id, until in self._lost.items() if until <= now]
+        """Slaves that did not reconnect in time."""
+        return [self._sessions[slave_id] for slave_id, until in self._disconnected.items() if until <= now]
 
     def silent_since(self, then: float) -> list[Session]:
+        """Connected slaves whose last message came at `then` or before."""
         silent = []
         for session in self._sessions.values():
-            if session.seen > then:
+            if session.heard_at > then:
                 break
-            if session.slave_id not in self._lost:
+            if session.slave_id not in self._disconnected:
                 silent.append(session)
         return silent
 
     def processes(self, host: str, pid: int) -> list[Session]:
         """Slaves that said they are this process."""
-        who = (host, str(pid))
-        return [one for one in self._sessions.values() if (one.info.get("host"), one.info.get("pid")) == who]
+        process = (host, str(pid))
+        return [one for one in self._sessions.values() if (one.info.get("host"), one.info.get("pid")) == process]
 
     def next_due(self) -> float | None:
-        """When somebody has waited enough, or is lost."""
-        times = list(self._lost.values())
+        """When the next wait ends or the next slave is lost; None if neither will happen."""
+        times = list(self._disconnected.values())
         if self._rounds:
             times.append(min(self._rounds) / self.ROUNDS)
         return min(times, default=None)
-
-    def _newcomer(self, poll: Poll) -> Session:
-        """It may be one that was given up: others have its jobs by now, so it need not start those that wait."""
-        session = Session(poll.slave_id, drops=list(poll.held))
-        before = self._gone.pop(poll.slave_id, None)
-        if before is not None:
-            session.info, session.seq = before.info, before.seq - 1  # the newest request itself is answered anew
-        return session

@@ -1,4 +1,4 @@
-"""Sets of offsets kept as runs, so that a million neighbours cost as much as one."""
+"""Sets of offsets, stored as runs: a million consecutive offsets cost as much as one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Run = tuple[int, int]
 
 
 class Runs:
-    """A set of integers as sorted, disjoint, never touching runs; each operation costs the runs it crosses."""
+    """A set of integers as sorted runs that never touch; each operation costs as much as the runs it crosses."""
 
     __slots__ = ("_ends", "_firsts", "_size")
 
@@ -50,9 +50,9 @@ class Runs:
         return self._firsts[0]
 
     def add(self, first: int, count: int) -> int:
-        """Add a run; returns how many of its offsets were new."""
+        """Add a run; returns how many of its offsets are new."""
         end = first + count
-        if not self._ends or first > self._ends[-1]:  # nearly always: nothing is crossed or touched
+        if not self._ends or first > self._ends[-1]:  # nearly always: it crosses and touches nothing
             self._firsts.append(first)
             self._ends.append(end)
             self._size += count
@@ -70,13 +70,13 @@ class Runs:
         return count - known
 
     def remove(self, first: int, count: int) -> int:
-        """Take a run out; returns how many of its offsets were in."""
+        """Remove a run; returns how many of its offsets were in the set."""
         end = first + count
         low = bisect_right(self._ends, first)
         high = bisect_left(self._firsts, end)
         if low >= high:
             return 0
-        if high - low == 1 and first <= self._firsts[low] and self._ends[low] <= end:  # nearly always: one, and whole
+        if high - low == 1 and first <= self._firsts[low] and self._ends[low] <= end:  # nearly always: a whole run
             known = self._ends.pop(low) - self._firsts.pop(low)
             self._size -= known
             return known
@@ -89,13 +89,19 @@ class Runs:
         return known
 
     def pop_first(self) -> Run:
-        """Take the lowest run out whole; IndexError when empty."""
+        """Remove the lowest run and return it; IndexError when empty."""
         first, end = self._firsts.pop(0), self._ends.pop(0)
         self._size -= end - first
         return first, end - first
 
+    def run_at(self, offset: int) -> Run | None:
+        """The run that an offset is in."""
+        at = bisect_right(self._firsts, offset) - 1
+        inside = at >= 0 and offset < self._ends[at]
+        return (self._firsts[at], self._ends[at] - self._firsts[at]) if inside else None
+
     def inside(self, first: int, count: int) -> list[Run]:
-        """What of a run is in the set."""
+        """The parts of a run that are in the set."""
         end = first + count
         low = bisect_right(self._ends, first)
         high = bisect_left(self._firsts, end)
@@ -107,7 +113,7 @@ class Runs:
         return [(start, stop - start) for start, stop in cut]
 
     def outside(self, first: int, count: int) -> list[Run]:
-        """What of a run is not in the set."""
+        """The parts of a run that are not in the set."""
         gaps, at, end = [], first, first + count
         for start, length in self.inside(first, count):
             if at < start:
@@ -125,7 +131,7 @@ class Runs:
 
 
 def pieces(run: Run, parts: int) -> list[Run]:
-    """A run cut into at most so many parts, all but the last of one length."""
+    """A run cut into at most `parts` pieces, all of the same length except perhaps the last."""
     first, count = run
     step = ceil(count / parts)
     return [(at, min(step, first + count - at)) for at in range(first, first + count, step)]

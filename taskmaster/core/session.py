@@ -1,12 +1,13 @@
-"""What a master remembers of one slave, between its requests."""
+"""What a master remembers of one slave between its requests."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from taskmaster.core.runs import Run
-from taskmaster.core.wire import Frames, Poll
+from taskmaster.core.wire import Frames, Poll, printable
 
 Route = tuple[bytes, ...]
 """The frames that lead a reply back: the ROUTER's peer id, the REQ's request id, the empty delimiter."""
@@ -14,22 +15,33 @@ Route = tuple[bytes, ...]
 
 @dataclass(eq=False)
 class Session:
-    """One slave process, known by the id it drew at its start; sockets and routes come and go under it."""
+    """One slave process, identified by the id it drew when it started; its connections and routes may change."""
 
     slave_id: str
-    seen: float = 0.0
-    seq: int = 0  # its newest request
-    route: Route = ()
-    info: dict[str, Any] = field(default_factory=dict)
-    parked: Poll | None = None  # the request that waits for work, when one does
-    park_round: int = 0  # in which it has waited enough
-    answer: Frames | None = None  # the reply to request n, kept for when the request comes again
-    drops: list[Run] = field(default_factory=list)  # jobs it holds that others settled
-    told: tuple[Run, ...] = ()  # what request n reported, and one that overtakes it says again
-    peers: set[bytes] = field(default_factory=set)  # its connections: a new one may be heard before the old
+    heard_at: float = 0.0  # when its last message came
+    seq: int = 0  # the number of its newest request
+    route: Route = ()  # the way back to that request
+    info: dict[str, Any] = field(default_factory=dict)  # what it said about itself when it joined
+    parked: Poll | None = None  # its request while that is held until there is work
+    park_round: int = 0  # the round in which the wait ends
+    last_reply: Frames | None = None  # to request `seq`, kept in case that request comes again
+    drops: list[Run] = field(default_factory=list)  # jobs it holds that others have settled
+    reported_done: tuple[Run, ...] = ()  # by request `seq`; a request that overtakes that one reports it again
+    peers: set[bytes] = field(default_factory=set)  # its connections: the new one may be heard before the old one drops
 
     @property
     def name(self) -> str:
-        """Where a person finds it: host:pid, or the id when it has not said."""
-        host, pid = self.info.get("host"), self.info.get("pid")
-        return f"{host}:{pid}" if host and pid else self.slave_id[:8]
+        """What people know it by: host:pid, or the start of its id if it did not say."""
+        return display_name(self.slave_id, self.info)
+
+    @property
+    def threads(self) -> int:
+        """How many jobs it runs at once; 1 if it did not say."""
+        threads = str(self.info.get("threads", ""))
+        return max(1, int(threads)) if threads.isdecimal() else 1
+
+
+def display_name(slave_id: str, info: Mapping[str, Any]) -> str:
+    """What people know a slave by: host:pid, or the start of its id if it did not say."""
+    host, pid = info.get("host"), info.get("pid")
+    return f"{host}:{pid}" if host and pid else printable(slave_id, 8)

@@ -31,26 +31,33 @@ class Enqueue:
 
 @dataclass(frozen=True)
 class Cancel:
-    """Others have settled these: do not start them, if they still wait in the backlog."""
+    """Others have settled these jobs: do not start those that still wait in the backlog."""
 
     runs: tuple[Run, ...]
 
 
 @dataclass(frozen=True)
 class DiscardAll:
-    """The jobs in hand are of another run or of an earlier master: empty the backlog, let what is running run out."""
+    """What is held came from an earlier master: empty the backlog; what the handlers still do no longer counts."""
 
 
 @dataclass(frozen=True)
 class Drain:
-    """Ask for nothing more: end when what is at hand has been run and told. `reason` is the master's."""
+    """The master wants this slave to exit once its jobs are handled and reported. `reason` is the master's."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class Exit:
-    """All is said and the master has heard it: exit."""
+    """Everything is reported and the master has heard it, or is gone: exit."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The master will never serve this slave: exit with its reason."""
+
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -60,4 +67,4 @@ class MasterLost:
     seconds: float
 
 
-Effect = Request | Rebuild | Enqueue | Cancel | DiscardAll | Drain | Exit | MasterLost
+Effect = Request | Rebuild | Enqueue | Cancel | DiscardAll | Drain | Exit | Refused | MasterLost

@@ -1,21 +1,31 @@
-"""What a run and a slave tell about themselves, as values; how they are worded is in `console/text.py`."""
+"""What a run and a slave report about themselves, as values; `console/text.py` puts them into words."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 RUNNING: Final = "running"
+
+
+@dataclass(frozen=True)
+class Straggler:
+    """The job that holds the watermark back: its own cursor, None without one; how long `slave` has had it."""
+
+    offset: int
+    cursor: Any
+    seconds: float
+    slave: str
 
 
 @dataclass(frozen=True)
 class Stats:
     """A run at one moment.
 
-    `settled` counts the jobs of all runs on this state, `run_settled`, `handled`, `failed`, `retried`,
-    `replayed` and `duplicates` those of this run. `rate` is of late, in jobs/s; `elapsed` in seconds.
-    `first_offset` is where this run began, `offset` is the watermark: every job below it is settled.
-    `straggler` names the job that holds the watermark back, as in "offset 812 for 65 s on host:pid".
+    `settled` counts the jobs of all runs on this state; `run_settled`, `handled`, `failed`, `retried`, `replayed` and
+    `duplicates` those of this run. Of the jobs `in_flight`, pulled and not settled, `running` are in a handler.
+    `rate` is the recent rate in jobs/s; `elapsed` is in seconds. `first_offset` is where this run began, `offset` is
+    the watermark: every job below it is settled.
     """
 
     run_settled: int = 0
@@ -26,19 +36,25 @@ class Stats:
     replayed: int = 0
     duplicates: int = 0
     in_flight: int = 0
+    running: int = 0
     slaves: int = 0
     rate: float = 0.0
     elapsed: float = 0.0
     total: int | None = None
     offset: int = 0
     first_offset: int = 0
-    straggler: str | None = None
+    straggler: Straggler | None = None
     state: str = RUNNING
     finished: bool = False
 
     @property
+    def queued(self) -> int:
+        """Jobs in flight that no handler has yet: with the master, or behind others in a slave."""
+        return self.in_flight - self.running
+
+    @property
     def eta(self) -> float | None:
-        """Seconds until all are settled, at the rate of late; None where that cannot be told."""
+        """Seconds until all jobs are settled at the recent rate; None if unknown."""
         if self.total is None or self.finished or self.rate <= 0.0:
             return None
         return max(0, self.total - self.settled) / self.rate
@@ -50,13 +66,13 @@ class Stats:
 
     @property
     def part(self) -> tuple[int, int] | None:
-        """How many of how many are settled; None without a total."""
+        """How many of how many jobs are settled; None without a total."""
         return None if self.total is None else (min(self.settled, self.total), self.total)
 
 
 @dataclass(frozen=True)
 class SlaveStats:
-    """One slave at one moment: `rate` of late in jobs/s, `elapsed` in seconds, `master` its address."""
+    """One slave at one moment: the recent `rate` in jobs/s, `elapsed` in seconds, the address of its `master`."""
 
     handled: int = 0
     failed: int = 0

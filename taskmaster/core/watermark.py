@@ -11,29 +11,30 @@ from taskmaster.job import NO_CURSOR
 
 
 class Watermark:
-    """Moves up as settled runs close the gap above it; keeps the source's cursors as long as they may be asked for."""
+    """Moves up as settled runs close the gap above it; keeps the source's cursors for as long as they may be needed."""
 
-    TRIM = 1000  # slices of cursors that may lie behind before they are dropped together
+    TRIM = 1000  # slices of cursors below the watermark that are kept before all of them are discarded at once
 
     def __init__(self, offset: int) -> None:
         self.offset = offset
-        self.cursor: Any = NO_CURSOR  # where to go on after the job just below; NO_CURSOR before any was settled here
-        self._above = Runs()
-        self._firsts: list[int] = []
-        self._cursors: list[Sequence[Any]] = []
-        self._passed = 0  # slices of cursors wholly below
+        self.cursor: Any = NO_CURSOR  # where to resume: after the job just below; NO_CURSOR until one is settled here
+        self._above = Runs()  # settled, but not contiguous with the watermark
+        self._firsts: list[int] = []  # the offset of the first cursor of each slice
+        self._cursors: list[Sequence[Any]] = []  # the slices
+        self._passed = 0  # slices entirely below the watermark
 
     @property
     def settled_above(self) -> int:
+        """How many jobs are settled above the watermark."""
         return len(self._above)
 
     def trace(self, first: int, cursors: Sequence[Any]) -> None:
-        """The jobs from `first` on have cursors of their own."""
+        """The jobs from `first` on have these cursors; NO_CURSOR stands for a job without one of its own."""
         self._firsts.append(first)
         self._cursors.append(cursors)
 
     def settle(self, first: int, count: int) -> None:
-        """These jobs are settled; they must not have been before."""
+        """These jobs are settled, and were not before."""
         if first != self.offset:
             self._above.add(first, count)
             return
@@ -44,12 +45,16 @@ class Watermark:
         self._trim()
 
     def cursor_of(self, offset: int) -> Any:
-        """Where to go on after this job, which is not further below than the watermark's own."""
+        """Where to resume after this job, which may be no lower than the one just below the watermark."""
+        cursor = self.own_cursor(offset)
+        return offset + 1 if cursor is NO_CURSOR else cursor
+
+    def own_cursor(self, offset: int) -> Any:
+        """The same, but NO_CURSOR if the source gave this job no cursor of its own."""
         at = bisect_right(self._firsts, offset, self._passed) - 1
         if at < self._passed or offset - self._firsts[at] >= len(self._cursors[at]):
-            return offset + 1
-        cursor = self._cursors[at][offset - self._firsts[at]]
-        return offset + 1 if cursor is NO_CURSOR else cursor
+            return NO_CURSOR
+        return self._cursors[at][offset - self._firsts[at]]
 
     def _trim(self) -> None:
         while self._passed < len(self._firsts) and self._end_of(self._passed) <= self.offset:

@@ -1,10 +1,10 @@
-"""The jobs between watermark and head: admit, lease, settle, fail, take back.
+"""The jobs between watermark and head: admit, lease, settle, fail, requeue.
 
-It knows nothing of messages, and of slaves only a name; time is an argument, in seconds.
+It knows nothing of messages, and slaves only by their ids; time is an argument, in seconds.
 
-    admit -> READY -> lease -> LEASED -> settle -> settled -> below the watermark, forgotten
-               ^                  |--> fail -> DELAYED (next attempt) -> READY, or buried: settled as a failure
-               '---- take back ---'    (the slave died, or no longer lists it)
+    admit -> READY -> lease -> LEASED -> settle -> settled -> below the watermark, discarded
+               ^                  |--> fail -> DELAYED (next attempt) -> READY, or abandoned: settled as a failure
+               '----- requeue ----'    (the slave died or left, or no longer lists it)
 """
 
 from __future__ import annotations
@@ -15,18 +15,21 @@ from math import inf
 from typing import Any
 
 from taskmaster import defaults
-from taskmaster.core.chunks import Chunk, Chunks, State
+from taskmaster.core.backoff import Backoff
+from taskmaster.core.blame import Suspicion
+from taskmaster.core.chunks import Chunk, State
 from taskmaster.core.codec import BadJob, Batch
-from taskmaster.core.pace import retry_delay
-from taskmaster.core.runs import Run, Runs, pieces
-from taskmaster.core.watermark import Watermark
+from taskmaster.core.runs import Run, Runs
+from taskmaster.core.window_view import WindowView
 from taskmaster.core.wire import FailedAttempt
 from taskmaster.job import NO_CURSOR
+
+RETRY = Backoff(defaults.RETRY_SECONDS, defaults.RETRY_SECONDS_MOST, spread=0.25)  # the jobs of a lease fail together
 
 
 @dataclass(frozen=True)
 class AbandonedJob:
-    """A job given up on, with all that the failures file tells of it; its payload is `batch`'s only job."""
+    """A job that failed for good, with everything the failures file needs; its payload is the only one in `batch`."""
 
     offset: int
     cursor: Any
@@ -41,127 +44,41 @@ class AbandonedJob:
 
 @dataclass(frozen=True)
 class Settled:
-    """What came of an acknowledgement: jobs settled by it, jobs that were already, and others who hold them still."""
+    """Result of an ack: newly settled, already settled, and the other holders to notify, each with its run."""
 
     fresh: int
     repeated: int
     drops: tuple[tuple[str, Run], ...]
 
 
-class Window:
-    """The ledger of jobs in flight, offsets [watermark, head): everything below the watermark is settled."""
-
-    STRIKES_TO_ISOLATE = 2  # one death is an accident of the slave's; two make the jobs it held suspects
-    ISOLATE_PARTS = 8  # a batch of 64 suspects is down to single jobs after two more deaths
-
-    def __init__(self, first: int, size: int, most_bytes: int, attempts: int) -> None:
-        self.size = size
-        self.attempts = attempts
-        self.head = first
-        self._most_bytes = most_bytes
-        self._mark = Watermark(first)
-        self._chunks = Chunks()
-
-    # -- what it says of itself
-
-    @property
-    def watermark(self) -> int:
-        return self._mark.offset
-
-    @property
-    def cursor(self) -> Any:
-        """Where to go on after the job just below the watermark; NO_CURSOR when none was settled here yet."""
-        return self._mark.cursor
-
-    def room(self, now: float) -> int:
-        """How many more jobs may be pulled: the span stays within `size`, the payloads within their bytes.
-
-        Of payloads that nobody asked for yet, READY_BYTES are enough: more would only be cold when they are sent.
-        What is done above a job that takes long is done again after a crash: then STALLED_SPAN_JOBS are enough.
-        """
-        if self._chunks.bytes >= self._most_bytes or self._chunks.ready_bytes >= defaults.READY_BYTES:
-            return 0
-        span = min(self.size, defaults.STALLED_SPAN_JOBS) if self._stalled(now) else self.size
-        return max(0, self.watermark + span - self.head)
-
-    def _stalled(self, now: float) -> bool:
-        """Whether the job at the watermark has been with a slave for SPAN_SECONDS, or waits for one."""
-        oldest = self.oldest()
-        return oldest is not None and (oldest.state is not State.LEASED or now - oldest.since > defaults.SPAN_SECONDS)
-
-    @property
-    def in_flight(self) -> int:
-        return self.head - self.watermark - self._mark.settled_above
-
-    @property
-    def ready(self) -> int:
-        """Jobs that may be leased at once, suspects not counted."""
-        return self._chunks.ready
-
-    @property
-    def next_was_leased(self) -> bool:
-        """Whether the first job that may be leased was in a slave's hands before."""
-        chunk = self._chunks.next_ready()
-        return chunk is not None and chunk.granted_by_seq > 0
-
-    @property
-    def suspects(self) -> bool:
-        """Whether a suspect waits for a slave of its own."""
-        return self._chunks.next_suspect() is not None
-
-    def ready_below(self, offset: float) -> bool:
-        """Whether a job below `offset` may be leased at once."""
-        found = [chunk for chunk in (self._chunks.next_ready(), self._chunks.next_suspect()) if chunk is not None]
-        return any(chunk.first < offset for chunk in found)
-
-    def leased(self, holder: str) -> int:
-        """How many unsettled jobs `holder` has on lease."""
-        return sum(len(chunk.left) for chunk in self._chunks.held_by(holder))
-
-    def holds_suspect(self, holder: str) -> bool:
-        return any(chunk.isolated for chunk in self._chunks.held_by(holder))
-
-    def oldest(self) -> Chunk | None:
-        """The chunk that holds the watermark where it is."""
-        return self._chunks.lowest()
-
-    @property
-    def next_is_plain(self) -> bool:
-        """Whether the job at the watermark has no cursor of its own."""
-        return bool(self._mark.cursor_of(self.watermark) == self.watermark + 1)
-
-    def first_unfinished(self) -> Any:
-        """The payload at the watermark; LookupError where there is none, or whatever decoding it raises."""
-        chunk = self.oldest()
-        if chunk is None:
-            raise LookupError("nothing is in flight")
-        return chunk.batch.peek(self.watermark - chunk.first)
+class Window(WindowView):
+    """Records what happens to the jobs in flight."""
 
     # -- from the source
 
     def admit(self, batch: Batch, cursors: Sequence[Any] | None = None) -> None:
-        """The next jobs of the source; `cursors`, one for each, where they have their own."""
+        """Add the next jobs of the source; `cursors`, one for each, unless none has its own."""
         if cursors is not None:
             self._mark.trace(self.head, cursors)
         self._chunks.insert(Chunk(self.head, batch))
         self.head += batch.count
 
     def admit_bad(self, bad: BadJob, cursor: Any = NO_CURSOR) -> AbandonedJob:
-        """The next job of the source cannot be sent: it is settled as a failure, without an attempt."""
+        """The next job of the source cannot be sent: settle it as a failure, without an attempt."""
         offset = self.head
         self._mark.trace(offset, [cursor])
         self.head += 1
-        buried = AbandonedJob(offset, self._mark.cursor_of(offset), 0, bad.kind, bad.error, bad.message, "", "", None)
+        job = AbandonedJob(offset, self._mark.cursor_of(offset), 0, bad.kind, bad.error, bad.message, "", "", None)
         self._mark.settle(offset, 1)
-        return buried
+        return job
 
     # -- to and from slaves
 
     def lease(self, holder: str, granted_by_seq: int, want: int, most_bytes: int, now: float,
               below: float = inf) -> list[Chunk]:
-        """Up to `want` ready jobs, lowest offsets first, within `most_bytes` unless one job alone is larger.
+        """Lease up to `want` ready jobs, lowest offsets first, within `most_bytes` unless the first alone is larger.
 
-        To cut a chunk costs decoding and encoding it: it is not done to top up what is more than half already.
+        To cut a chunk costs decoding and encoding it: this is not done for a lease that is more than half full.
         """
         leased: list[Chunk] = []
         half_jobs, half_bytes = want / 2, most_bytes / 2
@@ -179,14 +96,14 @@ class Window:
         return leased
 
     def lease_suspect(self, holder: str, granted_by_seq: int, now: float) -> list[Chunk]:
-        """One chunk of suspects, for a slave that holds nothing else."""
+        """Lease one chunk of suspects, to a slave that holds nothing else."""
         chunk = self._chunks.next_suspect()
         return [self._chunks.grant(chunk, holder, granted_by_seq, now)] if chunk is not None else []
 
     def settle(self, holder: str, first: int, count: int) -> Settled:
-        """`holder` says these are done: final, whoever has them on lease by now; a late success counts.
+        """`holder` reports these jobs as done. That is final, whoever holds them by now: a late success counts.
 
-        What was never leased cannot be done, and is left as it is.
+        Jobs that were never leased cannot be done, and stay as they are.
         """
         fresh, drops = 0, []
         for chunk in self._chunks.crossing(first, count):
@@ -200,64 +117,66 @@ class Window:
         return Settled(fresh, count - fresh, tuple(drops))
 
     def fail(self, holder: str, failures: Iterable[FailedAttempt], now: float) -> tuple[list[AbandonedJob], int]:
-        """Attempts that failed: what is given up on, and how many are tried again.
+        """Attempts failed: returns the jobs abandoned, and how many others will be retried.
 
-        Only the newest attempt's failure counts: a late one says nothing about the attempt that is running now.
+        Only a failure of the newest attempt counts: an older one says nothing about the attempt that is running now.
         """
-        buried: list[AbandonedJob] = []
-        again: dict[int, tuple[Chunk, Runs]] = {}
+        abandoned: list[AbandonedJob] = []
+        retries: dict[int, tuple[Chunk, Runs]] = {}
         for failure in failures:
             chunk = self._chunks.at(failure.offset)
             if chunk is None or not self._is_newest(chunk, holder, failure):
                 continue
             if chunk.attempt >= self.attempts:
-                buried.append(self._bury(chunk, failure))
+                abandoned.append(self._abandon(chunk, failure))
             else:
-                again.setdefault(chunk.first, (chunk, Runs()))[1].add(failure.offset, 1)
-        for chunk, runs in again.values():
+                retries.setdefault(chunk.first, (chunk, Runs()))[1].add(failure.offset, 1)
+        for chunk, runs in retries.values():
             self._retry(chunk, list(runs), now)
-        return buried, sum(len(runs) for _, runs in again.values())
+        return abandoned, sum(len(runs) for _, runs in retries.values())
 
     def renew(self, holder: str, request: int, held: Runs) -> int:
-        """A lease lives on by what the slave says it holds: what it does not list goes back; returns how many jobs.
+        """Renew the leases of the jobs that the slave lists, and requeue the others; returns how many those are.
 
-        Not the leases granted in answer to this request or a later one: the slave cannot have known of them.
+        Leases granted in answer to this request or a later one stay: the slave cannot know of them yet.
         """
-        missing = 0
+        requeued = 0
         for chunk in self._chunks.held_by(holder):
             if chunk.granted_by_seq >= request:
                 continue
-            gone = [run for first, count in chunk.left for run in held.outside(first, count)]
-            if gone:
-                missing += sum(count for _, count in gone)
-                self._requeue(chunk, gone)
-        return missing
+            missing = [run for first, count in chunk.left for run in held.outside(first, count)]
+            if missing:
+                requeued += sum(count for _, count in missing)
+                self._requeue(chunk, missing)
+        return requeued
 
     def forfeit(self, holder: str, how: str) -> list[AbandonedJob]:
-        """`holder` is dead: all it held goes back, under suspicion; returns the jobs it is now sure were the cause."""
-        buried = []
+        """`holder` died: requeue its jobs as suspects; returns those now proven to kill their slaves, abandoned."""
+        abandoned = []
         for chunk in self._chunks.held_by(holder):
-            if chunk.isolated and chunk.count == 1 and chunk.isolated_deaths + 1 >= self.attempts:
-                buried.append(self._bury(chunk, _killer(chunk, how)))
+            suspicion = chunk.suspicion.after_death(chunk.count)
+            if suspicion.is_proven(self.attempts):
+                abandoned.append(self._abandon(chunk, suspicion.verdict(chunk.first, how)))
             else:
-                self._strike(chunk)
-        return buried
+                self._suspect(chunk, suspicion)
+        return abandoned
 
     def give_back(self, holder: str) -> None:
-        """`holder` has left in good order: what it still held goes back, and nothing is held against it."""
+        """`holder` left in good order: requeue its jobs, without suspicion."""
         for chunk in self._chunks.held_by(holder):
             self._requeue(chunk, list(chunk.left))
 
     # -- time
 
     def wake(self, now: float) -> bool:
-        """Put retries that are due among the ready; returns whether there were any."""
+        """Make the retries that are due ready; returns whether there were any."""
         return self._chunks.wake(now)
 
     def next_due(self) -> float | None:
+        """When the next retry becomes ready."""
         return self._chunks.next_due()
 
-    # -- how it is done
+    # -- steps
 
     def _settle_in(self, chunk: Chunk, runs: Sequence[Run]) -> None:
         for first, count in runs:
@@ -270,49 +189,29 @@ class Window:
 
     @staticmethod
     def _is_newest(chunk: Chunk, holder: str, failure: FailedAttempt) -> bool:
-        mine = chunk.state is State.LEASED and chunk.holder == holder
-        return mine and failure.attempt == chunk.attempt and failure.offset in chunk.left
+        held = chunk.state is State.LEASED and chunk.holder == holder
+        return held and failure.attempt == chunk.attempt and failure.offset in chunk.left
 
-    def _bury(self, chunk: Chunk, failure: FailedAttempt) -> AbandonedJob:
+    def _abandon(self, chunk: Chunk, failure: FailedAttempt) -> AbandonedJob:
         offset = failure.offset
         cursor, batch = self._mark.cursor_of(offset), chunk.batch.slice(offset - chunk.first, 1)
-        buried = AbandonedJob(offset, cursor, failure.attempt, failure.kind, failure.error, failure.message,
-                              failure.traceback, chunk.holder, batch)
+        job = AbandonedJob(offset, cursor, failure.attempt, failure.kind, failure.error, failure.message,
+                           failure.traceback, chunk.holder, batch)
         self._settle_in(chunk, [(offset, 1)])
-        return buried
+        return job
 
     def _retry(self, chunk: Chunk, runs: list[Run], now: float) -> None:
-        for part in self._split_off(chunk, runs):
+        for part in self._chunks.split_off(chunk, runs):
             part.attempt += 1
             part.state = State.DELAYED
-            part.due = now + retry_delay(chunk.attempt, part.first)
+            part.due = now + RETRY.delay(chunk.attempt, part.first)
             self._chunks.insert(part)
 
-    def _strike(self, chunk: Chunk) -> None:
-        struck = chunk.suspect_deaths + 1
-        runs = list(chunk.left)
-        if struck >= self.STRIKES_TO_ISOLATE:
-            runs = [piece for run in runs for piece in pieces(run, self.ISOLATE_PARTS)]
-        for part in self._split_off(chunk, runs):
-            part.suspect_deaths = struck
-            part.isolated = struck >= self.STRIKES_TO_ISOLATE
-            part.isolated_deaths = chunk.isolated_deaths + (1 if chunk.isolated and chunk.count == 1 else 0)
+    def _suspect(self, chunk: Chunk, suspicion: Suspicion) -> None:
+        for part in self._chunks.split_off(chunk, suspicion.split(list(chunk.left))):
+            part.suspicion = suspicion
             self._chunks.insert(part)
 
     def _requeue(self, chunk: Chunk, runs: list[Run]) -> None:
-        for part in self._split_off(chunk, runs):
+        for part in self._chunks.split_off(chunk, runs):
             self._chunks.insert(part)
-
-    def _split_off(self, chunk: Chunk, runs: list[Run]) -> list[Chunk]:
-        """Take `runs` out of a chunk: ready chunks, not yet inserted; the rest of it stays as and where it is."""
-        parts = [chunk.slice(run, State.READY) for run in runs]
-        for first, count in runs:
-            chunk.left.remove(first, count)
-        self._chunks.replace(chunk, list(chunk.left))
-        return parts
-
-
-def _killer(chunk: Chunk, how: str) -> FailedAttempt:
-    times = chunk.isolated_deaths + 1
-    message = f"the slave that ran it, and nothing else, died: {how}, {times} times"
-    return FailedAttempt(chunk.first, times, "killed", "SlaveKilled", message, "")

@@ -1,1 +1,1 @@
-"""Slave processes kept alive, wherever a launcher starts them."""
+"""Keeps slave processes alive, wherever a launcher starts them."""

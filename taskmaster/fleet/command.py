@@ -1,4 +1,4 @@
-"""A slave's command line, built in one place for all who start slaves."""
+"""The command line of a slave, for every launcher."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ SLAVE_COMMAND = (sys.executable, "-m", "taskmaster.cli.slave")
 
 def slave_arguments(concurrency: int, job_timeout: float | None, timeout: int, retries: int,
                     log_level: str) -> list[str]:
-    """The same options for a slave's command line."""
+    """These options as a slave's command line has them."""
     given = {"--concurrency": concurrency, "--job-timeout": job_timeout, "--timeout": timeout, "--retries": retries,
              "--log-level": log_level}
     return [text for name, value in given.items() if value is not None for text in (name, str(value))]
 
 
 def key_arguments(key_file: Path | None, insecure: bool) -> list[str]:
-    """The same options for a slave's command line."""
+    """These options as a slave's command line has them."""
     named = ["--key-file", str(key_file)] if key_file is not None else []
     return named + (["--insecure"] if insecure else [])

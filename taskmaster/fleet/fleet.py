@@ -1,100 +1,92 @@
-"""N slave processes kept alive: fresh interpreters, restarted, given up, stopped, never left behind.
+"""Keeps a number of slaves alive: starts them, replaces them, and leaves none behind.
 
-It knows exit codes and when to start what. It must not know what a slave does. The owner calls `watch` from
-its own loop with the time (`time.monotonic()`); only `start` and `stop` read that clock themselves.
+It works through the protocols of `base` alone, so it does not know where slaves run or what they do. Its owner calls
+`watch` from its own loop with the time (`time.monotonic()`); only `start` and `stop` read that clock themselves.
 """
 
 from __future__ import annotations
 
 import logging
 import signal
-import sys
-import threading
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final
 
-from taskmaster import errors
-from taskmaster.fleet.local import Capture, Child, Launcher
-from taskmaster.fleet.restarts import HOPELESS, LASTING, RestartPolicy
+from taskmaster import defaults, errors
+from taskmaster.fleet.base import ERROR, OVER, READY, Exit, Launcher, Process
+from taskmaster.fleet.exits import HOPELESS, final_code, fleet_code, not_started
+from taskmaster.fleet.restarts import RestartPolicy
 
-#: What the others get to finish their jobs when one slave met an error that each of them would meet.
-HOPELESS_GRACE_SECONDS: Final = 10.0
-
-#: When the master told one slave to stop, how long the others have to hear it, too. One that came up just after the
-#: master had gone waited two minutes for it, and the fleet then ended as if there had never been one.
-OVER_SECONDS: Final = 5.0
-
-_WATCH_SECONDS: Final = 0.02
-# A killed process can linger in the kernel (a dead network disk); exit must not wait for it for ever.
-_REAP_SECONDS: Final = 5.0
-_QUITTING: Final = frozenset({"SIGTERM", "SIGINT", "SIGKILL"})  # by name: Windows has not all of them
+#: After these the fleet only winds down; by name, since Windows does not have all of them.
+_QUITTING: Final = frozenset({"SIGTERM", "SIGINT", "SIGKILL"})
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Death:
-    """A slave that ended: `code` as `subprocess` has it (minus the signal's number), `status` for a reader.
+    """A slave that ended, or that could not be started, in which case it has no name.
 
-    `pid` is 0 where not even the start succeeded. `restarting` says that another will take its place.
+    `restarting` tells whether another slave will take its place.
     """
 
-    pid: int
-    status: str
-    code: int
+    name: str
+    exit: Exit
     restarting: bool
+
+    @property
+    def pid(self) -> int:
+        """The process id in its name; 0 without a name."""
+        return int(self.name.rpartition(":")[2] or 0)
+
+    @property
+    def status(self) -> str:
+        """How it ended, for a person."""
+        return self.exit.words
 
 
 class _Slot:
-    """One place in the fleet: a running slave, or the time of the next, or the code it was left with."""
+    """A place in the fleet: it has a slave, or a time at which one is due, or the exit code with which it closed."""
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.policy = RestartPolicy(number)
-        self.child: Child | None = None
+        self.process: Process | None = None
         self.due: float | None = None
         self.final: int | None = None
 
     def close(self, code: int) -> None:
-        """No slave is started here any more."""
+        """Start no more slaves here."""
         self.due, self.final = None, code
+
+    def lost(self, last: Exit, due: float | None) -> None:
+        """The slave ended so; the next one is due at `due`, or never."""
+        self.process, self.due = None, due
+        if due is None:
+            self.close(errors.EXIT_ERROR if self.policy.crash_loop else final_code(last))
 
 
 class Fleet:
-    """Keeps `size` processes of `argv` alive until each ended for good.
+    """Keeps `size` slaves of the launcher alive until each has ended for good.
 
-    With `scout`, slot 0 starts alone and the others follow when it called `say_ready`, or crashed; so an
-    error that each would meet is met, and printed, once. `environment` is added to this process's own. With
-    `capture`, every line the slaves print on stdout and stderr is given to it, from other threads; with
-    `keep_stdout` only stderr, and stdout stays ours (a file, say, that must get exactly what was printed).
+    With `scout`, slot 0 starts alone, and the others follow once its slave is ready or has crashed: an error that every
+    slave would meet is then met, and shown, only once.
 
-    All methods belong to the thread that made the fleet: Linux kills a child when the thread that started it
-    ends, so make the fleet in the main thread. POSIX only. Leave it by `with`: nothing survives that.
+    All methods belong to one thread. Use it in a `with` statement: no slave survives that.
     """
 
-    def __init__(
-        self,
-        argv: Sequence[str],
-        size: int,
-        *,
-        scout: bool = False,
-        environment: Mapping[str, str] | None = None,
-        capture: Capture | None = None,
-        keep_stdout: bool = False,
-    ) -> None:
-        _need_unix()
+    def __init__(self, launcher: Launcher, size: int, *, scout: bool = False) -> None:
         if size < 1:
+            launcher.close()
             raise errors.UsageError(f"A fleet needs at least 1 slave, not {size}.")
+        self._launcher = launcher
         self._slots = [_Slot(number) for number in range(size)]
         self._scouting = scout
-        self._launcher = Launcher(argv, environment or {}, capture, keep_stdout)
-        self._owner = threading.current_thread()
         self._quitting = False
         self._kill_at: float | None = None
-        self._end_at: float | None = None  # when those that have not heard that it is over are told to end
+        self._end_at: float | None = None  # when the slaves that were not dismissed are asked to end
+        self._shown: set[str] = set()  # errors with which slaves ended
 
     def __enter__(self) -> Fleet:
         return self
@@ -106,27 +98,27 @@ class Fleet:
 
     @property
     def alive(self) -> int:
-        """How many slaves run, as of the last `watch`."""
-        return len(self._children())
+        """How many slaves were alive at the last `watch`."""
+        return len(self._processes())
 
     def verdict(self) -> int | None:
-        """None while work can go on; else the exit code of the whole: 0 when every slave ended with 0.
+        """The exit code of the whole fleet; None while a slave runs or is due.
 
-        Otherwise the code that stopped it: 2, 77 or 78, then 1 for a crash loop, then 69.
+        0 if every slot closed with 0; else the code that ended it: 2, 77 or 78, then 1 for a crash loop, then 69.
         """
         known = [slot.final for slot in self._slots if slot.final is not None]
-        return max(known, key=_gravity) if len(known) == len(self._slots) else None
+        return fleet_code(known) if len(known) == len(self._slots) else None
 
     def start(self, now: float | None = None) -> None:
-        """Start the slaves, or the scout. One that cannot start is tried again, like one that crashed."""
+        """Start the slaves, or the scout. One that cannot be started is tried again, like one that crashed."""
         moment = time.monotonic() if now is None else now
         for slot in self._slots[:1] if self._scouting else self._slots:
             slot.due = moment
         self._start_due(moment)
 
     def watch(self, now: float) -> list[Death]:
-        """Reap what ended and start what is due, without waiting; cheap enough for every 20 ms."""
-        deaths = [death for slot in self._slots if (death := self._reap(slot, now)) is not None]
+        """Take note of the slaves that ended and start those that are due. Does not wait: call it every 20 ms."""
+        deaths = [death for slot in self._slots if (death := self._check(slot, now)) is not None]
         self._hear_scout(now)
         deaths += self._start_due(now)
         if self._kill_at is not None and now >= self._kill_at:
@@ -135,39 +127,31 @@ class Fleet:
             self.signal(signal.SIGTERM)
         return deaths
 
-    def next_due(self, now: float) -> float | None:
-        """Seconds until `watch` has to start or end a slave; None when only a death can give it work."""
-        moments = [slot.due for slot in self._slots if slot.due is not None]
-        if self._end_at is not None and self.alive and not self._quitting:
-            moments.append(self._end_at)
-        if self._kill_at is not None and self.alive:
-            moments.append(self._kill_at)
-        return max(0.0, min(moments) - now) if moments else None
-
     def signal(self, signum: int) -> None:
-        """Send a signal to every slave, once. After SIGTERM, SIGINT or SIGKILL nothing more is started."""
+        """Send a signal to every slave. After SIGTERM, SIGINT or SIGKILL no slave is started any more."""
         if signal.Signals(signum).name in _QUITTING:
             self._quit()
-        for child in self._children():
-            child.signal(signum)
+        for process in self._processes():
+            process.signal(signum)
 
     def stop(self, grace_seconds: float) -> list[Death]:
-        """SIGTERM, wait up to the grace, SIGKILL, reap: afterwards no slave is left. May be called again.
+        """SIGTERM, wait up to the grace, SIGKILL: afterwards no slave is left. May be called again.
 
-        It blocks. An owner that has to serve the slaves while they drain sends `signal(SIGTERM)`, goes on
-        with `watch` until none is `alive` or its patience is over, and then calls `stop(0)`.
+        It blocks. An owner that has to serve the slaves while they drain calls `signal(SIGTERM)`, continues to call
+        `watch` until no slave is `alive` or its patience ends, and then calls `stop(0)`.
         """
         self.signal(signal.SIGTERM)
         deaths = self._watch_until(time.monotonic() + grace_seconds)
         self._kill()
-        deaths += self._watch_until(time.monotonic() + _REAP_SECONDS)
+        deaths += self._watch_until(time.monotonic() + defaults.REAP_SECONDS)
         self._launcher.close()
         if self.alive:
-            _log.warning("%d slaves, killed %g s ago, still run; leaving them", self.alive, _REAP_SECONDS)
+            _log.warning("%d slaves are still running %g s after they were killed; leaving them", self.alive,
+                         defaults.REAP_SECONDS)
         return deaths
 
-    def _children(self) -> list[Child]:
-        return [slot.child for slot in self._slots if slot.child is not None]
+    def _processes(self) -> list[Process]:
+        return [slot.process for slot in self._slots if slot.process is not None]
 
     def _watch_until(self, deadline: float) -> list[Death]:
         deaths = []
@@ -176,57 +160,56 @@ class Fleet:
             deaths += self.watch(now)
             if not self.alive or now >= deadline:
                 return deaths
-            time.sleep(_WATCH_SECONDS)
+            time.sleep(defaults.FLEET_STOP_WATCH_SECONDS)
 
     def _quit(self) -> None:
-        """Start nothing more; a slot without a slave is done."""
+        """Start no more slaves; a slot without one is closed."""
         self._quitting = True
         for slot in self._slots:
-            if slot.child is None and slot.final is None:
+            if slot.process is None and slot.final is None:
                 slot.close(errors.EXIT_DONE)
 
     def _kill(self) -> None:
         self._quit()
-        for child in self._children():
-            child.kill()
+        for process in self._processes():
+            process.kill()
 
-    def _reap(self, slot: _Slot, now: float) -> Death | None:
-        child = slot.child
-        code = child.poll() if child is not None else None
-        if child is None or code is None:
+    def _check(self, slot: _Slot, now: float) -> Death | None:
+        process = slot.process
+        last = process.poll() if process is not None else None
+        if process is None or last is None:
             return None
-        if self._quitting or code in LASTING:
-            child.await_last_words()
-        status = _status(code)
-        if code == errors.EXIT_DONE and child.vanished():
-            code = errors.EXIT_ERROR  # os._exit(0) in a handler looks like a good end, and is a crash
-        if child.said_over() and self._end_at is None:
-            self._end_at = now + OVER_SECONDS
-        child.close()
-        slot.child = None
-        return self._bury(slot, child.pid, code, status, now)
+        heard = process.heard()
+        self._show_errors(heard)
+        if OVER in heard and self._end_at is None:
+            self._end_at = now + defaults.OVER_SECONDS
+        return self._ended(slot, process.name, last, now)
 
-    def _bury(self, slot: _Slot, pid: int, code: int, status: str, now: float) -> Death:
-        """Decide what follows an end: another slave, or a closed slot, or the end of all."""
-        slot.due = None if self._quitting else slot.policy.ended(code, now)
-        if slot.due is None:
-            slot.close(_final_code(slot, code))
-        if code in HOPELESS and not self._quitting:
-            self._kill_at = now + HOPELESS_GRACE_SECONDS
+    def _show_errors(self, heard: frozenset[str]) -> None:
+        said = {line.removeprefix(f"{ERROR} ") for line in heard if line.startswith(f"{ERROR} ")}
+        for sentence in sorted(said - self._shown):
+            _log.error("%s", sentence)
+        self._shown |= said
+
+    def _ended(self, slot: _Slot, name: str, last: Exit, now: float) -> Death:
+        """Decide what follows: another slave, a closed slot, or the end of the whole fleet."""
+        slot.lost(last, None if self._quitting else slot.policy.ended(last, now))
+        if last.code in HOPELESS and not self._quitting:
+            self._kill_at = now + defaults.HOPELESS_GRACE_SECONDS
             self.signal(signal.SIGTERM)
         elif slot.number == 0 and self._scouting:
-            self._end_scouting(None if code in LASTING else now)
-        _log_death(slot, pid, status, now)
-        return Death(pid, status, code, restarting=slot.due is not None)
+            self._end_scouting(now if last.restart else None)
+        _log_death(slot, name, last, now)
+        return Death(name, last, restarting=slot.due is not None)
 
     def _hear_scout(self, now: float) -> None:
-        """Let the others start when the scout said that it is ready."""
-        scout = self._slots[0].child
-        if self._scouting and scout is not None and scout.said_ready():
+        """Let the other slaves start once the scout is ready."""
+        scout = self._slots[0].process
+        if self._scouting and scout is not None and READY in scout.heard():
             self._end_scouting(now)
 
     def _end_scouting(self, due: float | None) -> None:
-        """The others start at `due`; never, when it is None: the scout found that there is nothing to do."""
+        """The others start at `due`; None if they never do, because the scout found nothing to do."""
         self._scouting = False
         for slot in self._slots[1:]:
             if due is None or self._quitting:
@@ -239,55 +222,24 @@ class Fleet:
         return [death for slot in due if (death := self._start(slot, now)) is not None]
 
     def _start(self, slot: _Slot, now: float) -> Death | None:
-        if threading.current_thread() is not self._owner:
-            raise RuntimeError("A fleet belongs to its thread: Linux kills a child when its maker ends.")
         slot.due = None
         slot.policy.started(now)
         try:
-            slot.child = self._launcher.launch()
-        except OSError as error:  # no process, memory or descriptor to be had: there may be one in a while
-            return self._bury(slot, 0, errors.EXIT_ERROR, f"not started: {error}", now)
-        _log.debug("Slave %d started with pid %d", slot.number, slot.child.pid)
+            slot.process = self._launcher.launch(slot.number)
+        except OSError as error:
+            return self._ended(slot, "", not_started(error), now)
+        _log.debug("Slave %d started (%s)", slot.number, slot.process.name)
         return None
 
 
-def _need_unix() -> None:
-    if sys.platform == "win32":
-        raise errors.UsageError("tm-run and tm-spawn need Linux, macOS or another Unix. Start slaves by tm-slave.")
-
-
-def _gravity(code: int) -> tuple[bool, bool, int]:
-    """Orders exit codes by how much they say about the whole fleet: 78, 77, 2, then 1, then 69, then 0."""
-    return code in HOPELESS, code not in LASTING, code
-
-
-def _final_code(slot: _Slot, code: int) -> int:
-    """What a slot leaves behind, `code` being the end after which nothing was started in it."""
-    if slot.policy.given_up:
-        return errors.EXIT_ERROR
-    if code < 0 or code == errors.EXIT_INTERRUPTED:
-        return errors.EXIT_DONE  # only when quitting: it ended because it was asked to
-    return code
-
-
-def _status(code: int) -> str:
-    """An end in words: "killed by SIGSEGV", "exit 78"."""
-    if code >= 0:
-        return f"exit {code}"
-    try:
-        return f"killed by {signal.Signals(-code).name}"
-    except ValueError:  # most real-time signals have no name
-        return f"killed by signal {-code}"
-
-
-def _log_death(slot: _Slot, pid: int, status: str, now: float) -> None:
-    """One line per end; a warning where it is a crash."""
+def _log_death(slot: _Slot, name: str, last: Exit, now: float) -> None:
+    """One line for each death: a warning if it is a crash."""
+    what = (slot.number, f" ({name})" if name else "", last.words)
     if slot.due is not None and slot.due > now:
-        delay = slot.due - now
-        _log.warning("Slave %d (pid %d): %s; starting another in %.1f s", slot.number, pid, status, delay)
+        _log.warning("Slave %d%s: %s; starting another in %.1f s", *what, slot.due - now)
     elif slot.due is not None:
-        _log.info("Slave %d (pid %d): %s; starting a fresh one", slot.number, pid, status)
-    elif slot.policy.given_up:
-        _log.warning("Slave %d (pid %d): %s; giving it up after crash on crash", slot.number, pid, status)
+        _log.info("Slave %d%s: %s; starting another", *what)
+    elif slot.policy.crash_loop:
+        _log.warning("Slave %d%s: %s; it is not replaced, after %d crashes in a row", *what, defaults.YOUNG_CRASHES)
     else:
-        _log.debug("Slave %d (pid %d): %s", slot.number, pid, status)
+        _log.debug("Slave %d%s: %s", *what)

@@ -1,111 +1,111 @@
-"""One slave process: how it is started, tied to us, heard and ended.
+"""Slaves on this machine: each a process of its own, tied to the life of this one.
 
-It knows `subprocess`, pipes and environment variables; the other ends are in `slave/orphan.py`. It must not
-know how many there are, nor when one is to be started again. On Windows it can only be imported: a fleet refuses.
+It knows `subprocess`, pipes and environment variables; the slave's ends of the pipes are in `slave/lifeline.py`. How
+many slaves there are and when they are restarted is the fleet's business.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from typing import IO, Final
+from collections.abc import Mapping, Sequence
 
-from taskmaster.defaults import PARENT_FD, PARENT_PID, WORD_FD
-
-# The last lines of a dead slave; a process of the user's that holds its pipe open must not hold us.
-_LAST_WORDS_SECONDS: Final = 0.5
-_LINE_BYTES: Final = 64 * 1024
-
-_log = logging.getLogger(__name__)
-
-Capture = Callable[[str], None]
+from taskmaster import defaults
+from taskmaster.errors import UsageError
+from taskmaster.fleet.base import Exit
+from taskmaster.fleet.exits import exit_of
+from taskmaster.fleet.oom import oom_kills
+from taskmaster.fleet.output import Capture, Relays
 
 
-class Child:
-    """A running slave process, or one that ended and was not looked at yet."""
+class LocalProcess:
+    """A slave process of this machine."""
 
-    def __init__(
-        self, process: subprocess.Popen[bytes], relay: threading.Thread | None, word_fd: int
-    ) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], word_fd: int, oom_kills_before: int) -> None:
+        self.name = f"{socket.gethostname()}:{process.pid}"
         self._process = process
-        self._relay = relay
         self._word_fd: int | None = word_fd
         self._words = b""
-        self.pid = process.pid
+        self._oom_kills_before = oom_kills_before
+        self._killed_by_us = False
+        self._exit: Exit | None = None
 
-    def poll(self) -> int | None:
-        """Reap it if it ended: its exit code, or minus the signal that killed it; None while it runs."""
-        return self._process.poll()
+    def poll(self) -> Exit | None:
+        """How it ended; None while it runs. The call that finds the end also reaps the process and closes its pipe."""
+        if self._exit is None and (code := self._process.poll()) is not None:
+            self._exit = exit_of(code, self.heard(), self._may_be_an_oom_kill())
+            self._close()
+        return self._exit
+
+    def heard(self) -> frozenset[str]:
+        """The whole lines in its pipe so far."""
+        if self._word_fd is not None:
+            with contextlib.suppress(BlockingIOError):
+                while len(self._words) < defaults.SAID_BYTES and (more := os.read(self._word_fd, defaults.SAID_BYTES)):
+                    self._words += more
+        return frozenset(self._words.decode(errors="replace").split("\n")[:-1])
 
     def signal(self, signum: int) -> None:
-        """Send a signal to the slave alone: what its handlers started may be needed to finish their jobs."""
+        """Send a signal to the slave alone."""
         self._process.send_signal(signum)
 
     def kill(self) -> None:
         """SIGKILL to the slave and to what its handlers started, if it still runs."""
         if sys.platform == "win32":
             return
-        # Between the look and the signal it may end; macOS answers for a dead group with EPERM.
+        # It may end between the check and the signal; macOS answers for a dead group with EPERM.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             if self.poll() is None:
-                os.killpg(self.pid, signal.SIGKILL)
+                self._killed_by_us = True
+                os.killpg(self._process.pid, signal.SIGKILL)
 
-    def said_ready(self) -> bool:
-        """Whether it got through its start."""
-        return b"ready" in self._heard()
+    def _may_be_an_oom_kill(self) -> bool:
+        return not self._killed_by_us and oom_kills() > self._oom_kills_before
 
-    def said_over(self) -> bool:
-        """Whether the master told it to stop."""
-        return b"over" in self._heard()
-
-    def vanished(self) -> bool:
-        """Whether it began to work and never said that it was done: a handler ended the process, perhaps with 0."""
-        return b"ready" in self._heard() and b"done" not in self._heard()
-
-    def _heard(self) -> bytes:
-        if self._word_fd is not None:
-            with contextlib.suppress(BlockingIOError):
-                self._words += os.read(self._word_fd, 64)
-        return self._words
-
-    def await_last_words(self) -> None:
-        """Wait a moment for the lines that a dead slave left in its pipe."""
-        if self._relay is not None:
-            self._relay.join(_LAST_WORDS_SECONDS)
-
-    def close(self) -> None:
-        """Let go of what a reaped slave leaves."""
+    def _close(self) -> None:
         if self._word_fd is not None:
             os.close(self._word_fd)
             self._word_fd = None
 
 
-class Launcher:
-    """Starts slaves from one command line, each in a session of its own and tied to this process's life."""
+class LocalLauncher:
+    """Starts slaves from one command line, each in a session of its own.
 
-    def __init__(
-        self, argv: Sequence[str], environment: Mapping[str, str], capture: Capture | None, keep_stdout: bool
-    ) -> None:
+    `environment` is added to this process's own. With `capture`, each line that the slaves print is passed to it, from
+    other threads; with `keep_stdout` only the lines of stderr are, and stdout stays that of this process (a file, say,
+    which must receive exactly what was printed).
+
+    Launch from the thread that made the launcher, and keep that thread alive: when it ends, Linux kills the slaves that
+    it started. POSIX only; raises UsageError elsewhere.
+    """
+
+    def __init__(self, argv: Sequence[str], *, environment: Mapping[str, str] | None = None,
+                 capture: Capture | None = None, keep_stdout: bool = False) -> None:
+        _need_unix()
         self._argv = list(argv)
-        self._environment = dict(environment)
-        self._capture = capture
+        self._environment = dict(environment or {})
+        self._relays = Relays(capture)
         self._keep_stdout = keep_stdout
-        # Slaves read one end for as long as we hold the other; they never get the write end themselves.
+        self._owner = threading.current_thread()
+        # Slaves read from one end, which tells them when the other is gone with us; they never get that one.
         self._parent_read, self._parent_write = _high_pipe()
         self._closed = False
 
-    def launch(self) -> Child:
-        """Start a slave, with a pipe for its words. Raises OSError when it cannot."""
+    def launch(self, slot: int) -> LocalProcess:
+        """Start a slave; all slots are alike here. Raises OSError if the system cannot."""
         if sys.platform == "win32":
             raise NotImplementedError
+        if threading.current_thread() is not self._owner:
+            raise RuntimeError("Slaves must be launched by the thread that made the launcher: when it ends, Linux "
+                               "kills them.")
         read, write = _high_pipe()
         os.set_blocking(read, False)
+        kills = oom_kills()
         try:
             process = self._spawn(write)
         except OSError:
@@ -113,76 +113,55 @@ class Launcher:
             raise
         finally:
             os.close(write)
-        return Child(process, self._start_relay(process), read)
+        self._relays.start(process.stderr if self._keep_stdout else process.stdout)
+        return LocalProcess(process, read, kills)
 
     def close(self) -> None:
-        """Let go of the pipe: any slave that still runs takes us for dead, and ends."""
+        """Show the slaves' last lines, then close the pipe, at which any slave that still runs ends."""
         if not self._closed:
             self._closed = True
+            self._relays.join()
             os.close(self._parent_read)
             os.close(self._parent_write)
 
     def _spawn(self, word_fd: int) -> subprocess.Popen[bytes]:
+        captured = self._relays.wanted
         return subprocess.Popen(
             self._argv,
             stdin=subprocess.DEVNULL,
-            stdout=None if self._capture is None or self._keep_stdout else subprocess.PIPE,
-            stderr=self._stderr_target(),
+            stdout=subprocess.PIPE if captured and not self._keep_stdout else None,
+            stderr=_stderr_target(captured, self._keep_stdout),
             env=self._child_environment(word_fd),
             pass_fds=[self._parent_read, word_fd],
-            start_new_session=True,  # a Ctrl-C reaches it once, through us
+            start_new_session=True,  # so that Ctrl-C reaches it once: through us
         )
-
-    def _stderr_target(self) -> int | None:
-        if self._capture is None:
-            return None
-        return subprocess.PIPE if self._keep_stdout else subprocess.STDOUT
 
     def _child_environment(self, word_fd: int) -> dict[str, str]:
-        ties = {PARENT_FD: str(self._parent_read), PARENT_PID: str(os.getpid()), WORD_FD: str(word_fd)}
+        ties = {defaults.PARENT_FD: str(self._parent_read), defaults.PARENT_PID: str(os.getpid()),
+                defaults.WORD_FD: str(word_fd)}
         return {**os.environ, **self._environment, **ties}
 
-    def _start_relay(self, process: subprocess.Popen[bytes]) -> threading.Thread | None:
-        stream = process.stderr if self._keep_stdout else process.stdout
-        if self._capture is None or stream is None:
-            return None
-        thread = threading.Thread(
-            target=_relay, args=(stream, self._capture), name="slave-output", daemon=True
-        )
-        thread.start()
-        return thread
+
+def _need_unix() -> None:
+    if sys.platform == "win32":
+        raise UsageError("tm-run and tm-spawn need Linux, macOS or another Unix. Start slaves with tm-slave.")
 
 
-def _relay(stream: IO[bytes], capture: Capture) -> None:
-    """Give each line of a slave's output to `capture` until the output ends, come what may.
-
-    A slave blocks when nobody reads its pipe, so a failing `capture` loses the lines, not the slave.
-    """
-    failed = False
-    with stream:
-        for line in iter(lambda: stream.readline(_LINE_BYTES), b""):
-            if not failed:
-                failed = not _captured(line, capture)
-
-
-def _captured(line: bytes, capture: Capture) -> bool:
-    try:
-        capture(line.decode(errors="replace").rstrip("\r\n"))
-    except Exception:
-        _log.warning("Cannot show what a slave prints; dropping the rest of it", exc_info=True)
-        return False
-    return True
+def _stderr_target(captured: bool, keep_stdout: bool) -> int | None:
+    if not captured:
+        return None
+    return subprocess.PIPE if keep_stdout else subprocess.STDOUT
 
 
 def _high_pipe() -> tuple[int, int]:
-    """A pipe, not inherited by default, whose ends are above 2.
+    """A pipe, not inherited by default, whose descriptors are above 2.
 
-    A parent started with a standard stream closed gets 0, 1 or 2 for its next file; a child would find
-    /dev/null there instead of the pipe, read its end and take the parent for dead.
+    A parent that was started with a standard stream closed gets 0, 1 or 2 for the next file it opens. Its child would
+    find /dev/null there instead of the pipe, read the end of it, and take the parent for dead.
     """
     if sys.platform == "win32":
         raise NotImplementedError
-    import fcntl
+    import fcntl  # here: Windows has no such module, and this file must still be importable there
 
     ends = os.pipe()
     high = fcntl.fcntl(ends[0], fcntl.F_DUPFD_CLOEXEC, 3), fcntl.fcntl(ends[1], fcntl.F_DUPFD_CLOEXEC, 3)

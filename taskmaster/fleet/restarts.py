@@ -1,35 +1,27 @@
-"""When a slave that ended is started again, and when its slot is given up.
+"""When the slave in a slot is replaced, and when the slot is closed for good.
 
-Pure: the time is an argument, so is the exit code. It must not know what a process is.
+Pure: the exit and the time are arguments. It does not know processes.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from taskmaster import defaults, errors
+from taskmaster.core.backoff import Backoff
+from taskmaster.fleet.base import Exit
 
-from taskmaster import errors
-
-FIRST_DELAY_SECONDS: Final = 0.5
-LONGEST_DELAY_SECONDS: Final = 30.0
-STEADY_SECONDS: Final = 60.0  # a life this long makes earlier crashes history
-YOUNG_SECONDS: Final = 10.0  # a crash sooner than this after the start counts towards giving up
-YOUNG_CRASHES: Final = 5
-
-#: The next slave would end in the same way: the command line, the key or the code is wrong.
-HOPELESS: Final = frozenset({errors.EXIT_USAGE, errors.EXIT_KEY_REFUSED, errors.EXIT_STATE_MISMATCH})
-#: Ends that leave nothing to restart for.
-LASTING: Final = HOPELESS | {errors.EXIT_DONE, errors.EXIT_MASTER_GONE}
+# Spread, so that slaves which crash together do not all start again at once.
+BACKOFF = Backoff(defaults.RESTART_SECONDS, defaults.RESTART_SECONDS_MOST, spread=-defaults.RESTART_SPREAD)
 
 
 class RestartPolicy:
-    """The lives of one slot: told of each start and end, it says when to start again.
+    """Decides for one slot, from the starts and exits of its slaves.
 
-    A slave that ends with 75 asked to be replaced by a fresh interpreter: at once, and it is no crash. Any
-    other end that is not lasting is a crash, answered after a delay that doubles from one to the next.
+    A slave that ends with 75 has asked for a fresh one, which is started at once. Any other exit after which a new
+    slave can do better is a crash, followed by a delay that doubles from one crash to the next.
     """
 
     def __init__(self, slot: int) -> None:
-        self._spread = _spread(slot)
+        self._slot = slot
         self._started_at = 0.0
         self._crashes = 0
         self._young_crashes = 0
@@ -38,34 +30,20 @@ class RestartPolicy:
         """A slave was started in this slot at `now` (seconds)."""
         self._started_at = now
 
-    def ended(self, code: int, now: float) -> float | None:
-        """The time at which to start again, in seconds; None when the slot is done with.
-
-        `code` is the exit code, or minus the signal number as `subprocess` has it.
-        """
-        if code in LASTING:
+    def ended(self, last: Exit, now: float) -> float | None:
+        """When to start the next slave, in seconds; None if the slot is to be closed."""
+        if not last.restart:
             return None
-        if code == errors.EXIT_INTERRUPTED:
+        if last.code == errors.EXIT_INTERRUPTED:
             return now
         self._count_crash(now - self._started_at)
-        return None if self.given_up else now + self._delay()
+        return None if self.crash_loop else now + BACKOFF.delay(self._crashes, self._slot)
 
     @property
-    def given_up(self) -> bool:
-        """Whether the slot crashed too often right after its starts."""
-        return self._young_crashes >= YOUNG_CRASHES
+    def crash_loop(self) -> bool:
+        """Whether slaves in this slot have crashed soon after their start too many times in a row."""
+        return self._young_crashes >= defaults.YOUNG_CRASHES
 
     def _count_crash(self, lifetime: float) -> None:
-        self._crashes = 1 if lifetime >= STEADY_SECONDS else self._crashes + 1
-        self._young_crashes = self._young_crashes + 1 if lifetime < YOUNG_SECONDS else 0
-
-    def _delay(self) -> float:
-        # The exponent is bounded before the power is taken: 2.0 ** 1024 raises OverflowError.
-        doubled = FIRST_DELAY_SECONDS * 2.0 ** min(self._crashes - 1, 16)
-        return min(doubled, LONGEST_DELAY_SECONDS) * self._spread
-
-
-def _spread(slot: int) -> float:
-    """A factor in (0.75, 1] that differs between neighbouring slots, so that no burst of starts comes."""
-    # Multiples of the golden ratio, taken modulo 1, stay far apart for any number of slots.
-    return 1.0 - 0.25 * ((slot * 0.6180339887) % 1.0)
+        self._crashes = 1 if lifetime >= defaults.STEADY_SECONDS else self._crashes + 1
+        self._young_crashes = self._young_crashes + 1 if lifetime < defaults.YOUNG_SECONDS else 0

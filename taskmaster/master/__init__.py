@@ -1,1 +1,1 @@
-"""A master: the source is pulled in one thread, slaves are served in another, state is written in a third."""
+"""A master: one thread pulls the source, one serves the slaves, one writes the state."""

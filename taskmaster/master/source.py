@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
 
+from taskmaster.core.failure import show
 from taskmaster.core.portable import digest
 from taskmaster.errors import SourceError, StateMismatch
-from taskmaster.job import NO_CURSOR, Job
+from taskmaster.job import NO_CURSOR, unwrap
 from taskmaster.targets.signature import accepts_last
 
 
@@ -18,13 +19,13 @@ class Start:
     """Where a run begins: the offset of its first job, and what the checkpoint knows of it."""
 
     offset: int
-    cursor: Any = NO_CURSOR  # None was settled before, when it is NO_CURSOR
-    skip: int = 0  # jobs that were settled before, for a `get_jobs` that takes no `last`
-    digest: str | None = None  # of the first job, where it should be the one that an earlier run had in flight
+    cursor: Any = NO_CURSOR  # of the job before; NO_CURSOR when nothing was settled yet
+    skip: int = 0  # how many jobs were settled before, for a `get_jobs` without `last`
+    digest: str | None = None  # of the job that the last run left unfinished here, None when it is not known
 
 
 class Source:
-    """Calls `get_jobs` once and yields what it yields. Belongs to one thread, for it runs the user's code."""
+    """Calls `get_jobs` once and yields what it yields. Belongs to one thread, because it runs the user's code."""
 
     def __init__(self, get_jobs: Callable[..., Any], arguments: Mapping[str, Any], start: Start) -> None:
         self._get_jobs = get_jobs
@@ -33,7 +34,7 @@ class Source:
         self.length: int | None = None  # of what `get_jobs` returned, where it has one
 
     def open(self) -> Iterator[Any]:
-        """An iterator at the first job to do. Raises SourceError for what is none, and what the user's code raises."""
+        """An iterator at the first job to run. Raises SourceError if there is none, and what the user's code raises."""
         jobs = self._call()
         try:
             iterator = iter(jobs)
@@ -51,9 +52,9 @@ class Source:
         return self._get_jobs(last=self._start.cursor, **self._arguments)
 
     def _checked(self, iterator: Iterator[Any]) -> Iterator[Any]:
-        """The same, once the first job is known to be the one that was in flight here when the last run stopped."""
+        """The same iterator, if its first job is the one that the last run left unfinished here."""
         for first in iterator:
-            payload = first.payload if isinstance(first, Job) else first
+            payload, _ = unwrap(first)
             found = digest(payload)
             if found is not None and found != self._start.digest:
                 raise StateMismatch(_changed(self._start, payload))
@@ -67,7 +68,7 @@ def _a(value: Any) -> str:
 
 
 def _changed(start: Start, payload: Any) -> str:
-    return (f"The source has changed: job {start.offset} was another when the last run stopped, now it is "
-            f"{payload!r:.80}. Going on by counting would miss jobs or repeat them. Let get_jobs yield "
-            "Job(payload, cursor=...) with a cursor that names the place, such as a row's id, and give --reset to "
-            "start over; or give --force-resume to go on at this count all the same.")
+    return (f"The source has changed: job {start.offset} is not the one it was when the last run stopped; it is now "
+            f"{show(payload):.80}. To resume by counting would skip jobs or repeat them. Let get_jobs yield "
+            "Job(payload, cursor=...) with a cursor that identifies the place, such as a row's id, and start over with "
+            "--reset; or resume at this count all the same with --force-resume.")

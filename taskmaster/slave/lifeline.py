@@ -1,9 +1,9 @@
 """A slave never outlives the process that keeps it: the slave's end of that promise.
 
-Two ways, since each has a hole. The kernel's parent-death signal needs no Python to run, so it ends even a
-slave stuck in C code that holds the interpreter lock, but only Linux has it. A pipe whose write end only the
-parent holds works everywhere, but the thread that reads it needs the lock. This file must not know what a
-slave does, nor how it was started beyond three environment variables.
+There are two ways, since each has a hole. The kernel's parent-death signal needs no Python to run, so that it ends even
+a slave stuck in C code that holds the interpreter lock, but only Linux has it. A pipe whose write end only the parent
+holds works everywhere, but the thread that reads it needs the lock. This module knows nothing of what a slave does, nor
+of how it was started beyond three environment variables.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ import threading
 from select import select
 from typing import Final
 
-from taskmaster.defaults import PARENT_FD, PARENT_PID, WORD_FD
+from taskmaster.defaults import PARENT_FD, PARENT_LOOK_SECONDS, PARENT_PID, WORD_FD
 
 _PR_SET_PDEATHSIG: Final = 1  # from linux/prctl.h
-_LOOK_SECONDS: Final = 1.0
 
 _log = logging.getLogger(__name__)
 _word_fds: list[int] = []
 
 
 def guard() -> bool:
-    """Tie this process to its parent: when the parent is gone, it is killed at once. Whether a fleet keeps it.
+    """Tie this process to its parent, so that it is killed as soon as the parent is gone. Returns whether a fleet
+    keeps it.
 
-    Call it first thing, in the main thread. Without the variables that a fleet sets it does nothing. They are
-    taken out of `os.environ` and their descriptors closed to later children, who have other parents.
+    Call it first thing, in the main thread. Without the variables that a fleet sets it does nothing. They are removed
+    from `os.environ`, and their descriptors are not inherited by later children, who have other parents.
     """
     parent_fd, parent_pid = _take_fd(PARENT_FD), os.environ.pop(PARENT_PID, "")
     word_fd = _take_fd(WORD_FD)
@@ -40,13 +40,13 @@ def guard() -> bool:
         _die_with(int(parent_pid))
     if parent_fd is not None:
         threading.Thread(
-            target=_wait_for_end, args=(parent_fd, int(parent_pid or 0)), name="orphan-guard", daemon=True
+            target=_wait_for_end, args=(parent_fd, int(parent_pid or 0)), name="lifeline", daemon=True
         ).start()
     return parent_fd is not None
 
 
 def say_ready() -> None:
-    """Tell the fleet that this slave got through its start."""
+    """Tell the fleet that this slave has started up."""
     _say(b"ready\n")
 
 
@@ -56,55 +56,63 @@ def say_done() -> None:
 
 
 def say_over() -> None:
-    """Tell the fleet that the master has told this slave to stop: there is nothing for the others to wait for."""
+    """Tell the fleet that the master told this slave to stop: there is no work for the others either."""
     _say(b"over\n")
 
 
-def _say(word: bytes) -> None:
+def say_error(text: str) -> bool:
+    """Tell the fleet why this slave ends, so that it is shown once for all of them; False without a fleet."""
+    return _say(b"error " + " ".join(text.splitlines()).encode("utf-8", "replace") + b"\n")
+
+
+def _say(line: bytes) -> bool:
+    """Whether a fleet listens."""
     for fd in _word_fds:
         try:
-            os.write(fd, word)
+            os.write(fd, line)
         except BrokenPipeError:
-            _log.debug("The fleet no longer listens; going on")
+            _log.debug("The fleet no longer listens; continuing")
+            return False
+    return bool(_word_fds)
 
 
 def _take_fd(variable: str) -> int | None:
-    """The descriptor named by an environment variable, no longer inheritable; None when there is none."""
+    """The descriptor that an environment variable names, no longer inheritable; None where there is none."""
     text = os.environ.pop(variable, "")
     if not text:
         return None
     try:
         os.set_inheritable(int(text), False)
     except (OSError, ValueError) as error:
-        # A wrapper between fleet and slave may have closed it. The number could be any file by now: leave it.
-        _log.warning("%s=%s is no open descriptor (%s); going on without it", variable, text, error)
+        # A wrapper between fleet and slave may have closed it. The number could be any file by now: leave it alone.
+        _log.warning("%s=%s is not an open descriptor (%s); continuing without it", variable, text, error)
         return None
     return int(text)
 
 
 def _die_with(parent_pid: int) -> None:
-    """Ask Linux for SIGKILL at the parent's end; dies here if that end came before the asking."""
+    """Ask Linux for SIGKILL when the parent ends; dies here if it ended before that."""
     if sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
             reason = os.strerror(ctypes.get_errno())
-            _log.warning("No parent-death signal (%s); the pipe alone guards", reason)
+            _log.warning("No parent-death signal (%s); relying on the pipe alone", reason)
     if _is_orphan(parent_pid):
         _die()
 
 
 def _wait_for_end(fd: int, parent_pid: int) -> None:
-    """Block until the parent's pipe ends, then die; `parent_pid` is 0 when it is not known."""
-    # The parent's pid is looked at too: a fork of the parent made by user code can hold the pipe open.
+    """Block until the parent is gone, then die; `parent_pid` is 0 when it is not known."""
+    # Not by its pipe alone: a fork of the parent that user code made can hold the pipe open.
     while not _at_end(fd) and not _is_orphan(parent_pid):
         pass
     _die()
 
 
 def _at_end(fd: int) -> bool:
-    if sys.platform == "win32":  # select knows only sockets there
+    if sys.platform == "win32":  # select takes nothing but sockets there
         return os.read(fd, 1) == b""
-    readable, _, _ = select([fd], [], [], _LOOK_SECONDS)
+    readable, _, _ = select([fd], [], [], PARENT_LOOK_SECONDS)
     return bool(readable) and os.read(fd, 1) == b""
 
 
@@ -113,7 +121,7 @@ def _is_orphan(parent_pid: int) -> bool:
 
 
 def _die() -> None:
-    """End now, with no cleaning up: the jobs at hand are the master's to lease again."""
+    """End now, without cleaning up: the master leases the jobs held here to others."""
     if sys.platform != "win32":
         os.kill(os.getpid(), signal.SIGKILL)
     os._exit(1)

@@ -1,4 +1,4 @@
-"""A slave as a whole: made in the main thread, served by its control thread."""
+"""A whole slave: made in the main thread, served by its control thread."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from taskmaster.core.stats import SlaveStats
 from taskmaster.errors import EXIT_ERROR, TaskmasterError
 from taskmaster.malloc import keep_freed_memory
 from taskmaster.slave.control import Control
-from taskmaster.slave.pools.threads import Pool
+from taskmaster.slave.pools.threads import ThreadPool
 from taskmaster.transport.addresses import dial_address, is_local
 from taskmaster.transport.dialer import Dialer
 from taskmaster.transport.keys import Keys
@@ -30,9 +30,10 @@ _clock = time.monotonic
 
 
 class Slave:
-    """Calls `handler` for the jobs of the master at `address`, in `threads` threads.
+    """Calls `handler`, whose name is `name`, for the jobs of the master at `address`, in `threads` threads.
 
-    Without keys any master is believed, but only one on this machine to send pickles.
+    Without keys it trusts any master, but takes pickles only from one on this machine. `job_timeout` is in seconds;
+    `show` is called with the slave's figures a few times a second, in the control thread.
     """
 
     def __init__(self, handler: Callable[[Any], Any], name: str, address: str, *,
@@ -40,10 +41,10 @@ class Slave:
                  job_timeout: float | None = None, show: Callable[[SlaveStats], None] = lambda stats: None,
                  keys: Keys | None = None) -> None:
         info = {"host": socket.gethostname(), "pid": os.getpid(), "threads": threads, "handler": name,
-                "python": platform.python_version()}
+                "python": platform.python_version(), "version": defaults.PRODUCT_VERSION}
         self._waker = waker = Waker()
         self._agent = Agent(secrets.token_hex(16), threads, info, patience, _clock())
-        self._pool = Pool(handler, threads, _clock, waker.wake)
+        self._pool = ThreadPool(handler, threads, _clock, waker.wake)
         trusting = keys is not None or is_local(dial_address(address))
         self._control = Control(self._agent, Dialer(address, keys), self._pool, waker, _clock, job_timeout=job_timeout,
                                 show=show, trusting=trusting)
@@ -51,25 +52,28 @@ class Slave:
 
     @property
     def error(self) -> TaskmasterError | None:
-        """Why it ended, where that is no good end."""
+        """Why it ended, unless it ended well."""
         return self._control.error
 
     @property
     def dismissed(self) -> bool:
-        """Whether it ended because the master told it to: then there is no work for others either."""
+        """Whether it ended because the master told it to: then there is no work for other slaves either."""
         return self._control.dismissed
 
     @property
     def stuck(self) -> bool:
-        """Whether a handler is still running: then the process has to be ended without waiting for it."""
+        """Whether a handler is still running: then the process has to exit without waiting for it."""
         return bool(self._pool.running())
 
     def drain(self) -> None:
-        """Once: finish what is running, give back the rest, and leave. Twice: leave now. Also from a signal handler."""
+        """Once: finish what is running, give back the rest, and exit. Twice: exit now.
+
+        It may be called from any thread, and from a signal handler.
+        """
         self._control.drain()
 
     def run(self) -> int:
-        """Serve until the end; returns the exit code. Signal handlers run meanwhile."""
+        """Serve until the end; returns the exit code. The main thread is free to run signal handlers meanwhile."""
         keep_freed_memory()
         thread = threading.Thread(target=self._serve, name="control", daemon=True)
         thread.start()
@@ -83,4 +87,4 @@ class Slave:
             self._control.run()
         except BaseException:
             self._crashed = True
-            log.exception("The control thread failed; this slave ends, and its jobs go to others")
+            log.exception("The control thread failed. This slave exits, and its jobs go to others")

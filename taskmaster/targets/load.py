@@ -1,7 +1,7 @@
-"""TARGET text to a function: parse it, import it, and name the folder of its state.
+"""From the text of a TARGET to a function: parses it, imports it, and names the folder of its state.
 
-Knows the import system; must not know what is done with a function once it is found. What a function's
-signature tells is in signature.py.
+It knows the import system, and nothing of what becomes of the function. What can be read off a signature is in
+signature.py.
 """
 
 from __future__ import annotations
@@ -24,22 +24,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path, PurePath
-from types import ModuleType, TracebackType
+from types import ModuleType
 from typing import Any
 
+from taskmaster import defaults
 from taskmaster.errors import TargetError, UserCodeError
+from taskmaster.targets.frames import user_frames
 from taskmaster.targets.signature import did_you_mean
 
 FORMS = "Give a module, module:function, file.py or file.py:function."
-NAMES_SHOWN = 8
-LABEL_LENGTH = 60  # with the hash well below the 143 bytes that encrypted folders leave for a name
-DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)  # Windows
-LOADERS = {"importlib", "_frozen_importlib", "_frozen_importlib_external", "taskmaster"}
+DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)  # no file names on Windows
 
 
 @dataclass(frozen=True)
 class Target:
-    """A function by name: `source` is a dotted module name, or the path of a .py file where `is_file`."""
+    """A function by name: `source` is a dotted module name or, if `is_file`, the path of a .py file."""
 
     source: str
     function: str
@@ -50,13 +49,13 @@ class Target:
 
 
 def parse_target(text: str, default_name: str) -> Target:
-    """Read `module`, `module:function`, `file.py` or `file.py:function`; TargetError for anything else."""
+    """Parse `module`, `module:function`, `file.py` or `file.py:function`. Raises TargetError for anything else."""
     source, function = _split(text)
     is_file = source.endswith(".py") or source.startswith(".") or "/" in source or "\\" in source
     function = default_name if function is None else function
     if not source or (":" in source and not is_file) or not _is_dotted_name(function):
-        raise TargetError(f"{text!r} names no function. {FORMS}")
-    # PurePath and not normpath: where `link` is a symlink, link/../x.py is another file than x.py.
+        raise TargetError(f"{text!r} does not name a function. {FORMS}")
+    # PurePath, not normpath: if `link` is a symlink, link/../x.py and x.py are different files.
     return Target(PurePath(source).as_posix() if is_file else source, function, is_file)
 
 
@@ -71,9 +70,9 @@ def _is_dotted_name(text: str) -> bool:
 
 
 def load_target(target: Target) -> Callable[..., Any]:
-    """Import what `target` names and return its function; a second call imports nothing again.
+    """Import the function that `target` names. A second call does not import it again.
 
-    Raises TargetError where it cannot be found or called, UserCodeError where the user's own module raised.
+    Raises TargetError if it cannot be found or called, UserCodeError if the user's module raises.
     """
     module = _load_file(target.source) if target.is_file else _load_module(target.source)
     return _find_function(module, target)
@@ -84,7 +83,7 @@ def _load_file(text: str) -> ModuleType:
     _check_file(path, text)
     name = _module_name(path)
     if path.stem in sys.stdlib_module_names:
-        with contextlib.suppress(ImportError):  # before a queue.py of the user's stands before the real one
+        with contextlib.suppress(ImportError):  # before the user's queue.py hides the real one
             importlib.import_module(path.stem)
     _put_first(str(path.parent))
     if name not in sys.modules:
@@ -103,10 +102,10 @@ def _check_file(path: Path, text: str) -> None:
 
 
 def _module_name(path: Path) -> str:
-    """The name under which classes of the file are pickled, so that the master and the slaves agree on it.
+    """The module's name, under which its classes are pickled; master and slaves must arrive at the same one.
 
-    The stem if it is free, which is told by what is installed before what this process happens to have
-    imported: the two commands import different things.
+    It is the file's stem unless an installed module has that name. What this process has imported so far comes second,
+    for there masters and slaves differ.
     """
     stem = path.stem.replace(".", "_")
     other = f"taskmaster_file_{stem}"
@@ -151,8 +150,8 @@ def _import(name: str, import_it: Callable[[], object]) -> None:
         import_it()
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # a module that calls sys.exit() is to be named too, instead of ending us
-        if isinstance(error, ModuleNotFoundError) and _user_frames(error) is None:
+    except BaseException as error:  # also SystemExit: a module that calls sys.exit() must not end this process unnamed
+        if isinstance(error, ModuleNotFoundError) and user_frames(error) is None:
             raise TargetError(_no_module(name, str(error.name))) from None
         what = traceback.format_exception_only(type(error), error)[-1].strip().rstrip(".")
         raise UserCodeError(f"Importing {name} failed: {what}. {_remedy(error)}") from error
@@ -172,8 +171,8 @@ def _remedy(error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError):
         return f"Install it for {sys.executable}, or put its folder on PYTHONPATH."
     if isinstance(error, SystemExit):
-        return "Put what only a script should do under: if __name__ == '__main__'."
-    return "Correct it and start again."
+        return "Put code that only a script should run under: if __name__ == '__main__'."
+    return "Fix it and start again."
 
 
 def _find_function(module: ModuleType, target: Target) -> Callable[..., Any]:
@@ -184,7 +183,7 @@ def _find_function(module: ModuleType, target: Target) -> Callable[..., Any]:
         found = getattr(found, part)
     if not callable(found):
         kind = type(found).__name__
-        raise TargetError(f"{target} is no function but of type {kind}. {_offer(_callables(module))}")
+        raise TargetError(f"{target} is not a function: its type is {kind}. {_offer(_callables(module))}")
     return typing.cast(Callable[..., Any], found)
 
 
@@ -196,7 +195,7 @@ def _no_function(module: ModuleType, owner: Any, part: str, target: Target) -> s
 
 
 def _callables(owner: Any) -> list[str]:
-    """The public callables of a module or class: its own, or else those it imported."""
+    """The public callables of a module or class: those it defines, else those it imports."""
     public = {name: getattr(owner, name, None) for name in dir(owner) if not name.startswith("_")}
     named = [name for name, value in public.items() if callable(value)]
     home = getattr(owner, "__module__", getattr(owner, "__name__", None))
@@ -204,38 +203,24 @@ def _callables(owner: Any) -> list[str]:
 
 
 def _offer(names: Sequence[str]) -> str:
-    more = ", ..." if len(names) > NAMES_SHOWN else ""
-    return f"It has: {', '.join(names[:NAMES_SHOWN])}{more}." if names else "It defines no function."
-
-
-def traceback_of(error: UserCodeError) -> str:
-    """The traceback of what the user's module raised, without the loader's own frames; ends in a newline."""
-    cause = error.__cause__
-    if cause is None:
-        return ""
-    return "".join(traceback.format_exception(type(cause), cause, _user_frames(cause)))
-
-
-def _user_frames(error: BaseException) -> TracebackType | None:
-    trace = error.__traceback__
-    while trace is not None and str(trace.tb_frame.f_globals.get("__name__")).split(".")[0] in LOADERS:
-        trace = trace.tb_next
-    return trace
+    more = ", ..." if len(names) > defaults.NAMES_OFFERED else ""
+    return f"It has: {', '.join(names[:defaults.NAMES_OFFERED])}{more}." if names else "It defines no functions."
 
 
 def state_name(target: Target, arguments: Mapping[str, Any]) -> str:
-    """The folder for the state of `target` with these arguments, such as `migrate.get_jobs-1a2b3c4d5e6f`.
+    """The name of the state folder for `target` and these arguments, such as `migrate.get_jobs-1a2b3c4d5e6f`.
 
-    The target counts as it was typed, not where it is: the folder lives in the working folder.
+    It depends on the target as it was typed, not on where the file is: the folder is made in the working folder.
     """
     pairs = sorted((key, str(value)) for key, value in arguments.items())
     canonical = json.dumps([str(target), pairs], separators=(",", ":"))
-    # 48 bits: among ten thousand states (one a day for 27 years) two names meet once in five million times.
+    # 48 bits: among ten thousand states, one a day for 27 years, two collide with a chance of 1 in 5 million.
     digest = hashlib.blake2b(canonical.encode("ascii"), digest_size=6).hexdigest()
     return f"{_label(target)}-{digest}"
 
 
 def _label(target: Target) -> str:
     source = PurePath(target.source).stem if target.is_file else target.source
-    label = re.sub(r"[^A-Za-z0-9_.-]", "_", f"{source}.{target.function}").lstrip(".-")[:LABEL_LENGTH]
+    label = re.sub(r"[^A-Za-z0-9_.-]", "_", f"{source}.{target.function}").lstrip(".-")
+    label = label[:defaults.STATE_LABEL_CHARACTERS]
     return f"_{label}" if DEVICES.match(label) else label

@@ -1,6 +1,6 @@
-"""What a signature tells: the arguments it takes as KEY=VALUE, where it resumes, whether it can be a handler.
+"""What a signature tells: which KEY=VALUE arguments it takes, where it starts, whether it can be a handler.
 
-Knows functions only; must not know where they came from.
+It knows functions, not where they come from.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ BOOLS = {
 
 
 def convert_arguments(function: Callable[..., Any], pairs: Sequence[str]) -> dict[str, Any]:
-    """The keyword arguments for `function`, converted by annotation, else by the default's type, else str.
+    """The keyword arguments for `function`, converted to the annotated type, else to that of the default, else str.
 
-    Raises UsageError for a pair that does not fit the signature, and for a required parameter not given.
+    Raises UsageError for a pair that does not fit the signature and for a required parameter that is missing.
     """
     parameters, takes_any = _keywords(function)
     given: dict[str, Any] = {}
@@ -54,7 +54,7 @@ def _keywords(function: Callable[..., Any]) -> tuple[dict[str, inspect.Parameter
 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
-    """None for the builtins that tell none, such as `map` before Python 3.13."""
+    """None for builtins without one, such as `map` before Python 3.13."""
     try:
         return inspect.signature(function)
     except (ValueError, TypeError):
@@ -80,10 +80,10 @@ def _convert(function: Callable[..., Any], parameter: inspect.Parameter, text: s
         with contextlib.suppress(ValueError, KeyError, RuntimeError):
             return CONVERTERS[kind](text)
     wanted = " or ".join(kind.__name__ for kind in kinds)
-    raise UsageError(f"{parameter.name}={text} is not {wanted}. {_usage(function)}")
+    raise UsageError(f"{parameter.name}={text} is not a valid {wanted}. {_usage(function)}")
 
 
-# In the order they are tried: bool is a subclass of int, and str takes any text.
+# In the order in which they are tried: bool is a subclass of int, and str takes any text.
 CONVERTERS: dict[type, Callable[[str], Any]] = {
     bool: lambda text: BOOLS[text.lower()],
     int: int,
@@ -102,13 +102,13 @@ def _kinds(function: Callable[..., Any], parameter: inspect.Parameter) -> list[t
 
 
 def _annotation(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
-    """The annotation itself, also where `from __future__ import annotations` made it text."""
+    """The annotation as an object, even if `from __future__ import annotations` made it a string."""
     if not isinstance(parameter.annotation, str):
         return parameter.annotation
     plain = inspect.unwrap(getattr(function, "func", function))
     try:
         return eval(parameter.annotation, dict(getattr(plain, "__globals__", {})))
-    except Exception:  # a name imported for the type checker only: the default's type decides
+    except Exception:  # a name that is imported for type checkers only: the default's type decides
         return None
 
 
@@ -117,14 +117,14 @@ def _usage(function: Callable[..., Any]) -> str:
 
 
 class _Bare(str):
-    """Annotation text that is shown without quotes."""
+    """An annotation that is shown without quotes."""
 
     def __repr__(self) -> str:
         return str(self)
 
 
 def _shown(function: Callable[..., Any]) -> str:
-    """The function as its author wrote it, without what it returns: `get_jobs(last=0, *, table: str)`."""
+    """The function's signature without the return type, as its author wrote it: `get_jobs(last=0, *, table: str)`."""
     name = getattr(function, "__name__", type(function).__name__)
     signature = _signature(function)
     if signature is None:
@@ -135,32 +135,32 @@ def _shown(function: Callable[..., Any]) -> str:
 
 
 def check_arity(handler: Callable[..., Any]) -> None:
-    """Raise TargetError unless `handler(job)` is a call that does the work before it returns."""
+    """Raise TargetError unless calling `handler(job)` does the work before it returns."""
     signature = _signature(handler)
     try:
         if signature is not None:
             signature.bind(object())
     except TypeError:
-        message = f"A handler is called with one job, and {_shown(handler)} does not fit."
-        raise TargetError(f"{message} Write it as: def handle_job(job).") from None
+        raise TargetError(f"A handler is called with one job, but {_shown(handler)} does not accept that. Write it as: "
+                          "def handle_job(job).") from None
     if inspect.iscoroutinefunction(handler) or inspect.isgeneratorfunction(handler):
-        # Its call only makes an object: every job would count as handled and none would have been.
-        raise TargetError(f"{_shown(handler)} is async or yields, so a call does not run it. Write it as: "
+        # Calling it only creates an object: every job would count as handled although none was.
+        raise TargetError(f"{_shown(handler)} is async or yields, so calling it does not run it. Write it as: "
                           "def handle_job(job), with asyncio.run or a loop inside.")
 
 
 def accepts_last(get_jobs: Callable[..., Any]) -> bool:
-    """Whether a resumed run may pass `last`; not by `**kwargs`, since who ignores it would begin again."""
+    """Whether a resumed run may pass `last`. `**kwargs` is not enough: whoever ignores `last` would start over."""
     return "last" in _keywords(get_jobs)[0]
 
 
 def first_offset(get_jobs: Callable[..., Any]) -> int:
-    """Where offsets start: the default of `last` if it is a whole number, else 0."""
+    """The first offset: the default of `last` if that is an int, else 0."""
     last = _keywords(get_jobs)[0].get("last")
     return last.default if last is not None and type(last.default) is int else 0
 
 
 def did_you_mean(word: str, names: Iterable[str]) -> str:
-    """A sentence with the nearest of `names`, to be put behind another one; empty where none is near."""
+    """A sentence that suggests the closest of `names`, to follow another sentence; empty if none is close."""
     near = difflib.get_close_matches(word, list(names), n=1)
     return f" Did you mean {near[0]!r}?" if near else ""

@@ -1,1 +1,1 @@
-"""Sockets, addresses and keys: frames in, frames out."""
+"""Sockets, addresses and keys. It carries frames and does not know what they mean."""

@@ -1,4 +1,4 @@
-"""Addresses: which are some, who can reach them, and the private one of a box. It opens nothing that serves."""
+"""Addresses: which are valid, who can reach them, and a private one for a run on one machine. Opens no sockets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from taskmaster import defaults
 from taskmaster.errors import UsageError
 
-IPC_PATH_BYTES = 107 if sys.platform == "linux" else 103  # what a Unix socket's address holds there, and on macOS
+IPC_PATH_BYTES = 107 if sys.platform == "linux" else 103  # what the address of a Unix socket holds; 103 on macOS
 _IPC = "ipc://"
 _TCP = re.compile(r"tcp://(?P<host>\[[0-9a-fA-F:]+\]|[^:/\s\[\]]+):(?P<port>\d+)")
 _EVERYWHERE = ("0.0.0.0", "*", "[::]")
@@ -24,23 +24,23 @@ _PREFIX = "taskmaster-"
 
 
 def check_address(address: str) -> str:
-    """The address, if it is one. Raises UsageError."""
+    """The address, if it is valid. Raises UsageError."""
     match = _TCP.fullmatch(address)
     if match and int(match["port"]) <= 65535:
         return address
     if ipc_path(address):
         _check_path(address)
         return address
-    raise UsageError(f"{address!r} is no address. Give tcp://HOST:PORT, such as {defaults.ADDRESS}, or ipc://PATH.")
+    raise UsageError(f"{address!r} is not an address. Give tcp://HOST:PORT, such as {defaults.ADDRESS}, or ipc://PATH.")
 
 
 def _check_path(address: str) -> None:
     if sys.platform == "win32" or not hasattr(socket, "AF_UNIX"):
-        raise UsageError(f"{address} cannot be kept to you on this system. Give tcp://HOST:PORT.")
+        raise UsageError(f"{address} cannot be kept from other users here. Give tcp://HOST:PORT.")
     if ipc_path(address).startswith("@"):
-        raise UsageError(f"{address} has no file, so every user of this box could reach it. Give ipc://PATH.")
+        raise UsageError(f"{address} is not a file, so every user of this machine could connect. Give ipc://PATH.")
     if len(os.fsencode(ipc_path(address))) > IPC_PATH_BYTES:
-        raise UsageError(f"The path in {address} is longer than a socket's may be ({IPC_PATH_BYTES} bytes).")
+        raise UsageError(f"The path in {address} is too long for a socket: {IPC_PATH_BYTES} bytes at most.")
 
 
 def ipc_path(address: str) -> str:
@@ -49,12 +49,12 @@ def ipc_path(address: str) -> str:
 
 
 def dial_address(address: str) -> str:
-    """Where a slave reaches a master that listens at `address`: every interface is this machine, seen from here."""
+    """Where a slave on this machine reaches a master that listens at `address`, which may be every interface."""
     return _in_place_of_everywhere(address, "127.0.0.1")
 
 
 def far_address(address: str) -> str:
-    """The same for a slave on another machine."""
+    """Where a slave on another machine reaches it."""
     return _in_place_of_everywhere(address, socket.gethostname())
 
 
@@ -64,25 +64,33 @@ def _in_place_of_everywhere(address: str, host: str) -> str:
 
 
 def tcp_parts(address: str) -> tuple[str, int] | None:
-    """Host and port, as a socket takes them; None for what is no tcp address."""
+    """Host and port, as a socket takes them; None for any other address."""
     match = _TCP.fullmatch(address)
     return (match["host"].strip("[]"), int(match["port"])) if match else None
 
 
 def is_local(address: str) -> bool:
-    """Whether only this machine can reach it."""
+    """Whether only this machine can reach the address."""
     parts = tcp_parts(address)
     return parts is None or is_loopback(parts[0])
 
 
+def address_in_use(address: str) -> UsageError:
+    """The error for an address at which another process listens."""
+    return UsageError(f"{address} is in use, perhaps by another master. Stop it, or give another --address.")
+
+
 def is_loopback(host: str) -> bool:
-    """Whether a name or a number is this machine's own for itself."""
+    """Whether a host name or IP address means this machine itself."""
     return host in ("localhost", "::1") or re.fullmatch(r"127(\.\d+){3}", host) is not None
 
 
 @contextmanager
 def private_address() -> Iterator[str]:
-    """An ipc address that only this user's processes can reach; its folder goes with it. Raises UsageError."""
+    """An ipc address that only this user's processes can reach, in a folder that is removed afterwards.
+
+    Raises UsageError.
+    """
     check_address("ipc://x")
     _sweep_dead()
     folder = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-")
@@ -93,7 +101,7 @@ def private_address() -> Iterator[str]:
 
 
 def _sweep_dead() -> None:
-    """Remove what masters killed with -9 left behind."""
+    """Remove the folders of masters that were killed with -9."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
         pid = folder.name[len(_PREFIX):].split("-")[0]
         if pid.isdigit() and _is_mine(folder) and not _is_alive(int(pid)):

@@ -1,4 +1,4 @@
-"""The slave's REQ, and what it makes of a door that stays closed. It knows frames, not messages."""
+"""The slave's end: a REQ, and what to conclude when it cannot connect. It does not know what frames mean."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from taskmaster import defaults
 from taskmaster.errors import KeyRefused
 from taskmaster.transport import handshake
 from taskmaster.transport.addresses import dial_address, ipc_path
+from taskmaster.transport.base import Frames
 from taskmaster.transport.handshake import HandshakeHistory, is_closed, listener_is_ours, mechanism_at
 from taskmaster.transport.keys import Keys
-from taskmaster.transport.listener import Frames
 from taskmaster.transport.monitor import next_event
 from taskmaster.transport.waker import Waker, milliseconds
 
 log = logging.getLogger(__name__)
 
-# A larger frame is received as a view: to copy a lease's megabyte out of ZeroMQ's memory cost 3 % of the CPU.
+# Larger frames are received as views: copying a lease's megabyte out of ZeroMQ's memory cost 3 % of the CPU.
 COPIED_BYTES = 64 << 10
 
 
 class Dialer:
-    """The slave's REQ: relaxed, so that a request may follow another unanswered one; correlated, so that the
-    answer to the other is not taken for its own. Belongs to the thread that uses it.
+    """A REQ: a SlaveSocket.
 
-    With keys it speaks only to a master that holds them, at a tcp address.
+    Relaxed, so that a request may replace an unanswered one; correlated, so that the answer to the earlier one is
+    dropped. With keys, at a tcp address, it talks only to a master that has them.
     """
 
     def __init__(self, address: str, keys: Keys | None = None) -> None:
@@ -36,9 +36,9 @@ class Dialer:
         self._keys = keys
         self._context = zmq.Context()
         self._poller = zmq.Poller()
-        self._knocks = HandshakeHistory()
+        self._handshakes = HandshakeHistory()
         self._returned = False
-        self._warned = False  # that there seems to be no room
+        self._warned = False  # that the master seems to have no room
         self._socket, self._monitor = self._open()
 
     def _open(self) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
@@ -59,7 +59,7 @@ class Dialer:
         return dialer, monitor
 
     def rebuild(self) -> None:
-        """A new socket in place of one that a malformed reply may have made deaf."""
+        """A malformed reply can leave a REQ deaf for good: replace it."""
         self._shut(0)
         self._socket, self._monitor = self._open()
 
@@ -74,22 +74,21 @@ class Dialer:
         self._poller.register(waker.fileno(), zmq.POLLIN)
 
     def wait(self, seconds: float) -> None:
-        """Until a reply, a turn in the connection or a ring, at most so long."""
         self._poller.poll(milliseconds(seconds))
 
     def send(self, frames: Frames) -> None:
-        """What cannot be sent now is lost, as on the way; it will be sent again."""
+        """A request that cannot be sent now is lost, as if on the way: the caller sends it again after a timeout."""
         try:
             self._socket.send_multipart(frames, zmq.NOBLOCK)
         except zmq.Again:
             pass
 
     def receive(self) -> Sequence[bytes | memoryview] | None:
-        """The reply, None when there is none now: a stale one makes the socket readable and is then dropped.
+        """The reply; None when there is none now, also where a stale one made the socket readable.
 
-        Raises KeyRefused when it has become clear that the master will never let this slave in.
+        Raises KeyRefused once it is certain that the master will never admit this slave.
         """
-        self._mind_the_door()  # first: an answer counts only from whom it may come
+        self._read_events()  # first: a reply counts only from a master that this slave may trust
         try:
             frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
         except (zmq.Again, zmq.ZMQError) as error:
@@ -99,54 +98,54 @@ class Dialer:
         return [frame.bytes if len(frame) < COPIED_BYTES else frame.buffer for frame in frames]
 
     def returned(self) -> bool:
-        """Whether the connection broke and was made again since the last call: what was under way is lost."""
+        """Whether the connection broke and was made again since the last call."""
         returned, self._returned = self._returned, False
         return returned
 
     def close(self) -> None:
-        self._shut(1000 if self._knocks.let_in else 0)  # or what nobody takes would keep it waiting
+        self._shut(1000 if self._handshakes.admitted else 0)  # else there is nobody to wait for
         self._context.term()
 
     def preflight(self) -> None:
-        """Find out whether a master will let this slave in, where there is one already. Raises KeyRefused."""
+        """If a master is there, wait until it has admitted this slave. Raises KeyRefused if it never will."""
         end = time.monotonic() + defaults.NOBODY_SECONDS
-        while not self._knocks.let_in and time.monotonic() < end:
+        while not self._handshakes.admitted and time.monotonic() < end:
             self.wait(end - time.monotonic())
-            self._mind_the_door()
-            if self._knocks.failed:
+            self._read_events()
+            if self._handshakes.failed:
                 end = time.monotonic() + 2 * defaults.LOOK_SECONDS
 
-    def _mind_the_door(self) -> None:
+    def _read_events(self) -> None:
         while (found := next_event(self._monitor)) is not None:
             event, value = found
-            self._returned |= event == zmq.EVENT_HANDSHAKE_SUCCEEDED and self._knocks.let_in
-            self._knocks.observe(event, value)
+            self._returned |= event == zmq.EVENT_HANDSHAKE_SUCCEEDED and self._handshakes.admitted
+            self._handshakes.observe(event, value)
             if event == zmq.EVENT_CONNECTED and ipc_path(self.address):
-                self._mind_the_owner(value)
-        if self._knocks.in_doubt:
-            self._look()
-        if not self._knocks.let_in and is_closed(ipc_path(self.address)):
-            raise KeyRefused(f"The file of {self.address} is another user's, and closed to you. Give an --address of "
-                             "your own, or have the master listen at a tcp address, where a copy of its key lets you "
-                             "in.")
+                self._check_owner(value)
+        if self._handshakes.in_doubt:
+            self._probe()
+        if not self._handshakes.admitted and is_closed(ipc_path(self.address)):
+            raise KeyRefused(f"The socket file of {self.address} belongs to another user, and you may not connect to "
+                             "it. Give an --address of your own, or start the master at a tcp address and copy its "
+                             "key.")
 
-    def _look(self) -> None:
-        knocks, found = self._knocks, mechanism_at(self.address)
-        refused = knocks.verdict(self.address, self._keys, found)
+    def _probe(self) -> None:
+        handshakes, found = self._handshakes, mechanism_at(self.address)
+        refused = handshakes.verdict(self.address, self._keys, found)
         if refused is not None:
             raise refused
         if found is None and not self._warned:
             self._warned = True
-            log.warning("%s takes connections and ends them: a master that has no room for more slaves, or a tunnel "
-                        "with none behind it; trying again until --timeout and --retries are over", self.address)
-        self._knocks = knocks.roll(found)
-        if knocks.given_up:
+            log.warning("%s accepts connections and closes them: perhaps a master that has no room for more slaves, or "
+                        "a tunnel without a master. Retrying as long as --timeout and --retries allow", self.address)
+        self._handshakes = handshakes.roll(found)
+        if handshakes.abandoned:
             self.rebuild()
 
-    def _mind_the_owner(self, descriptor: int) -> None:
+    def _check_owner(self, descriptor: int) -> None:
         ours = listener_is_ours(descriptor, ipc_path(self.address))
         if ours is None:
-            self.rebuild()  # with what it may have said
+            self.rebuild()  # dropping whatever it may have sent
         elif not ours:
-            raise KeyRefused(f"Another user's process listens at {self.address}, and could run code here. "
+            raise KeyRefused(f"Another user's process listens at {self.address} and could run its code here. "
                              "Give an --address in a folder that only you can write to.")

@@ -1,8 +1,9 @@
-"""A slave at the master's door: whether it is merely not answered, or will never be let in, and why.
+"""Why a slave cannot connect: whether the master may still come, or will never admit it, and the reason.
 
-libzmq tries again for ever and says little: "the other side hung up" may be another key, a tunnel with nothing
-behind it, or a master that has no room. So after some failures in a row the greeting of whoever listens there is read:
-it names the mechanism. A master with room then keeps the connection for a while, the others cut it at once.
+libzmq retries for ever and reports little: "the other side hung up" may mean a different key, a tunnel with nothing
+behind it, or a master that has no room. So after some failures in a row a probe reads the greeting of whoever listens
+there, which names the mechanism. A master with room then keeps the connection open for a while; others close it at
+once.
 """
 
 from __future__ import annotations
@@ -21,83 +22,83 @@ from taskmaster.errors import KeyRefused
 from taskmaster.transport.addresses import is_loopback, tcp_parts
 from taskmaster.transport.keys import Keys
 
-KEYED, PLAIN = "CURVE", "NULL"  # the mechanisms' names in ZeroMQ's handshake
+KEYED, PLAIN = "CURVE", "NULL"  # names of the mechanisms in ZeroMQ's greeting
 
 EVENTS = (zmq.EVENT_CONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
           | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH)
-"""The monitor's events that `HandshakeHistory.observe` wants."""
+"""The monitor's events for `HandshakeHistory.observe`."""
 
 _ZAP_REFUSED = 400
-# ZeroMQ 3.0's signature and version: enough for the other side to send its own greeting, whole.
+# The signature and version of ZMTP 3.0: enough for the other side to send its whole greeting.
 _GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00"
 _GREETING_BYTES = 64
 _MECHANISM = slice(12, 32)
-_UCRED = struct.Struct("iII")  # of Linux: process, user and group that called listen
-_NOBODY_KNOWN = 0xFFFFFFFF  # what it says of a socket that is none of its kind
+_UCRED = struct.Struct("iII")  # of Linux: the process, user and group that called listen
+_UNKNOWN_UID = 0xFFFFFFFF  # for a socket of another kind
 
 
 @dataclass
 class HandshakeHistory:
-    """How handshakes went since the last that succeeded."""
+    """The handshakes since the last that succeeded."""
 
     failed: int = 0
-    let_in: bool = False  # once at least
-    refused: bool = False  # the master's own word that it does not take this key
-    given_up: bool = False  # libzmq will not try again on this socket
-    found: str | None = None  # the mechanism that a look has found since
+    admitted: bool = False  # at least once
+    refused: bool = False  # the master said that it does not accept this key
+    abandoned: bool = False  # libzmq will not retry on this socket
+    found: str | None = None  # the mechanism that the last probe found
 
     def observe(self, event: int, value: int) -> None:
         """A monitor's event."""
         if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
-            self.failed, self.let_in, self.refused, self.given_up, self.found = 0, True, False, False, None
+            self.failed, self.admitted, self.refused, self.abandoned, self.found = 0, True, False, False, None
         elif event != zmq.EVENT_CONNECTED:
             self.failed += 1
             self.refused |= event == zmq.EVENT_HANDSHAKE_FAILED_AUTH and value == _ZAP_REFUSED
-            self.given_up |= event != zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+            self.abandoned |= event != zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 
     @property
     def in_doubt(self) -> bool:
-        """Whether to look who is there."""
-        return self.given_up or self.failed >= defaults.HANDSHAKES
+        """Whether to probe who listens there."""
+        return self.abandoned or self.failed >= defaults.HANDSHAKES
 
     def roll(self, found: str | None) -> HandshakeHistory:
-        """What to go on with after a look: one more failure is enough for the next. With nobody there the failures told
+        """The history after a probe: one more failure leads to the next probe. With no master there, the failures mean
         nothing."""
-        return HandshakeHistory(defaults.HANDSHAKES - 1 if found else 0, self.let_in, found=found)
+        return HandshakeHistory(defaults.HANDSHAKES - 1 if found else 0, self.admitted, found=found)
 
     def verdict(self, address: str, keys: Keys | None, found: str | None) -> KeyRefused | None:
-        """Why the master at `address`, whose mechanism was `found`, will never let in who has these keys; None while
-        it may yet: where no ZeroMQ answers, the master is absent.
+        """Why the master at `address`, whose mechanism is `found`, will never admit a slave with these keys; None while
+        it may: where nothing speaks ZeroMQ, the master is merely absent.
 
-        That it has another key takes two looks and a failure between: the first may have come as a full master had
-        room again.
+        A different key is concluded from two probes with a failure in between: at the first, a full master may just
+        have had room again.
         """
         if found == PLAIN and keys is not None:
-            return KeyRefused(f"The master at {address} runs with --insecure, and this slave with a key, so it would "
-                              "trust nobody there. Start the master without --insecure, or both with it.")
+            return KeyRefused(f"The master at {address} runs with --insecure, and this slave with a key, so it trusts "
+                              "nobody there. Start the master without --insecure, or both with it.")
         if found == KEYED and keys is None:
-            return KeyRefused(f"The master at {address} asks for a key, and this slave runs with --insecure. "
-                              "Leave that out.")
+            return KeyRefused(f"The master at {address} requires a key, and this slave runs with --insecure. "
+                              "Start the slave without --insecure.")
         if keys is not None and (self.refused or (found == self.found == KEYED and self.in_doubt)):
-            return KeyRefused(f"The master at {address} has another key than this slave, whose key {keys.name} is in "
-                              f"{keys.origin}. {how_to_copy(address, keys.origin)}")
+            return KeyRefused(f"The master at {address} has a different key from this slave, which uses key "
+                              f"{keys.name} from {keys.origin}. {how_to_copy(address, keys.origin)}")
         return None
 
 
 def how_to_copy(address: str, path: str) -> str:
-    """What to do to have the master's key at `path`."""
+    """How to copy the master's key to `path`, in a sentence."""
     host = (tcp_parts(address) or ("",))[0]
     if is_loopback(host):
-        return f"Copy the key file that the master names when it starts to {path}."
-    return ("Copy the key file that the master names when it starts: "
+        return f"Copy the key file that the master names at its start to {path}."
+    return ("Copy the key file that the master names at its start: "
             f"mkdir -p {os.path.dirname(path)} && scp {host}:.config/taskmaster/key {path}")
 
 
 def mechanism_at(address: str) -> str | None:
-    """The mechanism that whoever listens at a tcp address greets with; None where no ZeroMQ does, or none that keeps
-    the connection: it has no room.
+    """The mechanism in the greeting of whoever listens at a tcp address; None where nothing there speaks ZeroMQ, or
+    where it closes the connection: it has no room.
 
-    Blocks for LOOK_SECONDS and KEPT_SECONDS at most, or as long as the name's lookup takes.
+    Blocks for LOOK_SECONDS and KEPT_SECONDS at most, or for as long as the lookup of the host's name takes.
     """
     parts = tcp_parts(address)
     if parts is None:
@@ -109,12 +110,12 @@ def mechanism_at(address: str) -> str | None:
             if len(greeting) < _GREETING_BYTES or greeting[:1] != b"\xff" or not _kept(peer):
                 return None
     except OSError:
-        return None  # nobody there after all
+        return None  # nobody listens there after all
     return greeting[_MECHANISM].rstrip(b"\0").decode("ascii", "replace")
 
 
 def _received(peer: socket.socket, count: int, deadline: float) -> bytes:
-    """So many bytes, or fewer where the peer ends. Raises OSError, also when it takes too long."""
+    """`count` bytes, or fewer if the peer hangs up. Raises OSError, and TimeoutError after the deadline."""
     data = b""
     while len(data) < count:
         peer.settimeout(max(0.001, deadline - time.monotonic()))
@@ -126,7 +127,7 @@ def _received(peer: socket.socket, count: int, deadline: float) -> bytes:
 
 
 def _kept(peer: socket.socket) -> bool:
-    """Whether the peer leaves the connection open, as one does that waits for the rest of a handshake."""
+    """Whether the peer keeps the connection open, waiting for the rest of the handshake."""
     peer.settimeout(defaults.KEPT_SECONDS)
     try:
         return bool(peer.recv(1))
@@ -135,16 +136,16 @@ def _kept(peer: socket.socket) -> bool:
 
 
 def is_closed(path: str) -> bool:
-    """Whether there is a socket file that this user may not connect to; not for the empty path."""
+    """Whether there is a socket file that this user may not connect to; False for the empty path."""
     return os.path.exists(path) and not os.access(path, os.W_OK)
 
 
 def listener_is_ours(descriptor: int, path: str) -> bool | None:
-    """Whether the process that listens behind a connected Unix socket is this user's or root's; None where the
-    connection has ended before it could be seen. Who answers a slave can run code in it.
+    """Whether the process at the other end of a connected Unix socket is this user's or root's; None if the connection
+    ended too soon to tell. It matters because whoever answers a slave can run code in it.
     """
     if sys.platform == "win32":
-        return None  # there is no such address there
+        return None  # which has no such addresses
     owner = _owner(descriptor, path)
     return None if owner is None else owner in (os.geteuid(), 0)
 
@@ -158,4 +159,4 @@ def _owner(descriptor: int, path: str) -> int | None:
     except OSError:
         return None
     uid: int = _UCRED.unpack(found)[1]
-    return None if uid == _NOBODY_KNOWN else uid
+    return None if uid == _UNKNOWN_UID else uid

@@ -1,4 +1,4 @@
-"""A socket's monitor: what happens to its connections."""
+"""ZeroMQ socket monitors: what happens to a socket's connections."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import struct
 
 import zmq
 
-# A monitor's event, see zmq_socket_monitor(3). zmq.utils.monitor would load asyncio: 20 ms of each process's start.
+# An event, see zmq_socket_monitor(3). zmq.utils.monitor imports asyncio, which takes each process 20 ms to load.
 _EVENT = struct.Struct("=Hi")
 
 
 def next_event(monitor: zmq.Socket[bytes]) -> tuple[int, int] | None:
-    """What happened next to the monitored socket: the event and its value."""
+    """The next event of the monitored socket, and its value; None when there is none now."""
     try:
-        told = monitor.recv_multipart(zmq.NOBLOCK)[0]
+        message = monitor.recv_multipart(zmq.NOBLOCK)[0]
     except zmq.Again:
         return None
-    event, value = _EVENT.unpack(told)
+    event, value = _EVENT.unpack(message)
     return event, value

@@ -1,4 +1,4 @@
-"""What wakes a poll, and how long a poll may last."""
+"""How another thread ends a poll, and how long a poll may last."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from math import ceil
 
 
 class Waker:
-    """Makes a poll in one thread return from another; many calls before the poll are one."""
+    """Ends a poll in one thread from any other; calls to `wake` before the poll count as one."""
 
     def __init__(self) -> None:
         self._reader, self._writer = socket.socketpair()
@@ -25,10 +25,10 @@ class Waker:
         try:
             self._writer.send(b"!")
         except (BlockingIOError, OSError):
-            pass  # full: it is rung already; closed: nobody polls any more
+            pass  # full: already set; closed: nobody polls any more
 
     def clear(self) -> None:
-        """Forget the rings so far; call it before looking at what they were about."""
+        """Call it after the poll, before looking for the reason: what comes later sets it again."""
         self._is_set = False
         try:
             self._reader.recv(4096)
@@ -41,5 +41,5 @@ class Waker:
 
 
 def milliseconds(seconds: float) -> int:
-    """For a poll: rounded up, or the last part of a millisecond would be spent in a busy loop."""
+    """For a poll: rounded up, or the loop would spin through the last fraction of a millisecond. At most a minute."""
     return ceil(max(0.0, min(seconds, 60.0)) * 1000)

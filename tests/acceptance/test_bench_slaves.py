@@ -57,6 +57,6 @@ def answer(agent: Agent, reply: wire.Frames, now: float) -> None:
     for order in agent.receive(reply, IDLE, now):
         if isinstance(order, Enqueue):
             jobs = sum(lease.count for lease in order.leases)
-            agent.pace.observe(jobs, jobs * 1e-7)
+            agent.job_duration.observe(jobs, jobs * 1e-7)
             for lease in order.leases:
                 agent.settled(agent.epoch, lease.first, lease.count, now)

@@ -1,4 +1,4 @@
-"""A part of the fault suite, another each time: the faults that a seed draws, played two at a time.
+"""A part of the fault suite, a different one each time: the faults that a seed draws, played two at a time.
 
 `scripts/chaos` plays all of them; a failure here names the command that plays it again.
 """
@@ -16,8 +16,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from chaos.blow import Blow  # noqa: E402
 from chaos.faults import FAULTS, Fault, chosen  # noqa: E402
-from chaos.oracle import Blow, Log, judge  # noqa: E402
+from chaos.log import Log  # noqa: E402
+from chaos.oracle import judge  # noqa: E402
 from chaos.report import Row, conclusion  # noqa: E402
 from chaos.suite import AT_ONCE, play_one, repeat  # noqa: E402
 
@@ -27,7 +29,7 @@ ALWAYS = (1, 2, 48)  # kills of slaves, of masters, and by a job: what the promi
 
 
 def _drawn() -> list[Fault]:
-    """As many as fit, the promises' own first."""
+    """As many as fit, the promises first."""
     rest = [fault for fault in FAULTS if not fault.isolated and fault.number not in ALWAYS]
     random.Random(SEED).shuffle(rest)
     found, left = [], SECONDS
@@ -57,7 +59,7 @@ def test_nothing_is_lost_and_little_repeated(played: dict[int, Future[Row]], fau
     assert not row.violations, f"{row.text()}\nto repeat: {repeat([fault], SEED)}"
 
 
-# -- whether the oracle bites
+# -- whether the oracle finds anything
 
 def noted(folder: Path, *lines: str) -> Log:
     """Notes such as "start 3 pid at"; the thread is always 1."""
@@ -93,7 +95,7 @@ def test_a_retry_is_no_replay(tmp_path: Path) -> None:
     assert judge(log, range(1), [], []).extra == 0
 
 
-def test_the_last_line_tells_of_the_replays_nearest_to_their_bound() -> None:
+def test_the_last_line_names_the_replays_nearest_to_their_bound() -> None:
     rows = [Row(1, "a", kills=3, replays=(5, 10)), Row(2, "b", kills=1200, lost=1, replays=(11, 10))]
     assert conclusion(rows[:1]) == "3 kills, 0 lost, worst replay 5 <= 10"
     assert conclusion(rows) == "1,203 kills, 1 lost, worst replay 11 > 10"

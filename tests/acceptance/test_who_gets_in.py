@@ -76,8 +76,8 @@ def test_another_key_is_refused_and_the_master_goes_on(place: Place, here: tuple
     master = place.start("master", "work.py", *here)
     assert listening(here[1])
     ended = place.start(command, "work.py", *more, *here, **elsewhere(place)).end(SOON)
-    refused(ended, here[1], "has another key than this slave", str(place.folder / "elsewhere/taskmaster/key"))
-    assert ended.err.count("another key") == 1, "told by each slave, or again and again"
+    refused(ended, here[1], "has a different key from this slave", str(place.folder / "elsewhere/taskmaster/key"))
+    assert ended.err.count("different key") == 1, "told by each slave, or again and again"
     assert not place.handled()
     assert place.run("slave", "work.py", *here).code == 0
     ended = master.end()
@@ -85,7 +85,7 @@ def test_another_key_is_refused_and_the_master_goes_on(place: Place, here: tuple
 
 
 @pytest.mark.parametrize("masters, slaves, words", [
-    ([], ["--insecure"], ["asks for a key", "--insecure"]),
+    ([], ["--insecure"], ["requires a key", "--insecure"]),
     (["--insecure"], [], ["runs with --insecure", "this slave with a key"])])
 @pytest.mark.parametrize("command, more", [("slave", []), ("spawn", [2])])
 def test_a_key_on_one_side_only_is_told(place: Place, here: tuple[str, str], masters: list[str], slaves: list[str],
@@ -131,8 +131,8 @@ ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files 
 
 @pytest.mark.parametrize("command, more", [("master", []), ("slave", []), ("spawn", [2])])
 @pytest.mark.parametrize("spoil, words", [
-    (_open_to_others, ["open to others", "0644", "chmod 600"]), (_damaged, ["damaged", "Copy it again"]),
-    (_link, ["symbolic link", "--key-file"]), (_folder, ["no plain file"]),
+    (_open_to_others, ["accessible to others", "0644", "chmod 600"]), (_damaged, ["damaged", "Copy it again"]),
+    (_link, ["symbolic link", "--key-file"]), (_folder, ["not a regular file"]),
     pytest.param(_given_away, ["belongs to user 65534", "chown"], marks=ROOT_ONLY)])
 def test_a_key_that_may_be_no_secret_is_refused(place: Place, here: tuple[str, str], command: str, more: list[object],
                                                 spoil: Callable[[Path], None], words: list[str]) -> None:
@@ -145,7 +145,7 @@ def test_a_key_can_be_given_by_file_or_as_text(place: Place, here: tuple[str, st
     key = place.folder / "mine"
     master = place.start("master", "work.py", *here, "--key-file", "mine", "--rate", 50)  # time for both to join
     assert listening(here[1]) and not key_of(place).exists()
-    refused(place.start("slave", "work.py", *here).end(SOON), "another key")
+    refused(place.start("slave", "work.py", *here).end(SOON), "different key")
     spawn = place.start("spawn", "work.py", 1, *here, "--key-file", "mine", **elsewhere(place))
     slave = place.start("slave", "work.py", *here, TASKMASTER_KEY=key.read_text().strip(), **elsewhere(place))
     ended = master.end()
@@ -154,7 +154,8 @@ def test_a_key_can_be_given_by_file_or_as_text(place: Place, here: tuple[str, st
     assert place.handled().keys() == numbers(100)
 
 
-@pytest.mark.parametrize("text, word", [("x", "holds no key"), ("taskmaster-key-9." + "A" * 43 + ".00000000", "newer")])
+@pytest.mark.parametrize("text, word", [
+    ("x", "not contain a key"), ("taskmaster-key-9." + "A" * 43 + ".00000000", "newer")])
 def test_a_text_that_is_no_key_is_refused(place: Place, here: tuple[str, str], text: str, word: str) -> None:
     for command in ("master", "slave"):
         refused(place.start(command, "work.py", *here, TASKMASTER_KEY=text).end(SOON), "TASKMASTER_KEY", word)
@@ -176,7 +177,7 @@ def test_slaves_of_an_exchanged_key_end(place: Place, here: tuple[str, str]) -> 
     again = place.start("master", "work.py", "n=3000", *here)
     ended = spawn.end(20)
     assert (ended.code, ended.tracebacks) == (REFUSED, 0), ended.err
-    assert "has another key than this slave" in ended.err
+    assert "has a different key from this slave" in ended.err
     spawn = place.start("spawn", "work.py", 2, *here)
     assert again.end().code == 0
     assert place.handled().keys() == numbers(3000)
@@ -205,7 +206,7 @@ def test_insecure_warns_at_each_start_and_works_on_one_box(place: Place, here: t
     slaves = place.run("spawn", "work.py", 1, *here, "--insecure")
     ended = master.end()
     assert slaves.code == ended.code == 0 and place.handled().keys() == numbers(100)
-    assert ended.err.count("WARNING: --insecure: no key is asked for") == 1
+    assert ended.err.count("WARNING: --insecure: no key is required") == 1
     assert slaves.err.count("WARNING: --insecure: whoever answers") == 1
     assert not key_of(place).exists()
 

@@ -1,12 +1,11 @@
 """The product's command lines, all in one place, and the processes that they become.
 
-Output goes to files: a pipe that nobody reads stops who writes to it, which would be a fault of the suite's own.
+Output goes to files: a pipe that nobody reads blocks its writer, which would be a fault of the suite itself.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import os
 import signal
@@ -22,21 +21,20 @@ SHIM = Path(__file__).resolve().parent / "shim"
 THREADS = 4
 WINDOW = 200
 
-# A scene is a user of its own, so that master and slaves find one key and nobody else's; before keys were, nothing.
-KEYED = importlib.util.find_spec("taskmaster.transport.keys") is not None
-INSECURE = ("--insecure",) if KEYED else ()
+# Each scene has a user's configuration of its own, so that master and slaves share a key with nobody else.
+INSECURE = ("--insecure",)
 MASTER = ("--size", WINDOW, "--state", "state", "--summary", "summary.json", "--no-progress")
 SLAVE = ("--concurrency", THREADS, "--timeout", 300)
 RUN = (*MASTER, *SLAVE)
 
 
 def command_line(command: str, *arguments: object) -> list[str]:
-    """What starts tm-`command`, as it was installed, on the package of this tree."""
+    """Starts tm-`command` as it is installed, with the package of this tree."""
     return [sys.executable, str(Path(sys.executable).with_name(f"tm-{command}")), *map(str, arguments)]
 
 
 def environment(folder: Path, shim: Mapping[str, Any] | None = None) -> dict[str, str]:
-    """This process's, without settings of the user's; with the shim where one is wanted."""
+    """That of this process, without the user's settings; with the shim if there is one."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("TASKMASTER_")}
     kept["XDG_CONFIG_HOME"] = str(folder / "config")
     kept["PYTHONPATH"] = os.pathsep.join([str(SHIM), str(ROOT)] if shim else [str(ROOT)])
@@ -56,7 +54,11 @@ class Actor:
                                             stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT,
                                             start_new_session=True)
         self.pid = self.process.pid
-        self.slaves = 0  # that it keeps
+        self.slaves = 0  # that it keeps, if it is tm-spawn
+
+    @property
+    def is_master(self) -> bool:
+        return self.command in ("master", "run")
 
     @property
     def said(self) -> str:
@@ -87,7 +89,7 @@ class Actor:
         self.process.wait(10)
 
     def kill_group(self) -> None:
-        """kill -9 to all that is in its process group."""
+        """kill -9 to its whole process group."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         self.process.wait(10)

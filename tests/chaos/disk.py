@@ -1,4 +1,4 @@
-"""A small disk of one's own that can be filled, freed and made read-only; a pretence of one where that takes root."""
+"""A small disk that can be filled and freed, simulated unless we are root; and folders that become read-only."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import os
 import subprocess
 from pathlib import Path
 
-from chaos.scene import Scene, Unplayable
+from chaos.exceptions import Unplayable
+from chaos.scene import Scene
 
 KIB = 256
 
 
 class Disk:
-    """Holds the state of a scene from now on: a tmpfs of 256 KiB, or for others than root a shim that says ENOSPC."""
+    """Holds a scene's state from now on: a tmpfs of 256 KiB; without root, a shim that raises ENOSPC."""
 
     def __init__(self, scene: Scene) -> None:
         self._real = os.geteuid() == 0 and self._mount(scene.folder / "disk")
@@ -35,7 +36,7 @@ class Disk:
         subprocess.run(["umount", "-l", str(self.folder)], capture_output=True, check=True)
 
     def fill(self) -> None:
-        """Not a byte more fits."""
+        """Not another byte fits."""
         if not self._real:
             self._flag.touch()
             return
@@ -50,11 +51,11 @@ class Disk:
 
 
 def set_read_only(folder: Path, on: bool) -> None:
-    """Nothing can be made or renamed in this folder, or it can again. Raises Unplayable."""
+    """Whether things can be created or renamed in this folder. Raises Unplayable."""
     if os.geteuid() != 0:
         folder.chmod(0o500 if on else 0o700)
         return
-    # Root may write whatever the mode says, but for a folder that is immutable.
+    # Root may write whatever the mode says, unless a folder is immutable.
     made = subprocess.run(["chattr", "+i" if on else "-i", str(folder)], capture_output=True)
     if made.returncode != 0:
-        raise Unplayable("root may write anywhere, and this file system knows no immutable folders")
+        raise Unplayable("root may write anywhere, and this file system has no immutable folders")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from chaos.act import Act
 from chaos.plays import deaths, disks, drains, network, poison, power, sources, strangers, syscalls, words
-from chaos.scene import Act
 
 WINDOW = "a window + 1.5 s of work"
 HELD = "what a slave holds"
@@ -15,9 +15,9 @@ NONE = "none"
 
 @dataclass(frozen=True)
 class Fault:
-    """`bound` says which replays are allowed; `seconds` is about what one round takes on a busy machine.
+    """`bound` says which replays are allowed; `seconds` is roughly what one round takes on a busy machine.
 
-    One that measures a rate is played `alone`: two at a time would measure each other.
+    One that measures a rate is played `isolated`: two at a time would measure each other.
     """
 
     number: int
@@ -26,7 +26,7 @@ class Fault:
     bound: str
     seconds: float = 8.0
     isolated: bool = False
-    exhaustive: bool = False  # all of its cases are played, instead of a few drawn ones
+    exhaustive: bool = False  # all cases of a play that draws some are to be played
 
 
 FAULTS: tuple[Fault, ...] = (
@@ -75,7 +75,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(43, "the slaves' module raises on import", poison.import_fails, NONE, 4),
     Fault(44, "a slave killed between done and settled", deaths.between_done_and_settled, HELD, 5),
     Fault(45, "one straggler of a thousand times the mean", drains.straggler, NONE, 8),
-    # What the suite must find true beyond the table.
+    # Beyond the design's table.
     Fault(46, "kill -9 of a slave of tm-run: elsewhere in 1 s", deaths.local_slave_of_a_run, HELD, 5),
     Fault(47, "kill -9 of a slave across a network", deaths.remote_slave, HELD, 3),
     Fault(48, "a job that kills its slave, 64 in flight", poison.kills_its_slave, HELD, 21),
@@ -91,7 +91,7 @@ FAULTS: tuple[Fault, ...] = (
 
 
 def chosen(words: Sequence[str]) -> list[Fault]:
-    """The faults of these numbers, or with these words in their names; all of them for none. Raises LookupError."""
+    """The faults with these numbers, or with these words in their names; all if there are none. Raises LookupError."""
     if not words:
         return list(FAULTS)
     found = [fault for word in words for fault in FAULTS if _is_meant(fault, word)]

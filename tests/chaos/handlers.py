@@ -1,6 +1,6 @@
-"""The job files that are run: every handler notes the start and the end of each job in a file that only grows.
+"""The job file: its handler notes the start and the end of each job in a file that only grows.
 
-Text for a folder of its own; it must not know the product, for the notes are what the product is judged by.
+The product is judged by these notes, so the handler knows nothing of it.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 LOG = "log"
 ENOUGH = "enough"
 
-# One write to a file opened with O_APPEND is whole whoever else writes: a note is either there or not.
+# One write to a file opened with O_APPEND is atomic, whoever else writes: a note is either there or not.
 _NOTES = f'''\
 import os, sys, threading, time
 
@@ -51,9 +51,8 @@ def deed(job):
 
 
 def workload(seconds: float, more: str = "") -> str:
-    """A job file whose handler sleeps for `seconds`; `more` may define `deed`, `get_jobs` or anything anew.
+    """A job file whose handler sleeps for `seconds`; `more` may redefine `deed`, `get_jobs` or anything else.
 
-    The jobs are 0, 1, 2, ... below the argument `n`, or below the number in a file named ENOUGH,
-    once that is there.
+    The jobs are 0, 1, 2, ... below the argument `n`, or below the number in a file named ENOUGH once that exists.
     """
     return _NOTES % seconds + more

@@ -1,6 +1,6 @@
-"""A peer that speaks the exchange by hand: says things twice, late or never, as no slave of ours would.
+"""A peer that speaks the protocol by hand: it says things twice, late or never, as no slave of ours would.
 
-It makes its own JSON and unpickles nothing, so that it shares no mistake with the product.
+It builds its own JSON and unpickles nothing, so that it shares no mistake with the product.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Peer:
         self._socket = self._connect()
 
     def poll(self, n: int | None = None, **fields: Any) -> dict[str, Any]:
-        """A request's header; the next number, unless one is given."""
+        """A request's header, with the next number unless one is given."""
         self.seq = self.seq + 1 if n is None else n
         base = {"v": 1, "run": self.run, "epoch": self.epoch, "sid": self.slave_id, "n": self.seq, "want": 0, "wait": 0,
                 "state": "run", "held": [], "done": []}
@@ -46,7 +46,7 @@ class Peer:
         self.send_raw([json.dumps(header).encode(), blob])
 
     def send_raw(self, frames: list[bytes]) -> None:
-        """Any frames, behind the empty one that the master takes for the end of the route."""
+        """Any frames, after the empty one that ends the route."""
         self._socket.send_multipart([b"", *frames])
 
     def send_bare(self, frames: list[bytes]) -> None:
@@ -54,7 +54,7 @@ class Peer:
         self._socket.send_multipart(frames)
 
     def receive(self, seconds: float = 3.0) -> dict[str, Any] | None:
-        """The next reply's header; None when none comes."""
+        """The next reply's header; None if none comes."""
         frames = self.receive_raw(seconds)
         return json.loads(frames[0]) if frames else None
 
@@ -64,7 +64,7 @@ class Peer:
         return self._socket.recv_multipart()[1:]
 
     def ask(self, **fields: Any) -> dict[str, Any]:
-        """Send the next request and take its reply; raises TimeoutError where there is none."""
+        """Send the next request and return its reply. Raises TimeoutError if there is none."""
         self.send(self.poll(**fields))
         reply = self.receive()
         if reply is None:

@@ -1,7 +1,7 @@
-"""A tcp proxy between slaves and a master that loses, delays, doubles and cuts what passes, on command.
+"""A TCP proxy between slaves and a master that loses, delays, doubles and cuts what passes, on command.
 
-It knows the frames of ZMTP 3 just enough to see where a message ends, and nothing of what is in them; with
-encryption on they look the same.
+It knows the frames of ZMTP 3 just well enough to see where a message ends, and nothing of what is in them; with
+encryption they look the same.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ _MORE, _LONG, _COMMAND = 1, 2, 4
 
 
 class Messages:
-    """Cuts a stream into its commands and its messages, all frames of each together.
+    """Cuts a stream into commands and messages, each with all its frames.
 
-    The greeting passes as it comes: each side sends the end of its own when it has seen the beginning of the other's.
+    The greeting passes as it comes: each side sends the end of its own once it has seen the beginning of the other's.
     """
 
     def __init__(self) -> None:
         self._data = bytearray()
-        self._greeting = _GREETING  # bytes of it still to come
-        self._at = 0  # up to here whole frames of an unfinished message lie in `_data`
+        self._greeting = _GREETING  # bytes of it that have not come yet
+        self._at = 0  # up to here, `_data` has complete frames of an incomplete message
 
     def feed(self, data: bytes) -> list[tuple[bytes, bool]]:
-        """What is whole by now, and whether it is a message."""
+        """What is complete by now, and whether it is a message."""
         self._data += data
         found = []
         while (piece := self._next()) is not None:
@@ -51,7 +51,7 @@ class Messages:
         return None
 
     def _frame(self, at: int) -> int | None:
-        """The size of the frame there, None when it is not whole yet."""
+        """The size of the frame there; None if it is not complete yet."""
         head = 9 if len(self._data) > at and self._data[at] & _LONG else 2
         if len(self._data) < at + head:
             return None
@@ -71,12 +71,12 @@ class Link:
     def __init__(self, slave: socket.socket, master: socket.socket) -> None:
         self.slave = slave
         self.master = master
-        self.messages = 0  # that passed, both ways
+        self.messages = 0  # that passed, in both directions
         self.cut_after: int | None = None
         self.master_closed = False
 
     def reset(self) -> None:
-        """Drop it on both ends at once, unsent bytes too."""
+        """Drop it at both ends at once, with all unsent bytes."""
         for one in (self.slave, self.master):
             with contextlib.suppress(OSError):
                 one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -84,16 +84,16 @@ class Link:
 
 
 class Proxy:
-    """Listens at `port` for the master at `target`. What it does to the traffic may be changed at any time."""
+    """Listens at `port` for the master at port `target`. What it does to the traffic may change at any time."""
 
     def __init__(self, target: int) -> None:
         self.target = target
         self.delay = 0.0  # seconds that each piece is held up
         self.second_per_byte = 0.0
-        self.doubled = False  # each request comes twice
-        self.keeps_master_end = False  # a slave that is gone leaves its connection to the master open
-        self.cuts: Callable[[int], int] | None = None  # after how many messages it is reset, the nth time
-        self.cut = 0  # connections that were reset so
+        self.doubled = False  # each request passes twice
+        self.keeps_master_end = False  # when a slave is gone, its connection to the master stays open
+        self.cuts: Callable[[int], int] | None = None  # after how many messages the nth connection is reset
+        self.cut = 0  # connections that were reset like that
         self.links: list[Link] = []
         self._drops = {UP: 0, DOWN: 0}
         self._open = threading.Event()
@@ -106,14 +106,14 @@ class Proxy:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def blackhole(self) -> None:
-        """Nothing passes; no end hears of it. What is sent meanwhile arrives after `heal`, as by TCP it would."""
+        """Nothing passes, and neither end is told. What is sent meanwhile arrives after `heal`, as with TCP."""
         self._open.clear()
 
     def heal(self) -> None:
         self._open.set()
 
     def drop(self, way: str, messages: int = 1) -> None:
-        """The next messages that way never arrive."""
+        """The next messages in that direction never arrive."""
         with self._guard:
             self._drops[way] += messages
 
@@ -122,7 +122,7 @@ class Proxy:
             link.reset()
 
     def close(self) -> None:
-        """Let go of all."""
+        """Close everything."""
         self._closed = True
         self.heal()
         _shut(self._server)
@@ -142,7 +142,7 @@ class Proxy:
         try:
             master = socket.create_connection(("127.0.0.1", self.target), 5)
         except OSError:
-            slave.close()  # no master: the slave's connection breaks, as without us
+            slave.close()  # no master: the slave's connection breaks, as it would without a proxy
             return
         master.settimeout(None)
         for one in (slave, master):
@@ -159,9 +159,9 @@ class Proxy:
             while data := source.recv(1 << 16):
                 self._carry(link, way, sink, data, messages)
         except OSError:
-            pass  # one of the ends is gone: so is the link
+            pass  # one of the ends is gone, and so is the link
         link.master_closed = link.master_closed or way == DOWN
-        self._open.wait()  # nor does the end of a connection pass a blackhole
+        self._open.wait()  # the end of a connection does not pass a blackhole either
         if not (way == UP and self.keeps_master_end):
             _shut(sink)
 

@@ -1,4 +1,4 @@
-"""What the suite says: a line for each fault, its violations below it, and one line in the end."""
+"""What the suite prints: a line for each fault, its violations below it, and a conclusion."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from chaos.oracle import Blow, Verdict, worst
+from chaos.blow import Blow
+from chaos.oracle import Verdict, worst
 
 HEAD = (f"{'fault':<58} {'jobs':>7} {'lost':>4} {'extra':>5} {'worst':>5} {'bound':>5} {'next':>7} {'again':>7} "
         f"{'kept':>5} {'false':>5} {'MiB':>4} {'took':>6}")
@@ -21,21 +22,21 @@ class Row:
     jobs: int = 0
     lost: int = 0
     extra: int = 0
-    false: int = 0  # runs that nothing done to the product explains: jobs taken from a slave that was well
+    false: int = 0  # runs that no blow explains: jobs taken from a slave that was well
     kills: int = 0
     next: list[float] = field(default_factory=list)
     again: list[float] = field(default_factory=list)
     kept: list[float] = field(default_factory=list)
     memory: float = 0.0
     took: float = 0.0
-    doubts: list[str] = field(default_factory=list)  # what was wrong once, late or on a busy machine, and then was not
+    doubts: list[str] = field(default_factory=list)  # wrong once, late or on a busy machine; right when played again
     replays: tuple[int, int] = (0, 0)  # the worst of one blow, and its bound
-    remarks: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)  # such as how many cases were played
     violations: list[str] = field(default_factory=list)
     skipped: str = ""
 
     def add(self, verdict: Verdict, blows: Iterable[Blow], memory: float) -> None:
-        """What came of one scene."""
+        """The results of one scene."""
         self.jobs += verdict.jobs
         self.lost += len(verdict.lost)
         self.extra += verdict.extra
@@ -66,7 +67,7 @@ class Row:
 
 
 def _share(replays: tuple[int, int]) -> tuple[float, int]:
-    """Orders by how near a blow's replays came to their bound."""
+    """For ordering: how near a blow's replays came to their bound."""
     count, bound = replays
     return count / bound if bound else float(count), bound
 
@@ -86,7 +87,7 @@ def conclusion(rows: Sequence[Row]) -> str:
 
 
 def legend() -> str:
-    """What the columns are."""
+    """What the columns mean."""
     return ("lost: jobs that no handler finished and no failures file names; extra: runs of jobs that had run before; "
             "worst, bound:\nthe most of them that one blow caused, and may; next, again: seconds from a blow to the "
             "next job done anywhere, and until\nthe last job that it cut short had begun anew (95th percentile); kept: "

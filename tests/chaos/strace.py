@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from chaos.scene import Unplayable
+from chaos.exceptions import Unplayable
 
 # What changes a file or a name, and what only looks at one or moves its offset.
 CHANGES = ("openat", "open", "creat", "close", "write", "writev", "pwrite64", "ftruncate", "fallocate", "fsync",

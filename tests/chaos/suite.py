@@ -1,4 +1,4 @@
-"""Plays faults, two at a time, each round of each in a folder of its own, and gathers what came of them."""
+"""Plays faults, two at a time, each round in a folder of its own, and collects the results."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from chaos.act import Act
+from chaos.exceptions import Broken, Unplayable
 from chaos.faults import Fault
 from chaos.oracle import Verdict
 from chaos.report import Row
-from chaos.scene import Act, Broken, Scene, Unplayable
+from chaos.scene import Scene
 
 AT_ONCE = 2
 TRIES = 3
@@ -21,9 +23,9 @@ TRIES = 3
 
 def play(faults: Sequence[Fault], rounds: int, seed: int, at_once: int = AT_ONCE,
          say: Callable[[str], None] = lambda text: None) -> Iterator[Row]:
-    """The rows of these faults, as they are done: those that want to be alone come last.
+    """The rows of these faults as they are done; isolated ones come last.
 
-    Round number r is played by the seed `seed + r`, so that it can be played again by itself.
+    Round r is played with the seed `seed + r`, so that it can be played again by itself.
     """
     together = [fault for fault in faults if not fault.isolated]
     yield from _play(together, rounds, seed, at_once, say)
@@ -66,30 +68,30 @@ def repeat(faults: Collection[Fault], seed: int) -> str:
 
 
 def _play_round(fault: Fault, seed: int, row: Row) -> None:
-    """Up to three times while it is only late, or the machine was too busy to tell: a fault is there each time.
+    """Up to three times while it is only late or the machine was too busy to tell: a real fault shows each time.
 
-    An exhaustive one takes an hour, and is played once.
+    Once if it is exhaustive, which takes most of an hour.
     """
     for again in range(TRIES):
-        act, told = _play_once(fault, seed)
-        row.skipped = told.skipped
-        if not told.doubtful or fault.exhaustive or again + 1 == TRIES:
+        act, tried = _play_once(fault, seed)
+        row.skipped = tried.skipped
+        if not tried.doubtful or fault.exhaustive or again + 1 == TRIES:
             break
-        row.doubts += told.wrong + told.late
+        row.doubts += tried.wrong + tried.late
         act.clear()
-    for verdict, scene in told.verdicts:
-        row.add(verdict, scene.blows, scene.memory)
+    for verdict, scene in tried.verdicts:
+        row.add(verdict, scene.blows, scene.monitor.memory)
     row.remarks += act.remarks
-    row.violations += told.wrong + told.late
-    if told.wrong or told.late:
+    row.violations += tried.wrong + tried.late
+    if tried.wrong or tried.late:
         row.violations.append(f"the files are in {act.folder}")
     else:
         act.clear()
 
 
 @dataclass
-class Told:
-    """What came of one try."""
+class Try:
+    """What came of playing it once."""
 
     skipped: str = ""
     wrong: list[str] = field(default_factory=list)
@@ -98,37 +100,37 @@ class Told:
 
     @property
     def doubtful(self) -> bool:
-        """Whether another try may end better. A job that is lost is lost, however busy the machine."""
+        """Whether another try may end better. A lost job is lost, however busy the machine is."""
         lost = any(verdict.lost for verdict, _ in self.verdicts)
         fair = all(scene.fair for _, scene in self.verdicts)
         sure = any(scene.fair and scene.violations for _, scene in self.verdicts)
         return bool(self.wrong or self.late) and not lost and not sure and not (self.wrong and fair)
 
 
-def _play_once(fault: Fault, seed: int) -> tuple[Act, Told]:
+def _play_once(fault: Fault, seed: int) -> tuple[Act, Try]:
     folder = Path(tempfile.mkdtemp(prefix=f"chaos-{fault.number}-"))
-    act, told = Act(folder, seed, fault.number, fault.exhaustive), Told()
+    act, tried = Act(folder, seed, fault.number, fault.exhaustive), Try()
     try:
         fault.play(act)
     except Unplayable as reason:
-        told.skipped = str(reason)
+        tried.skipped = str(reason)
     except Exception as error:
-        told.wrong.append(str(error) if isinstance(error, Broken) else traceback.format_exc())
+        tried.wrong.append(str(error) if isinstance(error, Broken) else traceback.format_exc())
         for scene in act.scenes:
-            scene.finishes = False  # what nobody waited for is not lost
+            scene.finishes = False  # jobs that nobody waited for are not lost
     finally:
         act.close()
-    if not told.skipped:
+    if not tried.skipped:
         for scene in act.scenes:
-            _judge(scene, told)
-    return act, told
+            _judge(scene, tried)
+    return act, tried
 
 
-def _judge(scene: Scene, told: Told) -> None:
+def _judge(scene: Scene, tried: Try) -> None:
     named = f"{scene.name}: " if scene.name else ""
     try:
-        told.verdicts.append((scene.judge(), scene))
+        tried.verdicts.append((scene.judge(), scene))
     except Exception:
-        told.wrong.append(named + traceback.format_exc())
-    told.wrong += [named + text for text in scene.violations]
-    told.late += [named + text for text in scene.late]
+        tried.wrong.append(named + traceback.format_exc())
+    tried.wrong += [named + text for text in scene.violations]
+    tried.late += [named + text for text in scene.late]

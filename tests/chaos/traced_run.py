@@ -8,8 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from chaos import oracle, strace
-from chaos.scene import Act, Scene
+from chaos import strace
+from chaos.act import Act
+from chaos.kills import kill_master
+from chaos.scene import Scene
+from chaos.state import job_of
 from chaos.strace import Call
 
 JOBS = 150
@@ -64,12 +67,12 @@ def paced(scene: Scene, pace: float = 0.0) -> Scene:
 
 def bound(scene: Scene, at: float) -> int:
     """How many jobs a crash may repeat: what was in the window, and what the last checkpoint did not cover."""
-    return SIZE + oracle.settled_within(scene.log, at - CHECKPOINT_SECONDS - SLACK_SECONDS, at)
+    return SIZE + scene.log.settled_between(at - CHECKPOINT_SECONDS - SLACK_SECONDS, at)
 
 
 def expect_each_failure_once(scene: Scene) -> None:
     """Once all is done: each failing job has one line in the failures file, and no other job has."""
-    found = sorted(map(oracle.job_of, scene.failures()), key=int)
+    found = sorted(map(job_of, scene.failures()), key=int)
     scene.expect(found == FAILING, f"the failures file names {', '.join(found)}")
 
 
@@ -90,7 +93,7 @@ def traced_run(act: Act, pace: float) -> TracedRun:
         first = scene.master(*OPTIONS, prefix=strace.tracing(logs[0]))
         released_at = time.time()
     scene.at_work(JOBS // 2)
-    scene.kill_master(first)
+    kill_master(scene, first)
     second = scene.master(*OPTIONS, prefix=strace.tracing(logs[1]))
     scene.complete(second, slave, code=ENDED)
     for log, master in zip(logs, (first, second)):

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from support.values import failure_record as failure
 
+from taskmaster.core.failure import to_line
 from taskmaster.master.state import durable
-from taskmaster.master.state.failures import FailuresFile, to_line
+from taskmaster.master.state.failures import FailuresFile
 
 
 def offsets(file: FailuresFile) -> list[int]:
@@ -182,7 +183,7 @@ def test_lines_that_cannot_be_read_are_kept_and_passed_over(
     assert file.prune(10) == 1
     assert file.path.read_bytes() == b"\xff garbage\n" + to_line(failure(1))
     assert offsets(file) == [1]
-    assert "Line 1 of" in caplog.text and "passed over" in caplog.text
+    assert "Line 1 of" in caplog.text and "skipping it" in caplog.text
 
 
 def test_a_resume_without_room_leaves_the_file_as_it_was(file: FailuresFile) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -152,6 +153,17 @@ def test_cursors_travel_with_their_jobs() -> None:
     fed = Tap(lambda: iter([Job("a", cursor=10), "b", Job("c", cursor=(1, "x"))]))
     assert fed.until()
     assert (fed.jobs, fed.cursors) == (["a", "b", "c"], [10, NO_CURSOR, (1, "x")])
+
+
+@dataclass(frozen=True)
+class Page(Job):
+    """A user's own kind of Job."""
+
+
+def test_a_subclass_of_job_is_a_job() -> None:
+    fed = Tap(lambda: iter([Page("a", cursor=10), "b"]))
+    assert fed.until()
+    assert (fed.jobs, fed.cursors) == (["a", "b"], [10, NO_CURSOR])
 
 
 def test_a_cursor_that_no_file_can_keep_is_refused() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -17,8 +18,10 @@ from typing import Any
 import pytest
 from support.waiting import awaited, wait_until
 
-from taskmaster import errors
+from taskmaster import defaults, errors
+from taskmaster.fleet.base import Exit
 from taskmaster.fleet.fleet import Death, Fleet
+from taskmaster.fleet.local import LocalLauncher
 
 PATIENCE_SECONDS = 20.0
 
@@ -52,8 +55,9 @@ class Watched:
 
 
 @contextlib.contextmanager
-def fleet_of(script: str, size: int = 1, *, speed: float = 1.0, **options: Any) -> Iterator[Watched]:
-    with Fleet([sys.executable, "-c", script], size, **options) as fleet:
+def fleet_of(script: str, size: int = 1, *, speed: float = 1.0, scout: bool = False,
+             **options: Any) -> Iterator[Watched]:
+    with Fleet(LocalLauncher([sys.executable, "-c", script], **options), size, scout=scout) as fleet:
         yield Watched(fleet, speed)
 
 
@@ -86,7 +90,9 @@ def test_a_slave_killed_with_9_is_replaced(tmp_path: Path) -> None:
         victim = noted(tmp_path)[0]
         os.kill(victim, signal.SIGKILL)
         watched.until(lambda: len(noted(tmp_path)) == 3)
-        assert watched.deaths == [Death(victim, "killed by SIGKILL", -9, restarting=True)]
+        ended = Exit(-9, "killed by SIGKILL", blame=False, restart=True)
+        assert watched.deaths == [Death(f"{socket.gethostname()}:{victim}", ended, restarting=True)]
+        assert watched.deaths[0].pid == victim
         assert watched.fleet.alive == 2
         assert watched.fleet.verdict() is None
 
@@ -103,17 +109,11 @@ def test_when_the_master_told_one_slave_to_stop_no_other_waits_for_it_long(tmp_p
 def test_one_slave_that_was_drained_by_hand_ends_no_other(tmp_path: Path) -> None:
     first = f"os.open({str(tmp_path / 'one')!r}, os.O_CREAT | os.O_EXCL); lifeline.say_done()"
     script = f"import os, time\n{READY}\ntry:\n    {first}\nexcept FileExistsError:\n    time.sleep(60)"
-    with fleet_of(script, 2) as watched:
+    with fleet_of(script, 2, speed=100.0) as watched:
         watched.until(lambda: watched.deaths)
-        assert watched.fleet.next_due(watched.now()) is None and watched.fleet.alive == 1
-
-
-def test_the_time_of_the_next_start_is_known_while_one_is_planned() -> None:
-    with fleet_of("raise SystemExit(1)") as watched:
-        assert watched.fleet.next_due(watched.now()) is None
-        watched.until(lambda: watched.deaths)
-        due = watched.fleet.next_due(watched.now())
-        assert due is not None and 0.0 <= due <= 0.5
+        later = watched.now() + 2 * defaults.OVER_SECONDS
+        watched.until(lambda: watched.now() > later)
+        assert len(watched.deaths) == watched.fleet.alive == 1
 
 
 def test_a_crash_loop_ends_with_1() -> None:
@@ -127,7 +127,7 @@ def test_a_slave_that_ends_with_75_is_replaced_at_once(tmp_path: Path) -> None:
     script = noting(tmp_path, f"sys.exit(75 if len(os.listdir({str(tmp_path)!r})) < 8 else 0)")
     with fleet_of(script) as watched:
         assert watched.until_over() == errors.EXIT_DONE
-        assert [death.code for death in watched.deaths] == [75] * 7 + [0]
+        assert [death.exit.code for death in watched.deaths] == [75] * 7 + [0]
 
 
 def test_slaves_that_all_end_with_0_end_with_0() -> None:
@@ -169,15 +169,15 @@ def test_a_slave_deaf_to_the_end_of_all_is_killed_after_a_grace(tmp_path: Path) 
 
 
 def test_an_interpreter_that_is_not_there_is_a_crash_loop() -> None:
-    with Fleet(["/no/such/python"], 1) as fleet:
+    with Fleet(LocalLauncher(["/no/such/python"]), 1) as fleet:
         watched = Watched(fleet, speed=100.0)
         assert watched.until_over() == errors.EXIT_ERROR
-        assert all(death.pid == 0 and "No such file" in death.status for death in watched.deaths)
+        assert all(not death.name and "No such file" in death.status for death in watched.deaths)
 
 
 def test_a_fleet_of_nobody_is_refused() -> None:
     with pytest.raises(errors.UsageError, match="at least 1 slave, not 0"):
-        Fleet([sys.executable], 0)
+        Fleet(LocalLauncher([sys.executable]), 0)
 
 
 def test_another_thread_may_not_start_slaves() -> None:
@@ -193,7 +193,7 @@ def test_another_thread_may_not_start_slaves() -> None:
         thread = threading.Thread(target=watch)
         thread.start()
         thread.join()
-        assert "belongs to its thread" in str(raised[0])
+        assert "by the thread that made the launcher" in str(raised[0])
 
 
 def test_a_signal_reaches_every_slave_once_and_ends_the_restarts(tmp_path: Path) -> None:
@@ -269,11 +269,41 @@ def test_no_other_follows_a_scout_that_found_nothing_to_do(code: int, tmp_path: 
         assert len(noted(tmp_path)) == 1
 
 
+def test_an_error_that_several_slaves_end_with_is_shown_once(caplog: pytest.LogCaptureFixture) -> None:
+    end = "import sys; assert lifeline.say_error('No master\\nthere.'); sys.exit(69)"
+    with fleet_of(GUARD + end, 3) as watched:
+        assert watched.until_over() == errors.EXIT_MASTER_GONE
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == ["No master there."]
+
+
+def test_different_errors_are_all_shown(caplog: pytest.LogCaptureFixture) -> None:
+    end = "import os, sys; assert lifeline.say_error(str(os.getpid())); sys.exit(69)"
+    with fleet_of(GUARD + end, 3) as watched:
+        watched.until_over()
+    shown = {record.message for record in caplog.records if record.levelname == "ERROR"}
+    assert shown == {str(death.pid) for death in watched.deaths} and len(shown) == 3
+
+
+def test_an_error_is_no_word_that_the_fleet_waits_for(tmp_path: Path) -> None:
+    script = GUARD + noting(tmp_path, "lifeline.say_error('ready\\nover\\nready'); " + SLEEP)
+    with fleet_of(script, 2, scout=True) as watched:
+        watched.until(lambda: noted(tmp_path))
+        time.sleep(0.1)
+        watched.until(lambda: True)
+        watched.fleet.watch(watched.now())
+        assert watched.fleet.alive == 1, "the others followed one that is not ready"
+
+
+def test_without_a_fleet_nobody_hears_an_error() -> None:
+    alone = GUARD + "raise SystemExit(lifeline.say_error('no'))"
+    assert subprocess.run([sys.executable, "-c", alone]).returncode == 0
+
+
 def test_the_others_follow_a_scout_that_crashed(tmp_path: Path) -> None:
     script = noting(tmp_path, f"sys.exit(1) if len(os.listdir({str(tmp_path)!r})) == 1 else time.sleep(60)")
     with fleet_of(script, 3, scout=True) as watched:
         watched.until(lambda: watched.fleet.alive == 3)
-        assert [death.code for death in watched.deaths] == [1]
+        assert [death.exit.code for death in watched.deaths] == [1]
 
 
 def test_every_line_is_captured_whole() -> None:
@@ -305,14 +335,15 @@ def test_a_capture_that_fails_blocks_no_slave(script: str, caplog: pytest.LogCap
     with fleet_of(script, capture=fail) as watched:
         assert watched.until_over() == errors.EXIT_DONE
     assert [record.message for record in caplog.records if "Cannot show" in record.message] == [
-        "Cannot show what a slave prints; dropping the rest of it"
+        "Cannot show the output of a slave; the rest of it is dropped"
     ]
 
 
 PARENT = """
 import sys, time
 from taskmaster.fleet.fleet import Fleet
-with Fleet([sys.executable, "-c", {script!r}], 3) as fleet:
+from taskmaster.fleet.local import LocalLauncher
+with Fleet(LocalLauncher([sys.executable, "-c", {script!r}]), 3) as fleet:
     fleet.start()
     while True:
         fleet.watch(time.monotonic())
@@ -395,11 +426,46 @@ def test_without_a_fleet_the_guard_does_nothing() -> None:
     assert (child.returncode, child.stdout) == (0, "1\n")
 
 
-def test_an_exit_of_0_without_a_word_after_the_start_is_a_crash() -> None:
-    """A handler's `os._exit(0)` closed the slot for good, and the run ended with its slaves."""
-    script = READY + "import os; os._exit(0)"
-    with fleet_of(script, 1) as watched:
+@pytest.mark.parametrize("code", [0, 3, 75, 78])
+def test_a_handler_that_exits_its_process_crashes_it_whatever_the_code(code: int) -> None:
+    """With 0 the slot was closed for good, with 78 the whole fleet; with 75 it was restarted for ever."""
+    script = READY + f"import os; os._exit({code})"
+    with fleet_of(script, 1, speed=20.0) as watched:
         assert watched.until_over() == errors.EXIT_ERROR
+        crash = Exit(1, f"exit {code} in the middle of its work", blame=True, restart=True)
+        assert [death.exit for death in watched.deaths] == [crash] * 5
+
+
+def test_the_last_words_of_a_slave_are_shown_before_the_fleet_is_left() -> None:
+    """The error of a slave came after the summary of the run, or never."""
+    lines: list[str] = []
+
+    def show(line: str) -> None:
+        time.sleep(0.1)
+        lines.append(line)
+
+    with fleet_of("print('no such module'); raise SystemExit(2)", capture=show) as watched:
+        assert watched.until_over() == errors.EXIT_USAGE
+    assert lines == ["no such module"]
+
+
+def test_a_grandchild_that_holds_the_output_open_does_not_hold_the_fleet() -> None:
+    lines: list[str] = []
+    script = """import subprocess, sys
+print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(50)']).pid)"""
+    with fleet_of(script, 1, capture=lines.append) as watched:
+        assert watched.until_over() == errors.EXIT_DONE
+        watched.until(lambda: lines)
+    grandchild = int(lines[0])
+    assert runs(grandchild)
+    os.kill(grandchild, signal.SIGKILL)
+
+
+def test_an_error_that_several_slaves_report_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    word = "os.write(int(os.environ['TASKMASTER_WORD_FD']), b'error The versions differ.\\n')"
+    with fleet_of(f"import os; {word}; raise SystemExit(69)", 3) as watched:
+        assert watched.until_over() == errors.EXIT_MASTER_GONE
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == ["The versions differ."]
 
 
 def test_an_exit_of_0_with_a_word_is_a_good_end() -> None:

@@ -66,7 +66,7 @@ def key(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o602, 0o666, 0o610])
 def test_a_key_open_to_others_is_refused(key: Path, mode: int) -> None:
     key.chmod(mode)
-    with pytest.raises(KeyRefused, match=f"open to others .mode {mode:04o}.*chmod 600 {key}"):
+    with pytest.raises(KeyRefused, match=f"accessible to others .mode {mode:04o}.*chmod 600 {key}"):
         keys.read(key)
 
 
@@ -84,7 +84,7 @@ def test_a_key_of_another_user_is_refused(key: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away")
 def test_a_key_given_away_is_refused(key: Path) -> None:
     os.chown(key, 65534, 65534)
-    with pytest.raises(KeyRefused, match="belongs to user 65534, you are user 0"):
+    with pytest.raises(KeyRefused, match="belongs to user 65534 and you are user 0"):
         keys.read(key)
 
 
@@ -109,12 +109,12 @@ def _folder(path: Path) -> None:
 
 
 @pytest.mark.parametrize("change, says", [
-    (_turned_elsewhere, "symbolic link"), (_dangling, "symbolic link"), (_pipe, "no plain file"),
-    (_folder, "no plain file"),
-    (lambda path: path.write_text(""), "holds no key"),
-    (lambda path: path.write_bytes(b"\xff" * 100_000), "holds no key"),
-    (lambda path: path.write_text(path.read_text()[:30]), "holds no key"),
-    (lambda path: path.write_text(path.read_text().replace("key-1.", "key-1.A")[:81]), "holds no key|damaged"),
+    (_turned_elsewhere, "symbolic link"), (_dangling, "symbolic link"), (_pipe, "not a regular file"),
+    (_folder, "not a regular file"),
+    (lambda path: path.write_text(""), "not contain a key"),
+    (lambda path: path.write_bytes(b"\xff" * 100_000), "not contain a key"),
+    (lambda path: path.write_text(path.read_text()[:30]), "not contain a key"),
+    (lambda path: path.write_text(path.read_text().replace("key-1.", "key-1.A")[:81]), "not contain a key|damaged"),
 ])
 @pytest.mark.limit(10)
 def test_what_is_not_the_file_that_was_made_is_refused(key: Path, change: Callable[[Path], object], says: str) -> None:

@@ -51,7 +51,7 @@ def test_who_holds_the_key_is_heard_and_answered(opened: Callable[[Any], Any]) -
 
 
 @pytest.mark.parametrize("masters, slaves, says", [
-    (OURS, THEIRS, "has another key than this slave"), (OURS, None, "asks for a key"),
+    (OURS, THEIRS, "has a different key from this slave"), (OURS, None, "requires a key"),
     (None, OURS, "runs with --insecure")])
 def test_a_slave_that_does_not_fit_knows_it_soon_and_is_never_heard(
         masters: keys.Keys | None, slaves: keys.Keys | None, says: str, opened: Callable[[Any], Any]) -> None:
@@ -71,7 +71,7 @@ def test_a_slave_whose_master_is_exchanged_for_another_knows_it_too(opened: Call
     assert awaited(first.receive, first.wait)
     first.close()
     opened(Listener(first.address, THEIRS))
-    assert "another key" in str(refusal(dialer, SOON + 1))
+    assert "different key" in str(refusal(dialer, SOON + 1))
 
 
 def test_a_slave_outlives_a_restart_of_its_master(opened: Callable[[Any], Any]) -> None:
@@ -170,10 +170,10 @@ def test_knowing_the_masters_public_key_is_not_enough(own: keys.Pair, heard: boo
 
 def test_without_anybody_to_ask_nobody_gets_in(opened: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """libzmq admits every key then, unless it is told otherwise."""
-    def no_doorman(self: ZapAuthenticator, context: Any, own: keys.Keys) -> None:
+    def no_handler(self: ZapAuthenticator, context: Any, own: keys.Keys) -> None:
         self._keys = own
 
-    monkeypatch.setattr(ZapAuthenticator, "__init__", no_doorman)
+    monkeypatch.setattr(ZapAuthenticator, "__init__", no_handler)
     listener = opened(Listener(ANYWHERE, OURS))
     with zmq.Context() as context, raw_client(context, listener.address, OURS.master.public, OURS.slave) as client:
         client.send(b"hello")
@@ -312,7 +312,7 @@ def test_a_socket_file_that_is_closed_to_this_user_is_told(tmp_path: Path, opene
                                                            monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "s").touch()
     monkeypatch.setattr(os, "access", lambda path, mode: str(path) != str(tmp_path / "s"))
-    assert "closed to you" in str(refusal(opened(Dialer(f"ipc://{tmp_path}/s"))))
+    assert "you may not connect" in str(refusal(opened(Dialer(f"ipc://{tmp_path}/s"))))
     assert refusal(opened(Dialer(f"ipc://{tmp_path}/none")), 0.3) is None
 
 

@@ -58,8 +58,8 @@ print("imported")
 A_RUN = '''
 from taskmaster.core.agent import Patience
 from taskmaster.transport.keys import find, make, place
-from taskmaster.master.state.run_state import Identity
-from taskmaster.master.master import Master, Options, Workload
+from taskmaster.master.master import Master
+from taskmaster.master.workload import Identity, Options, Workload
 from taskmaster.slave.slave import Slave
 
 folder = pathlib.Path(tempfile.mkdtemp())
@@ -99,7 +99,7 @@ def test_a_master_and_a_slave_run_to_the_end(system: str, address: str) -> None:
 
 
 @pytest.mark.parametrize("what, says", [
-    ("from taskmaster.fleet.fleet import Fleet; Fleet(['x'], 1)", "tm-slave"),
+    ("from taskmaster.fleet.local import LocalLauncher; LocalLauncher(['x'])", "tm-slave"),
     ("from taskmaster.transport.addresses import private_address; private_address().__enter__()", "tcp://HOST:PORT"),
     ("from taskmaster.transport.listener import Listener; Listener('ipc://here')", "tcp://HOST:PORT"),
 ])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import time
@@ -14,11 +15,14 @@ import pytest
 from support.waiting import wait_until
 
 from taskmaster.core.agent import Patience
+from taskmaster.core.failure import from_line
+from taskmaster.core.portable import unpack
 from taskmaster.errors import (EXIT_DONE, EXIT_DONE_WITH_FAILURES, EXIT_INTERRUPTED, EXIT_KEY_REFUSED, EXIT_MASTER_GONE,
                                EXIT_SOURCE_FAILED, StateUnwritable, UsageError)
 from taskmaster.job import Job
-from taskmaster.master.master import Master, Options, Outcome, Workload
-from taskmaster.master.state.run_state import Identity
+from taskmaster.master.master import Master
+from taskmaster.master.outcome import Outcome
+from taskmaster.master.workload import Identity, Options, Workload
 from taskmaster.slave.slave import Slave
 from taskmaster.transport.keys import Keys, derive
 
@@ -30,6 +34,8 @@ class Cluster:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.state: Path | None = folder / "state"
+        self.observers: list[Any] = []
         self.address = f"ipc://{folder}/socket"
         self.handled: Counter[Any] = Counter()
         self.keys: Keys | None = None
@@ -43,8 +49,8 @@ class Cluster:
             self.handled[job] += 1
 
     def master(self, get_jobs: Callable[..., Any], arguments: dict[str, Any] | None = None, **options: Any) -> Master:
-        work = Workload(get_jobs, arguments or {}, Identity("test", {}, "handler"), self.folder / "state")
-        master = Master(work, Options(**options))
+        work = Workload(get_jobs, arguments or {}, Identity("test", {}, "handler"), self.state)
+        master = Master(work, Options(**options), observers=self.observers)
         try:
             master.open(self.address, self.keys)
         except BaseException:
@@ -163,6 +169,13 @@ def test_what_fails_is_tried_again_and_then_kept(cluster: Cluster) -> None:
     assert outcome.failures_file is not None and len(outcome.failures_file.read_text().splitlines()) == 1
 
 
+def test_a_first_run_has_no_replays_wherever_its_offsets_begin(cluster: Cluster) -> None:
+    outcome = cluster.run(lambda last=-5: range(last, 20))
+    assert (outcome.stats.handled, outcome.stats.replayed) == (25, 0)
+    assert cluster.run(lambda last=-5: range(last, 30)).stats.replayed == 0
+    assert cluster.handled == once(-5, 30)
+
+
 class Trap:
     """Ends, by SystemExit, whoever unpickles it."""
 
@@ -179,6 +192,125 @@ def test_a_job_that_exits_as_it_is_decoded_spoils_nobody(cluster: Cluster) -> No
     cluster.slave()
     thread.join(5)
     assert cluster.handled == Counter(set(range(20)) - {10})
+
+
+class Slow:
+    """Decoded at once by slaves, in their thread "control"; in the master, only when the test lets it pass."""
+
+    gate = threading.Event()
+    met = threading.Event()
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __reduce__(self) -> Any:
+        return pass_gate, (self.number,)
+
+
+def pass_gate(number: int) -> int:
+    if threading.current_thread().name != "control":
+        Slow.met.set()
+        assert Slow.gate.wait(2 * SECONDS)
+    return number
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    monkeypatch.setattr(Slow, "gate", threading.Event())
+    monkeypatch.setattr(Slow, "met", threading.Event())
+    yield Slow.gate
+    Slow.gate.set()
+
+
+def test_a_payload_that_is_slow_to_decode_holds_up_neither_jobs_nor_checkpoints(
+        cluster: Cluster, gate: threading.Event) -> None:
+    """The digest of the first unfinished job was made in the server's loop: a payload that took 3 s to decode cut a
+    run to 8 jobs/s."""
+    checkpoint = cluster.folder / "state" / "checkpoint.json"
+
+    def handler(job: int) -> None:
+        cluster.count(job)
+        if job == 900:  # until checkpoints have been written with this job, or one before it, unfinished
+            assert wait_until(lambda: json.loads(checkpoint.read_bytes().splitlines()[0])["offset"] > 0)
+
+    outcome = cluster.run(lambda: map(Slow, range(1000)), handler)
+    assert (outcome.exit_code, outcome.stats.handled) == (EXIT_DONE, 1000)
+    assert Slow.met.is_set() and not gate.is_set() and cluster.handled == once(1000)
+
+
+def test_a_failed_job_that_is_slow_to_decode_is_recorded_as_it_was_sent(
+        cluster: Cluster, gate: threading.Event) -> None:
+    def handler(job: int) -> None:
+        cluster.count(job)
+        assert job != 7
+
+    outcome = cluster.run(lambda: map(Slow, range(20)), handler, attempts=1)
+    assert (outcome.exit_code, outcome.stats.failed) == (EXIT_DONE_WITH_FAILURES, 1)
+    assert Slow.met.is_set() and not gate.is_set() and outcome.failures_file is not None
+    [line] = outcome.failures_file.read_bytes().splitlines()
+    gate.set()
+    assert from_line(line).shown == "<not decoded>" and unpack(from_line(line).payload) == 7
+
+
+class Notes:
+    """An observer that notes what it hears."""
+
+    def __init__(self, raises: bool = False) -> None:
+        self.stats: list[Any] = []
+        self.events: list[Any] = []
+        self.last: Any = None
+        self._raises = raises
+
+    def saw(self, stats: Any) -> None:
+        self.stats.append(stats)
+        assert not self._raises
+
+    def happened(self, event: Any) -> None:
+        self.events.append(event)
+
+    def close(self, stats: Any) -> None:
+        self.last = stats
+        assert not self._raises
+
+
+def test_a_run_without_a_state_folder_goes_to_its_end_and_leaves_nothing(cluster: Cluster) -> None:
+    cluster.state, notes = None, Notes()
+    cluster.observers = [notes]
+
+    def handler(job: int) -> None:
+        cluster.count(job)
+        assert job != 7
+
+    outcome = cluster.run(numbers, handler, attempts=2)
+    stats = outcome.stats
+    assert (outcome.exit_code, stats.handled, stats.failed) == (EXIT_DONE_WITH_FAILURES, 999, 1)
+    assert (stats.finished, stats.offset, stats.replayed, outcome.failures_file) == (True, 1000, 0, None)
+    assert cluster.handled == {**once(1000), 7: 2} and cluster.join() == [0, 0]
+    assert [event.job.offset for event in notes.events] == [7]
+    assert notes.events[0].job.batch.payload(0) == 7, "nothing else tells which job it was"
+    assert {path.name for path in cluster.folder.iterdir()} <= {"socket"}
+
+
+def test_an_interrupted_run_without_a_state_folder_begins_anew(cluster: Cluster) -> None:
+    cluster.state = None
+    master = cluster.master(numbers)
+    thread = cluster.serve(master)
+    cluster.slave(lambda job: (time.sleep(0.002), cluster.count(job))[1])
+    assert wait_until(lambda: len(cluster.handled) > 50)
+    master.interrupt()
+    thread.join(SECONDS)
+    assert cluster.outcome is not None and cluster.outcome.exit_code == EXIT_INTERRUPTED
+    cluster.handled.clear()
+    assert cluster.run(numbers).stats.handled == 1000 and cluster.handled == once(1000)
+
+
+def test_observers_hear_of_a_run_and_one_that_raises_does_not_end_it(cluster: Cluster) -> None:
+    broken, notes = Notes(raises=True), Notes()
+    cluster.observers = [broken, notes]
+    outcome = cluster.run(numbers)
+    assert outcome.exit_code == EXIT_DONE and cluster.handled == once(1000)
+    assert len(broken.stats) == 1 and notes.stats
+    assert notes.last is not None and notes.last.finished and notes.last.handled == 1000
 
 
 def test_an_interrupt_settles_what_is_out_and_the_next_run_repeats_nothing(cluster: Cluster) -> None:
@@ -271,7 +403,7 @@ def test_a_slave_without_a_key_unpickles_nothing_that_comes_from_afar(
     master = cluster.master(lambda: [[number] for number in range(10)], codec=codec)
     monkeypatch.setattr("taskmaster.slave.slave.is_local", lambda address: False)
     decoded: list[Any] = []
-    monkeypatch.setattr("taskmaster.slave.control.codec.decode", lambda *what: decoded.append(what) or ([], {}))
+    monkeypatch.setattr("taskmaster.slave.backlog.codec.decode", lambda *what: decoded.append(what) or ([], {}))
     cluster.serve(master)
     slave = cluster.slave(patience=Patience(0.5, 4))
     if codec == "pickle":

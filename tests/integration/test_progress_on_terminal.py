@@ -90,7 +90,7 @@ def test_lines_of_many_threads_stay_whole_above_the_bar() -> None:
     seen = rows(run_on_terminal(DRAW.format(lines=1000, last="")))
     assert sorted(row for row in seen if row.startswith("thread")) == expected(1000)
     assert [row for row in seen if not row.startswith("thread")] == [
-        "100% █████████████ 10 of 10 · 0/s · 0 in flight · 0 slaves · 1 failed", ""
+        "100% █████████████ 10 of 10 · 0/s · 0 running · 0 queued · 0 slaves · 1 failed", ""
     ]
 
 

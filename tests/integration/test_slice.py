@@ -4,34 +4,72 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 from typing import Any
 
 import pytest
 
-from taskmaster.slave.pools.threads import Pool
-from taskmaster.slave.slice import Slice, failure_of
+from taskmaster import defaults
+from taskmaster.core.runs import Run
+from taskmaster.slave.failed_attempt import failed_attempt, timed_out_attempt
+from taskmaster.slave.pools.base import Execution, RunningJob
+from taskmaster.slave.pools.sequential import SequentialExecution
+from taskmaster.slave.slice import Slice
 
 
 def nothing(job: Any) -> None:
     """A handler."""
 
 
+def execution(first: int, jobs: int, attempt: int = 1) -> SequentialExecution:
+    return SequentialExecution(Slice(1, first, attempt, list(range(jobs))), 0.0)
+
+
+def settled(work: Execution) -> list[Run]:
+    return list(work.look(0.0).settled)
+
+
+def test_a_part_of_a_slice_has_its_own_jobs() -> None:
+    work = Slice(1, 100, 3, list("abcde"))
+    assert work.part(101, 2) == Slice(1, 101, 3, ["b", "c"])
+    assert work.part(100, 5) is work
+
+
 def test_a_slice_that_ran_is_settled_as_one_run() -> None:
-    work = Slice(1, 100, 1, list(range(5)))
-    work.run(nothing, time.monotonic)
-    assert work.harvest() == ([(100, 5)], [])
-    assert work.harvest() == ([], []), "told twice"
+    work = execution(100, 5)
+    work.run(nothing, lambda: 3.0)
+    progress = work.look(9.0)
+    assert (progress.settled, progress.failed, progress.running) == ([(100, 5)], [], [])
+    assert (progress.ended, progress.seconds) == (5, 3.0)
+    assert work.look(9.0).ended == 0, "told twice"
 
 
 def test_a_slice_that_was_looked_at_counts_what_came_after() -> None:
     """Else the end of a slice whose first thousand jobs were quick says nothing of those that were slow."""
-    times = iter([1.0, 4.0])
-    work = Slice(1, 100, 1, list(range(5)))
-    work.run(nothing, lambda: next(times))
-    assert work.unseen() == (5, 3.0)
-    work.seen, work.seen_at = 3, 2.0  # two were done, the third was running
-    assert work.unseen() == (3, 2.0)
+    looks = []
+
+    def handler(job: int) -> None:
+        if job == 2:
+            looks.append(work.look(2.0))
+
+    work = execution(100, 5)
+    work.run(handler, lambda: 4.0)
+    [first] = looks
+    assert (first.ended, first.seconds, first.running) == (2, 2.0, [RunningJob(102, 2.0)])
+    last = work.look(9.0)
+    assert (last.ended, last.seconds, last.settled) == (3, 2.0, [(102, 3)])
+
+
+def test_a_job_that_runs_on_is_known_since_when() -> None:
+    seen = []
+
+    def handler(job: int) -> None:
+        if job == 1:
+            seen.extend(work.look(now) for now in (1.0, 2.0, 3.5))
+
+    work = execution(100, 2)
+    work.run(handler, lambda: 4.0)
+    assert [progress.running for progress in seen] == 3 * [[RunningJob(101, 1.0)]]
+    assert [progress.ended for progress in seen] == [1, 0, 0]
 
 
 @pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt, GeneratorExit, StopIteration])
@@ -40,12 +78,13 @@ def test_what_a_handler_raises_is_the_failure_of_its_job_alone(error: type[BaseE
         if job == 2:
             raise error("on purpose")
 
-    work = Slice(1, 100, 3, list(range(5)))
+    work = execution(100, 5, attempt=3)
     work.run(handler, time.monotonic)
-    runs, [failed] = work.harvest()
-    assert runs == [(100, 2), (103, 2)]
+    progress = work.look(0.0)
+    [failed] = progress.failed
+    assert progress.settled == [(100, 2), (103, 2)] and progress.ended == 5
     assert (failed.offset, failed.attempt, failed.error, failed.message) == (102, 3, error.__name__, "on purpose")
-    assert "in handler" in failed.traceback and "slave/slice.py" not in failed.traceback
+    assert "in handler" in failed.traceback and "slave/pools" not in failed.traceback
 
 
 def test_an_error_without_a_text_of_its_own_still_counts() -> None:
@@ -53,12 +92,15 @@ def test_an_error_without_a_text_of_its_own_still_counts() -> None:
         def __str__(self) -> str:
             raise RuntimeError("no words")
 
-    assert "RuntimeError" in failure_of(1, 1, Mute()).message
+    assert "RuntimeError" in failed_attempt(1, 1, Mute()).message
 
 
-def test_a_long_message_is_cut() -> None:
-    failed = failure_of(1, 1, ValueError("x" * 5_000_000))
-    assert len(failed.message) + len(failed.traceback) < 20_000
+def test_long_texts_are_cut() -> None:
+    failed = failed_attempt(1, 1, ValueError("x" * 5_000_000))
+    assert len(failed.message) == defaults.FAILURE_MESSAGE_CHARACTERS
+    assert len(failed.traceback) == defaults.FAILURE_TRACEBACK_CHARACTERS
+    hung = timed_out_attempt(1, 1, 2.0, "x" * 100_000 + "the end")
+    assert hung.traceback.endswith("the end") and len(hung.traceback) == defaults.FAILURE_TRACEBACK_CHARACTERS
 
 
 def test_the_running_job_is_neither_settled_nor_taken_back() -> None:
@@ -69,75 +111,28 @@ def test_the_running_job_is_neither_settled_nor_taken_back() -> None:
             at.set()
             go.wait(10)
 
-    work = Slice(1, 0, 1, list(range(5)))
+    work = execution(0, 5)
     thread = threading.Thread(target=work.run, args=(handler, time.monotonic))
     thread.start()
     assert at.wait(10)
-    assert (work.started, work.current) == (3, 2)
-    assert work.harvest() == ([(0, 2)], [])
-    assert work.take_back() == [3, 4]
+    assert (work.started, work.unstarted) == (3, 2)
+    progress = work.look(5.0)
+    assert (progress.settled, [job.offset for job in progress.running]) == ([(0, 2)], [2])
+    assert work.take_back() == Slice(1, 3, 1, [3, 4]) and work.take_back() is None
     go.set()
     thread.join()
-    assert (work.count, work.harvest()) == (3, ([(2, 1)], []))
+    assert (work.count, settled(work)) == (3, [(2, 1)])
 
 
 def test_each_job_is_run_or_taken_back_never_both() -> None:
     for _ in range(200):
         ran: list[int] = []
-        work = Slice(1, 0, 1, list(range(300)))
+        work = execution(0, 300)
         thread = threading.Thread(target=work.run, args=(ran.append, time.monotonic))
         thread.start()
-        settled = work.harvest()[0]
+        runs = settled(work)
         back = work.take_back()
         thread.join()
-        settled += work.harvest()[0]
-        assert ran + back == list(range(300))
-        assert sum(count for _, count in settled) == len(ran) == work.count
-
-
-def test_a_pool_runs_what_it_is_given_and_gives_back_what_it_has_not_begun() -> None:
-    ran: Counter[int] = Counter()
-    begun, go, woken = threading.Event(), threading.Event(), threading.Semaphore(0)
-
-    def handler(job: int) -> None:
-        ran[job] += 1
-        begun.set()
-        go.wait(10)
-
-    pool = Pool(handler, 1, time.monotonic, woken.release)
-    pool.put(Slice(1, 0, 1, [0]))
-    pool.put(Slice(1, 1, 1, [1, 2]))
-    assert begun.wait(10)
-    assert [work.first for work in pool.running()] == [0]
-    assert "go.wait(10)" in pool.stack_of(pool.running()[0])
-    assert [work.first for work in pool.take_back()] == [1]
-    go.set()
-    assert woken.acquire(timeout=10)
-    assert [work.first for work in pool.ended()] == [0]
-    pool.close()
-    assert ran == {0: 1}
-
-
-def test_a_pool_wakes_at_the_end_of_a_slice_when_so_few_wait() -> None:
-    begun, go, woken = threading.Semaphore(0), threading.Semaphore(0), threading.Semaphore(0)
-
-    def handler(job: int) -> None:
-        begun.release()
-        go.acquire(timeout=10)
-
-    pool = Pool(handler, 1, time.monotonic, woken.release)
-    pool.awaited = 0
-    for first in range(2):
-        pool.put(Slice(1, first, 1, [first]))
-    assert begun.acquire(timeout=10)
-    go.release()
-    assert begun.acquire(timeout=10)  # the thread is at the second, so it is done with the first
-    assert not woken.acquire(blocking=False) and [work.first for work in pool.ended()] == [0]
-    go.release()
-    assert woken.acquire(timeout=10) and [work.first for work in pool.ended()] == [1]
-    pool.awaited = -1
-    pool.put(Slice(1, 2, 1, [2]))
-    go.release()
-    pool.close()
-    pool._pool.join()
-    assert not woken.acquire(blocking=False) and [work.first for work in pool.ended()] == [2]
+        runs += settled(work)
+        assert ran + (back.payloads if back else []) == list(range(300))
+        assert sum(count for _, count in runs) == len(ran) == work.count

@@ -7,15 +7,17 @@ import itertools
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.values import failure_record as failure
 from support.waiting import wait_until
 
-from taskmaster.master.state import writer as module
+from taskmaster import defaults
+from taskmaster.core.failure import FailureRecord
 from taskmaster.master.state.checkpoint import Checkpoint
-from taskmaster.master.state.failures import FailureRecord, FailuresFile
+from taskmaster.master.state.failures import FailuresFile
 from taskmaster.master.state.folder import StateFolder
 from taskmaster.master.state.writer import StateWriter
 
@@ -112,11 +114,27 @@ def test_an_offer_is_written_and_the_server_woken(bench: Bench) -> None:
 
 
 def test_failures_are_durable_before_the_checkpoint_offered_after_them(bench: Bench) -> None:
-    bench.writer.bury([failure(1), failure(2)])
+    bench.writer.record([failure(1), failure(2)])
     bench.writer.offer(at(3))
     bench.writer.start()
     assert bench.writer.close(PATIENCE)
     assert bench.disk.written == [failure(1), failure(2), at(3)]
+
+
+def test_a_digest_is_made_in_the_writer_s_thread_after_the_failures_are_durable(bench: Bench) -> None:
+    made: list[tuple[str, int]] = []
+
+    def digest() -> str:
+        made.append((threading.current_thread().name, len(bench.disk.written)))
+        return "d" * 32
+
+    bench.writer.record([failure(1)])
+    bench.writer.offer(at(2), lambda: "of a checkpoint that is never written")
+    bench.writer.offer(at(3), digest)
+    bench.writer.start()
+    assert bench.writer.close(PATIENCE)
+    assert made == [("state-writer", 1)]
+    assert bench.disk.written == [failure(1), replace(at(3), digest="d" * 32)]
 
 
 def test_of_several_offers_the_newest_wins(bench: Bench) -> None:
@@ -132,7 +150,7 @@ def test_what_comes_while_a_write_goes_on_waits_for_the_next_and_keeps_its_order
     bench.writer.start()
     bench.writer.offer(at(1))
     assert bench.disk.entered.wait(PATIENCE)
-    bench.writer.bury([failure(1)])
+    bench.writer.record([failure(1)])
     bench.writer.offer(at(2))
     bench.disk.gate.set()
     assert bench.writer.close(PATIENCE)
@@ -145,9 +163,9 @@ def test_a_checkpoint_offered_behind_a_failure_waits_with_it_when_the_failures_w
 ) -> None:
     bench.disk.gate.clear()
     bench.writer.start()
-    bench.writer.bury([failure(1)])
+    bench.writer.record([failure(1)])
     assert bench.disk.entered.wait(PATIENCE)
-    bench.writer.bury([failure(2)])
+    bench.writer.record([failure(2)])
     bench.writer.offer(at(3))
     bench.disk.gate.set()
     assert bench.writer.close(PATIENCE)
@@ -156,8 +174,8 @@ def test_a_checkpoint_offered_behind_a_failure_waits_with_it_when_the_failures_w
 
 def test_failures_alone_are_written_and_the_server_woken(bench: Bench) -> None:
     bench.writer.start()
-    bench.writer.bury([])
-    bench.writer.bury([failure(1)])
+    bench.writer.record([])
+    bench.writer.record([failure(1)])
     bench.await_wake()
     assert bench.disk.written == [failure(1)] and bench.writer.saved is None
 
@@ -171,12 +189,12 @@ def test_a_full_disk_is_tried_again_until_it_is_freed_and_nothing_is_lost(bench:
 
     bench.rests.deeds = iter([
         look,
-        lambda: bench.writer.bury([failure(2)]),
+        lambda: bench.writer.record([failure(2)]),
         lambda: bench.writer.offer(at(5)),
         look,
         bench.free,
     ])
-    bench.writer.bury([failure(1)])
+    bench.writer.record([failure(1)])
     bench.writer.offer(at(3))
     bench.writer.start()
     bench.await_wake()
@@ -188,7 +206,7 @@ def test_a_full_disk_is_tried_again_until_it_is_freed_and_nothing_is_lost(bench:
 
 def test_failures_that_were_written_are_not_written_again_when_the_checkpoint_fails(bench: Bench) -> None:
     bench.disk.refuse_in_turn(None, NO_SPACE, NO_SPACE)
-    bench.writer.bury([failure(1)])
+    bench.writer.record([failure(1)])
     bench.writer.offer(at(2))
     bench.writer.start()
     bench.await_wake()
@@ -221,8 +239,8 @@ def test_the_trouble_is_told_once_in_thirty_seconds_with_what_happens_next(
     told = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert bench.rests.now == pytest.approx(6.3 + 15 * 5.0)  # at 0, at 31.3 and at 61.3 seconds
     assert len(told) == 3
-    assert "No space left on device" in told[0] and "Trying again" in told[0] and "nothing is lost" in told[0]
-    assert caplog.records[-1].getMessage() == "The state is written again."
+    assert "No space left on device" in told[0] and "Retrying" in told[0] and "Nothing is lost" in told[0]
+    assert caplog.records[-1].getMessage() == "The state is being written again."
 
 
 def test_a_checkpoint_that_cannot_be_written_down_does_not_end_the_writer(bench: Bench) -> None:
@@ -268,7 +286,7 @@ def test_it_is_behind_since_the_oldest_thing_that_is_not_durable(bench: Bench) -
     writer, rests = bench.writer, bench.rests
     assert writer.behind_since() is None
     rests.now = 10.0
-    writer.bury([failure(1)])
+    writer.record([failure(1)])
     rests.now = 20.0
     writer.offer(at(2))
     assert writer.behind_since() == 10.0
@@ -316,13 +334,13 @@ def test_closing_on_a_disk_that_stays_full_gives_up_at_the_timeout_and_says_so(b
 
 
 def test_closing_cuts_a_rest_short_so_that_a_freed_disk_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "RETRY_SECONDS", 1_000.0)  # uncut, close would give up first
-    monkeypatch.setattr(module, "RETRY_SECONDS_MOST", 1_000.0)
+    monkeypatch.setattr(defaults, "SAVE_RETRY_SECONDS", 1_000.0)  # uncut, close would give up first
+    monkeypatch.setattr(defaults, "SAVE_RETRY_SECONDS_MOST", 1_000.0)
     disk = Disk()
     disk.full = NO_SPACE
     writer = StateWriter(disk, disk, lambda: None)
     writer.start()
-    writer.bury([failure(1)])
+    writer.record([failure(1)])
     assert wait_until(lambda: writer.trouble is not None, PATIENCE)
     disk.full = None
     assert writer.close(PATIENCE)
@@ -331,7 +349,7 @@ def test_closing_cuts_a_rest_short_so_that_a_freed_disk_is_used(monkeypatch: pyt
 
 def test_a_closed_writer_takes_nothing_more(bench: Bench) -> None:
     assert bench.writer.close(PATIENCE)
-    for take in (lambda: bench.writer.offer(at(1)), lambda: bench.writer.bury([failure(1)])):
+    for take in (lambda: bench.writer.offer(at(1)), lambda: bench.writer.record([failure(1)])):
         with pytest.raises(RuntimeError, match="closed"):
             take()
 
@@ -349,7 +367,7 @@ def test_on_a_real_disk_both_files_hold_what_was_taken(tmp_path: Path) -> None:
         writer.start()
         for offset in range(200):
             if offset % 10 == 0:
-                writer.bury([failure(offset)])
+                writer.record([failure(offset)])
             writer.offer(at(offset + 1))
         assert writer.close(PATIENCE)
         assert folder.load() == writer.saved == at(200)
@@ -363,7 +381,7 @@ def test_a_state_folder_that_vanishes_is_trouble_until_it_is_back(tmp_path: Path
         writer = StateWriter(folder, failures, woken.release, clock=rests.clock, rest=rests)
         folder.path.rename(tmp_path / "away")
         rests.deeds = iter([lambda: None, lambda: (tmp_path / "away").rename(folder.path)])
-        writer.bury([failure(1)])
+        writer.record([failure(1)])
         writer.offer(at(2))
         writer.start()
         assert woken.acquire(timeout=PATIENCE)

@@ -14,9 +14,9 @@ from typing import Any
 from models.process import Process
 from models.scheduler import Scheduler
 
+from taskmaster.core.failure import FailureRecord
 from taskmaster.errors import StateUnwritable
 from taskmaster.master.state.checkpoint import Checkpoint, encode, parse
-from taskmaster.master.state.failures import FailureRecord
 
 
 class Disk:

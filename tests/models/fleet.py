@@ -25,6 +25,7 @@ from models.work import Fleet, Work, ideal_seconds
 
 from taskmaster import defaults
 from taskmaster.core.agent import Agent, Patience
+from taskmaster.slave.pools.sequential import SequentialExecution
 from taskmaster.slave.slice import Slice
 
 WAKE_SECONDS = 20e-6  # until a thread that was woken runs
@@ -124,7 +125,7 @@ class Model:
 
     # -- for the slaves
 
-    def handle(self, slave: FleetSlave, work: Slice, payload: int) -> float:
+    def handle(self, slave: FleetSlave, work: SequentialExecution, payload: int) -> float:
         """A handler is called; returns how long it takes."""
         seconds, number = self.work.seconds[payload], slave.process.number
         self.run.begun += 1
@@ -136,7 +137,7 @@ class Model:
         if seconds >= defaults.LEASE_SECONDS:
             self.run.slow[slave].append(self.now)
 
-    def seconds_of(self, work: Slice, started: int = 0) -> float:
+    def seconds_of(self, work: Slice | SequentialExecution, started: int = 0) -> float:
         """Of a slice's jobs, without the first ones, which have been started."""
         return self._sums[work.first + work.count] - self._sums[work.first + started]
 

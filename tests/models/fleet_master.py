@@ -11,7 +11,7 @@ from models.sockets import Listener
 
 from taskmaster.core.session import Route
 from taskmaster.core.wire import Frames
-from taskmaster.master.master import Options
+from taskmaster.master.workload import Options
 
 if TYPE_CHECKING:
     from models.fleet import Model

@@ -12,7 +12,7 @@ from models.scheduler import Scheduler
 from models.slave import Slave
 from models.sockets import Dialer
 
-from taskmaster.slave.slice import Slice
+from taskmaster.slave.pools.sequential import SequentialExecution
 
 if TYPE_CHECKING:
     from models.fleet import Model
@@ -61,7 +61,7 @@ class FleetPool(Pool):
 
     _process: FleetProcess
 
-    def __init__(self, process: FleetProcess, threads: int, handle: Callable[[Slice, Any], float],
+    def __init__(self, process: FleetProcess, threads: int, handle: Callable[[SequentialExecution, Any], float],
                  wake: Callable[[], None]) -> None:
         self._debts = [0.0] * threads  # seconds computed and not slept yet: a thread keeps the lock from job to job
         super().__init__(process, threads, handle, wake)
@@ -71,16 +71,19 @@ class FleetPool(Pool):
         model = self._process.model
         behind = [model.seconds_of(work, work.started) for work in self.running()]
         waiting = sum(model.seconds_of(work) for work in self._waiting)
-        return model.fleet.factor(self._process.number) * max([(waiting + sum(behind)) / self.threads, *behind])
+        return model.fleet.factor(self._process.number) * max([(waiting + sum(behind)) / self.slots, *behind])
 
-    def _run(self, number: int, work: Slice) -> None:
+    def _now(self, number: int) -> float:
+        return self._process.scheduler.now + self._debts[number]
+
+    def _run(self, number: int, work: SequentialExecution) -> None:
         debts, scheduler = self._debts, self._process.scheduler
         work.run(partial(self._call, number, work), lambda: scheduler.now + debts[number])
         if not self.waiting:
             self._process.lock.hold(debts[number])
             debts[number] = 0.0
 
-    def _call(self, number: int, work: Slice, offset: int) -> None:
+    def _call(self, number: int, work: SequentialExecution, offset: int) -> None:
         process, model = self._process, self._process.model
         process.step()
         seconds = self._handle(work, offset)

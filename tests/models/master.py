@@ -6,7 +6,7 @@ All that is replaced inside the shipped objects is replaced here.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,16 @@ from taskmaster import defaults
 from taskmaster.console.progress import NullProgress
 from taskmaster.core.dispatch import Dispatcher
 from taskmaster.core.window import Window
+from taskmaster.master.crew import Crew
 from taskmaster.master.feeder import Feeder
-from taskmaster.master.master import Master, Options, Workload
-from taskmaster.master.server import Crew, Server
+from taskmaster.master.master import Master
+from taskmaster.master.server import Server
 from taskmaster.master.source import Source
 from taskmaster.master.state.checkpoint import Checkpoint
-from taskmaster.master.state.run_state import Identity, RunState
+from taskmaster.master.state.recorder import FailureRecorder
+from taskmaster.master.state.run_state import RunState
 from taskmaster.master.state.writer import StateWriter
+from taskmaster.master.workload import Identity, Options, Workload
 from taskmaster.transport.keys import Keys
 
 IDENTITY = Identity("simulated", {}, "handle_job")
@@ -56,11 +59,11 @@ class SimulatedMaster(Master):
         self.place = place
         self._waker.close()
         self._waker = Event(place.process)  # type: ignore[assignment]
-        self._keeper = run_state_at(place, self._waker.wake, self.offered)
+        self._state = run_state_at(place, self._waker.wake, self.offered)
 
     @property
     def run_and_epoch(self) -> tuple[str, int]:
-        return self._keeper.run, self._keeper.epoch
+        return self._state.run, self._state.epoch
 
     @property
     def first(self) -> int:
@@ -72,8 +75,8 @@ class SimulatedMaster(Master):
         return self._server
 
     def open(self, address: str, keys: Keys | None = None) -> None:
-        self._found = self._keeper.open(self._options.reset)
-        self._keeper.begin(self._found, self._first)
+        self._found = self._state.open(self._options.reset)
+        self._state.begin(self._found, self._first)
         self._listener = self.listen()  # type: ignore[assignment]
 
     def listen(self) -> Listener:
@@ -87,13 +90,13 @@ class SimulatedMaster(Master):
         """Like the shipped one, with the clock and the parts of this place."""
         options, start, place = self._options, self._where(), self.place
         window: Window = place.parts.window(start.offset, options.size, defaults.WINDOW_BYTES, options.attempts)
-        dispatcher: Dispatcher = place.parts.dispatcher(window, self._keeper.run, self._keeper.epoch, options.rate)
+        dispatcher: Dispatcher = place.parts.dispatcher(window, self._state.run, self._state.epoch, options.rate)
         source = Source(self._workload.get_jobs, self._workload.arguments, start)
         feeder = Feeder(source, start.offset, options.limit, options.codec, self.feeder_clock, self._waker.wake)
         feeder._room = Condition(place.process)  # type: ignore[assignment]
         feeder._thread = Thread(place.process, feeder._run)  # type: ignore[assignment]
         feeder.start()
-        return self.server_class(listener, dispatcher, feeder, self._keeper, self._waker, self._progress,
+        return self.server_class(listener, dispatcher, feeder, self._state, self._waker, self._observers,
                                  options.budget, place.process.clock, first_offset=self._first, total=options.total,
                                  crew=crew)
 
@@ -116,13 +119,29 @@ def run_state_at(place: Place, wake: Callable[[], None], offered: Callable[[], N
     state: RunState = Simulated(Path("simulated"), IDENTITY, wake)
     state._folder = Folder(place.disk, place.process)  # type: ignore[assignment]
     state._failures = FailuresFile(place.disk, place.process)  # type: ignore[assignment]
+    state._payloads = AtOnce()  # type: ignore[assignment]
     state._writer = _writer_at(place, state, wake)
     return state
 
 
+class AtOnce:
+    """A PayloadReader without a thread: decoding takes no time here."""
+
+    def each(self, function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+        return [self._result_of(function, item) for item in items]
+
+    @staticmethod
+    def _result_of(function: Callable[[Any], Any], item: Any) -> Any:
+        try:
+            return function(item)
+        except Exception:
+            return None
+
+
 def _writer_at(place: Place, state: RunState, wake: Callable[[], None]) -> StateWriter:
     process = place.process
-    writer: StateWriter = place.parts.writer(state._folder, state._failures, wake, clock=process.clock)
+    recorder = FailureRecorder(state._failures, IDENTITY.handler, state._payloads)
+    writer: StateWriter[Any] = place.parts.writer(state._folder, recorder, wake, clock=process.clock)
     writer._changed = Condition(process)  # type: ignore[assignment]
     writer._nudge = Event(process)  # type: ignore[assignment]
     writer._rest = writer._nudge.wait

@@ -17,7 +17,8 @@ from models.witness import Witness
 from taskmaster.core.budget import FailureBudget
 from taskmaster.errors import (EXIT_DONE, EXIT_DONE_WITH_FAILURES, EXIT_INTERRUPTED, EXIT_SOURCE_FAILED,
                                EXIT_STATE_MISMATCH, EXIT_STATE_UNWRITABLE, EXIT_TOO_MANY_FAILURES, TaskmasterError)
-from taskmaster.master.master import Options, Outcome
+from taskmaster.master.outcome import Outcome
+from taskmaster.master.workload import Options
 
 if TYPE_CHECKING:
     from models.world import World

@@ -206,7 +206,7 @@ class Oracle:
         left: set[int] = set()
         spent = self.life.spent
         for chunk in chunks_of(window):
-            must(chunk.isolated_deaths < self.attempts, "I11: it outlived more deaths than it may", chunk)
+            must(chunk.suspicion.isolated_deaths < self.attempts, "I11: it outlived more deaths than it may", chunk)
             for first, count in chunk.left:
                 must(chunk.first <= first and first + count <= chunk.end, "I5: not its jobs", chunk)
                 here = range(first, first + count)
@@ -236,5 +236,5 @@ class Oracle:
             must(cursor == self.source.resume_at(window.watermark - 1), "the cursor is another job's", cursor)
 
     def check_agent(self, agent: Agent) -> None:
-        most = self.size + agent.prefetch.threads  # besides the window, what runs for nothing since others settled it
+        most = self.size + agent.prefetch.slots  # besides the window, what runs for nothing since others settled it
         must(agent.held.count_of_runs <= most, "I8: more runs than jobs", agent.held)

@@ -9,22 +9,23 @@ from typing import Any
 from models.process import Process
 from models.threads import Queue
 
+from taskmaster.slave.pools.sequential import SequentialExecution
 from taskmaster.slave.slice import Slice
 
 
 class Pool:
-    """Its threads take slices as the shipped ones do; `handle` is called with a slice and a payload."""
+    """Its threads take slices as the shipped ones do; `handle` is called with an execution and a payload."""
 
-    def __init__(self, process: Process, threads: int, handle: Callable[[Slice, Any], Any],
+    def __init__(self, process: Process, threads: int, handle: Callable[[SequentialExecution, Any], Any],
                  wake: Callable[[], None]) -> None:
-        self.threads = threads
-        self.awaited = 0
+        self.slots = threads
+        self.wake_below = 1
         self._process = process
         self._handle = handle
         self._wake = wake
         self._waiting = Queue(process)
-        self._ended: list[Slice] = []
-        self._running: list[Slice | None] = [None] * threads
+        self._ended: list[SequentialExecution] = []
+        self._running: list[SequentialExecution | None] = [None] * threads
         for number in range(threads):
             process.spawn(partial(self._loop, number))
 
@@ -35,32 +36,39 @@ class Pool:
     def waiting(self) -> int:
         return len(self._waiting)
 
-    def running(self) -> list[Slice]:
+    @property
+    def idle(self) -> int:
+        return self._running.count(None)
+
+    def running(self) -> list[SequentialExecution]:
         return [work for work in self._running if work is not None]
 
-    def ended(self) -> list[Slice]:
+    def ended(self) -> list[SequentialExecution]:
         ended, self._ended = self._ended, []
         return ended
 
     def take_back(self) -> list[Slice]:
         return self._waiting.drained()
 
-    def stack_of(self, work: Slice) -> str:
+    def stack_of(self, execution: SequentialExecution, offset: int) -> str:
         return "in the handler"
 
     def _loop(self, number: int) -> None:
         while True:
             work: Slice = self._waiting.get()
             self._between_lists()
-            self._running[number] = work
-            self._run(number, work)
+            self._running[number] = execution = SequentialExecution(work, self._now(number))
+            self._run(number, execution)
             self._running[number] = None
             self._between_lists()
-            self._ended.append(work)
-            if len(self._waiting) <= self.awaited:
+            self._ended.append(execution)
+            if len(self._waiting) < self.wake_below:
                 self._wake()
 
-    def _run(self, number: int, work: Slice) -> None:
+    def _now(self, number: int) -> float:
+        return self._process.clock()
+
+    def _run(self, number: int, work: SequentialExecution) -> None:
         work.run(partial(self._handle, work), self._process.clock)
 
     def _between_lists(self) -> None:

@@ -13,13 +13,13 @@ from models.threads import Event
 
 from taskmaster.core.agent import Agent
 from taskmaster.slave.control import Control
-from taskmaster.slave.slice import Slice
+from taskmaster.slave.pools.sequential import SequentialExecution
 
 
 class Owner(Protocol):
     """Who started a slave: runs its jobs, and learns that it has ended."""
 
-    def handle(self, slave: Any, work: Slice, payload: Any) -> Any: ...
+    def handle(self, slave: Any, work: SequentialExecution, payload: Any) -> Any: ...
 
     def left(self, slave: Any) -> None: ...
 
@@ -38,7 +38,7 @@ class Slave:
         self._owner = owner
         waker = Event(process)
         self.dialer = self.dialer_class(network, process)
-        self.pool = self.pool_class(process, agent.prefetch.threads, partial(owner.handle, self), waker.wake)
+        self.pool = self.pool_class(process, agent.prefetch.slots, partial(owner.handle, self), waker.wake)
         self.control = self.control_class(agent, self.dialer, self.pool, waker, process.clock,  # type: ignore[arg-type]
                                           job_timeout=job_timeout)
         process.spawn(self._run)

@@ -13,9 +13,10 @@ from models.source import offset_of
 from models.trace import Trace
 from models.witness import decoded_reply
 
+from taskmaster import defaults
 from taskmaster.core import slave_effects
-from taskmaster.core.agent import Agent
 from taskmaster.core.wire import Frames
+from taskmaster.slave.pools.sequential import SequentialExecution
 from taskmaster.slave.slice import Slice
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class SlaveWatch:
 
     def _leaves(self, slave: WatchedSlave) -> None:
         self.trace.note(slave.slave_id, "leaves")
-        patient = self.scheduler.now - slave.answered_at > Agent.LEAVING_SECONDS - 0.1
+        patient = self.scheduler.now - slave.answered_at > defaults.LEAVING_SECONDS - 0.1
         must(slave.agent.quiet or patient, "I16: a slave leaves with something in its hands", slave.agent.held)
 
     def takes(self, slave: WatchedSlave, work: Slice) -> None:
@@ -65,9 +66,9 @@ class SlaveWatch:
                                           if (life.run, life.epoch) == who)
 
     @loud
-    def starts(self, slave: WatchedSlave, work: Slice, payload: int) -> None:
+    def starts(self, slave: WatchedSlave, work: SequentialExecution, payload: int) -> None:
         """A handler is called; `payload` tells whose job it is."""
-        offset = work.current
+        offset = work.first + work.started - 1
         must(offset == offset_of(payload), "a job with another's payload", offset, payload)
         self.trace.note(slave.slave_id, f"starts {offset} (attempt {work.attempt})")
         self.oracle.start(payload, offset, slave.slave_id, slave.lives[work.epoch], work.attempt)

@@ -10,7 +10,7 @@ from models.slave_watch import SlaveWatch
 from models.watched_slave import WatchedSlave
 
 from taskmaster.core.agent import Patience
-from taskmaster.slave.slice import Slice
+from taskmaster.slave.pools.sequential import SequentialExecution
 
 if TYPE_CHECKING:
     from models.world import World
@@ -54,13 +54,13 @@ class Slaves:
         if len(self.living) < world.scenario.slaves and not world.finished:
             world.scheduler.after(world.chance.uniform(0.05, 1.5), self.start)
 
-    def handle(self, slave: WatchedSlave, work: Slice, payload: Any) -> None:
+    def handle(self, slave: WatchedSlave, work: SequentialExecution, payload: Any) -> None:
         slave.process.step()
         self._watch.starts(slave, work, payload)
         self._world.fates.meet(slave.process, payload, lambda: self._killed_by_its_job(slave, work))
         self._watch.ends(slave, payload)
 
-    def _killed_by_its_job(self, slave: WatchedSlave, work: Slice) -> None:
+    def _killed_by_its_job(self, slave: WatchedSlave, work: SequentialExecution) -> None:
         self._world.trace.note(slave.slave_id, "is killed by its job")
         self._world.counts["slave deaths"] += 1
         work.take_back()

@@ -12,8 +12,9 @@ from models.sockets import Listener
 from taskmaster.core.master_effects import Effect
 from taskmaster.core.session import Route
 from taskmaster.core.wire import Frames
-from taskmaster.master.master import Options
-from taskmaster.master.server import Crew, Server
+from taskmaster.master.crew import Crew
+from taskmaster.master.server import Server
+from taskmaster.master.workload import Options
 
 
 class WatchedListener(Listener):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from taskmaster.core.failure import FailureRecord
 from taskmaster.core.wire import FailedAttempt
-from taskmaster.master.state.failures import FailureRecord
 
 
 def failed_attempt(offset: int, attempt: int = 1) -> FailedAttempt:

@@ -3,73 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
+from support.agent_talk import BUSY, FULL, IDLE, INFO, Talk
 
 from taskmaster import defaults
-from taskmaster.core import wire
 from taskmaster.core.agent import Agent, Load, Patience
 from taskmaster.core.codec import GoodJobs, encode
 from taskmaster.core.dispatch import Dispatcher
 from taskmaster.core.master_effects import Send
-from taskmaster.core.runs import Run
-from taskmaster.core.slave_effects import Cancel, DiscardAll, Drain, Effect, Enqueue, Exit, MasterLost, Rebuild, Request
+from taskmaster.core.slave_effects import Cancel, DiscardAll, Drain, Effect, Enqueue, Exit, Rebuild, Request
 from taskmaster.core.window import Window
-from taskmaster.core.wire import FailedAttempt, Frames, Lease, Poll, Reply
+from taskmaster.core.wire import FailedAttempt
 
-IDLE, BUSY, FULL = Load(0, 4), Load(0, 0), Load(99, 0)
-INFO = {"host": "box", "pid": "7"}
 SOON = defaults.REPORT_SECONDS_IDLE
 LATE = defaults.REPORT_SECONDS
-
-
-class Talk:
-    """An agent that the test plays pool, clock and master to."""
-
-    def __init__(self, threads: int = 4, *, epoch: int = 4, patience: Patience | None = None) -> None:
-        self.now = 100.0
-        self.run, self.epoch = "r", epoch
-        self.agent = Agent("s", threads, INFO, patience or Patience(), self.now)
-
-    def polls(self, effects: Sequence[Effect]) -> list[Poll]:
-        asked = [effect for effect in effects if isinstance(effect, (Request, Rebuild))]
-        polls = [wire.decode_poll(effect.frames) for effect in asked]
-        return [poll for poll in polls if isinstance(poll, Poll)]
-
-    def tick(self, load: Load = IDLE, seconds: float = 0.0) -> list[Effect]:
-        self.now += seconds
-        return self.agent.tick(load, self.now)
-
-    def asks(self, load: Load = IDLE, seconds: float = 0.0) -> Poll:
-        """The one request that it makes now."""
-        [poll] = self.polls(self.tick(load, seconds))
-        return poll
-
-    def answer(self, kind: str = "wait", *leases: Run, seq: int | None = None, size: int = 2,
-               **fields: Any) -> list[Effect]:
-        jobs = tuple(Lease(first, count, 1, "json", b"[]".rjust(size)) for first, count in leases)
-        number = self.agent._seq if seq is None else seq
-        reply = Reply(self.run, self.epoch, "s", number, kind, jobs, **fields)
-        return self.agent.receive(wire.encode_reply(reply), IDLE, self.now)
-
-    def join(self) -> Poll:
-        """After the first answer; the request that follows it."""
-        self.asks()
-        self.answer("reset")
-        return self.asks()
-
-    def holding(self, *leases: Run) -> None:
-        self.join()
-        [taken] = self.answer("jobs", *leases)
-        assert isinstance(taken, Enqueue) and [(one.first, one.count) for one in taken.leases] == list(leases)
-
-    def settle(self, first: int, count: int = 1) -> None:
-        self.agent.settled(self.agent.epoch, first, count, self.now)
-
-    def fail(self, offset: int, attempt: int = 1, text: str = "no") -> None:
-        failure = FailedAttempt(offset, attempt, "raised", "ValueError", text, "")
-        self.agent.failed(self.agent.epoch, failure, self.now)
 
 
 # -- asking
@@ -102,7 +50,7 @@ def test_its_appetite_doubles_as_long_as_jobs_are_quick() -> None:
     for _ in range(5):
         wants.append(poll.want)
         talk.answer("jobs", (offset, poll.want))
-        talk.agent.pace.observe(poll.want, poll.want * 1e-6)
+        talk.agent.job_duration.observe(poll.want, poll.want * 1e-6)
         talk.settle(offset, poll.want)
         offset += poll.want
         poll = talk.asks(seconds=SOON)
@@ -113,7 +61,7 @@ def test_its_appetite_doubles_though_half_is_settled_before_each_answer() -> Non
     """It asked for half of its target, held only that when it came, and so for ever wanted eight jobs at a time."""
     talk, wants, offset = Talk(threads=4), [], 4
     talk.holding((0, 4))
-    talk.agent.pace.observe(4, 4e-6)
+    talk.agent.job_duration.observe(4, 4e-6)
     for _ in range(5):
         half = len(talk.agent.held) // 2
         talk.settle(offset - 2 * half, half)
@@ -128,7 +76,7 @@ def test_its_appetite_doubles_though_half_is_settled_before_each_answer() -> Non
 def test_slow_jobs_are_asked_for_one_a_thread() -> None:
     talk = Talk(threads=4)
     talk.holding((0, 4))
-    talk.agent.pace.observe(1, 10.0)
+    talk.agent.job_duration.observe(1, 10.0)
     talk.settle(0)
     assert talk.asks(Load(0, 1), seconds=SOON).want == 1
 
@@ -138,7 +86,7 @@ def test_it_asks_for_more_when_half_of_what_waits_is_gone(held: int, asks: bool)
     talk = Talk(threads=4)
     talk.holding((0, 204))
     talk.settle(held, 204 - held)
-    talk.agent.pace.observe(100, 100 * 4 * 0.05 / 100)  # 100 jobs behind the threads are 50 ms of work
+    talk.agent.job_duration.observe(100, 100 * 4 * 0.05 / 100)  # 100 jobs behind the threads are 50 ms of work
     assert talk.agent.prefetch.target() == 104
     assert bool(talk.tick(Load(held - 4, 0))) == asks
 
@@ -148,7 +96,7 @@ def test_less_than_it_wanted_is_all_there_is_unless_the_bytes_were_too_many(size
     talk = Talk(threads=4)
     talk.holding((0, 104))
     talk.settle(0, 100)
-    talk.agent.pace.observe(100, 100 * 4 * 0.05 / 100)
+    talk.agent.job_duration.observe(100, 100 * 4 * 0.05 / 100)
     talk.asks(BUSY)
     took = talk.answer("jobs", (104, 40), size=size)
     assert talk.agent.prefetch.target() >= 84
@@ -170,9 +118,9 @@ def test_only_an_idle_slave_lets_its_request_be_held(load: Load, held_back: bool
     talk = Talk()
     talk.holding((0, 2))
     assert (talk.asks(load, seconds=9).wait_ms > 0) == held_back
-    assert talk.agent.answer_is_due != held_back, "nothing can be told before an answer that is not held back"
+    assert (talk.agent.wake_below(9) == 0) != held_back, "nothing can be told before an answer that is not held back"
     talk.answer("wait", wait_ms=20)
-    assert not talk.agent.answer_is_due
+    assert talk.agent.wake_below(9) == 5
 
 
 def test_one_request_is_under_way_at_a_time() -> None:
@@ -237,7 +185,7 @@ def test_what_an_overtaken_request_said_is_said_again() -> None:
     poll = talk.asks(Load(0, 3), seconds=SOON)
     assert poll.done == ((0, 1), (2, 1)) and [failed.offset for failed in poll.failed] == [1]
     talk.answer()
-    assert (talk.asks(Load(0, 3), seconds=9).done, talk.agent._reported_failed) == ((), [])
+    assert (talk.asks(Load(0, 3), seconds=9).done, talk.agent._reports.failures) == ((), ())
 
 
 def test_it_renews_its_leases_while_nothing_happens() -> None:
@@ -256,7 +204,7 @@ def test_the_master_sets_the_pace_of_renewals() -> None:
 
 def test_failures_that_do_not_fit_a_report_follow_in_the_next_and_are_held_until_then() -> None:
     """The master took back what was neither listed nor reported, and the failure came too late to count."""
-    talk, most = Talk(), Agent.MOST_FAILURES
+    talk, most = Talk(), defaults.REPORT_FAILURES
     talk.holding((0, most + 6))
     for offset in range(most + 6):
         talk.fail(offset)
@@ -313,130 +261,7 @@ def test_what_was_given_back_is_neither_held_nor_reported() -> None:
     assert (poll.held, poll.done, poll.failed) == (((0, 2),), (), ())
     talk.settle(3)
     talk.answer()
-    assert talk.tick(FULL, seconds=LATE) == [] and not talk.agent._done, "it is no longer its business"
-
-
-# -- silence
-
-
-def test_a_silent_master_is_asked_again_in_the_same_words_and_by_a_new_socket() -> None:
-    talk = Talk()
-    [first] = talk.tick()
-    assert isinstance(first, Request)
-    assert talk.tick(seconds=1.9) == []
-    again = [effect for _ in range(6) for effect in talk.tick(seconds=2.0)]
-    assert [type(effect) for effect in again] == [Request, Request, Rebuild] * 2
-    assert all(isinstance(effect, (Request, Rebuild)) and effect.frames == first.frames for effect in again)
-
-
-def test_an_answer_ends_the_silence() -> None:
-    talk = Talk()
-    talk.tick()
-    talk.tick(seconds=2.0)
-    talk.tick(seconds=2.0)
-    talk.answer("reset")
-    talk.tick()
-    again = [effect for _ in range(3) for effect in talk.tick(seconds=2.0)]
-    assert [type(effect) for effect in again] == [Request, Request, Rebuild]
-
-
-def test_it_gives_up_when_its_patience_ends() -> None:
-    talk = Talk(patience=Patience(timeout=2.0, retries=3))
-    talk.tick()
-    for _ in range(2):
-        talk.tick(seconds=2.0)
-    assert talk.tick(seconds=1.9) == []
-    [end] = talk.tick(seconds=0.2)
-    assert isinstance(end, MasterLost) and end.seconds == pytest.approx(6.1)
-
-
-def test_silence_is_counted_from_the_question_not_from_the_last_answer() -> None:
-    talk = Talk(patience=Patience(timeout=2.0, retries=3))
-    talk.join()
-    talk.answer("jobs", (0, 104), heartbeat_ms=60_000)
-    assert talk.tick(FULL, seconds=50.0) == []
-    talk.asks(FULL, seconds=10.0)
-    assert talk.tick(FULL, seconds=1.9) == []
-
-
-def test_a_master_that_holds_requests_as_it_was_allowed_to_is_not_silent() -> None:
-    """At a run's end jobs ended one by one; each report overtook a held request, and the slave gave up."""
-    talk = Talk(threads=200, patience=Patience(timeout=2.0, retries=3))
-    talk.holding((0, 100))
-    for offset in range(100):
-        talk.now += 0.5
-        talk.settle(offset)
-        assert [type(effect) for effect in talk.tick(Load(0, 101 + offset), seconds=SOON)] == [Request]
-    again = [effect for _ in range(3) for effect in talk.tick(seconds=2.0)]
-    assert [type(effect) for effect in again] == [Request, Request, MasterLost], "but then it is"
-
-
-@pytest.mark.parametrize("frames", [[], [b""], [b"{}", b""], [b"\xff", b""], [b"{}", b"", b""]])
-def test_garbage_is_no_answer(frames: Frames) -> None:
-    talk = Talk()
-    talk.asks()
-    assert talk.agent.receive(frames, IDLE, talk.now) == []
-    assert [type(effect) for effect in talk.tick(seconds=2.0)] == [Request]
-
-
-@pytest.mark.parametrize("changed", [{"slave_id": "another"}, {"seq": 1}, {"seq": 3}])
-def test_an_answer_to_another_request_changes_nothing(changed: dict[str, Any]) -> None:
-    talk = Talk()
-    talk.join()
-    fields: dict[str, Any] = {"run": "r", "epoch": 4, "slave_id": "s", "seq": 2, "kind": "jobs",
-                              "leases": (Lease(0, 1, 1, "json", b"[1]"),)}
-    reply = Reply(**(fields | changed))
-    assert talk.agent.receive(wire.encode_reply(reply), IDLE, talk.now) == [] and not talk.agent.held
-
-
-def test_an_answer_is_used_once() -> None:
-    talk = Talk()
-    talk.holding((0, 2))
-    talk.settle(0, 2)
-    assert talk.answer("jobs", (0, 2)) == [] and not talk.agent.held
-
-
-# -- another master
-
-
-def test_another_master_resets_it() -> None:
-    talk = Talk()
-    talk.holding((0, 4))
-    tag = talk.agent.epoch
-    talk.settle(0)
-    talk.fail(1)
-    talk.asks(seconds=SOON)
-    talk.epoch = 5
-    assert talk.answer("reset") == [DiscardAll()]
-    poll = talk.asks()
-    assert (poll.epoch, poll.held, poll.done, poll.failed, poll.want) == (5, (), (), (), 4)
-    talk.answer("jobs", (0, 4))
-    talk.agent.settled(tag, 0, 4, talk.now)
-    talk.agent.failed(tag, FailedAttempt(0, 1, "raised", "ValueError", "no", ""), talk.now)
-    talk.agent.returned(tag, 0, 4, talk.now)
-    assert talk.agent.held and not talk.agent._done and not talk.agent._failed
-
-
-def test_an_answer_of_another_master_is_a_reset_whatever_it_says() -> None:
-    talk = Talk()
-    talk.holding((0, 4))
-    talk.asks(seconds=9)
-    talk.epoch = 5
-    assert talk.answer("jobs", (50, 4)) == [DiscardAll()] and not talk.agent.held
-
-
-def test_jobs_of_a_reset_run_are_not_taken_for_those_of_the_old_one() -> None:
-    """A reset run counts its epochs from 1 again: the old run's offset 0 was settled in the new one."""
-    talk = Talk(epoch=1)
-    talk.holding((0, 4))
-    running = talk.agent.epoch
-    talk.asks(seconds=9)
-    talk.run = "a new one"
-    assert talk.answer("reset") == [DiscardAll()]
-    talk.asks()
-    talk.answer("jobs", (0, 4))
-    talk.agent.settled(running, 0, 4, talk.now)
-    assert len(talk.agent.held) == 4 and talk.agent.epoch != running
+    assert talk.tick(FULL, seconds=LATE) == [] and not talk.agent._reports._done, "it is no longer its business"
 
 
 # -- dropping and ending
@@ -536,13 +361,13 @@ def test_a_master_that_has_said_stop_need_not_be_waited_for_long() -> None:
     effects: list[Effect] = []
     while not effects or isinstance(effects[-1], (Request, Rebuild)):
         effects += talk.tick(seconds=0.5)
-    assert effects[-1] == Exit() and talk.now < 100 + 9 + 1 + Agent.LEAVING_SECONDS
+    assert effects[-1] == Exit() and talk.now < 100 + 9 + 1 + defaults.LEAVING_SECONDS
 
 
 def test_a_request_that_cannot_tell_every_failure_is_not_held() -> None:
     """Held, it would be overtaken every 2 ms by one that tells the same 64: a handler that always raises stalled."""
     talk = Talk()
-    most = Agent.MOST_FAILURES
+    most = defaults.REPORT_FAILURES
     talk.holding((0, most + 1))
     for offset in range(most + 1):
         talk.fail(offset)
@@ -551,7 +376,7 @@ def test_a_request_that_cannot_tell_every_failure_is_not_held() -> None:
 
 def test_no_jobs_are_asked_for_while_failures_queue_up() -> None:
     talk = Talk()
-    most = Agent.MOST_FAILURES
+    most = defaults.REPORT_FAILURES
     talk.holding((0, 3 * most))
     for offset in range(3 * most):
         talk.fail(offset)
@@ -571,7 +396,7 @@ def test_a_slave_that_is_told_to_end_does_not_wait_long_for_a_master_that_is_gon
     started = talk.now
     while Exit() not in effects:
         effects = list(talk.tick(IDLE, seconds=1.0))
-    assert talk.now - started < Agent.LEAVING_SECONDS + 10
+    assert talk.now - started < defaults.LEAVING_SECONDS + 10
 
 
 @pytest.mark.parametrize("timeout", [0.1, 0.3, 2.0, 60.0])
@@ -587,7 +412,7 @@ def test_a_slave_whose_connection_was_made_again_speaks_at_once() -> None:
     """It waited for its timeout or its next heartbeat, and its master gave it up: its long jobs ran twice."""
     talk = Talk()
     talk.join()
-    asked = talk.agent._seq
+    asked = talk.agent._request.seq
     assert talk.tick(seconds=0.5) == []
     talk.agent.reconnected()
     assert talk.asks().seq == asked and talk.tick() == []

@@ -105,6 +105,20 @@ def test_many_small_scalars_over_the_limit_together_are_no_failure() -> None:
     assert isinstance(good, GoodJobs) and good.batch.count == 1000
 
 
+def test_a_slice_of_one_job_keeps_no_neighbour_in_memory() -> None:
+    whole = only_batch([[number] for number in range(1000)])
+    one = whole.slice(700, 1)
+    assert one._parts == [[700]] and one.reader(0)() == [700]
+    assert decode(one.form, one.blob()) == ([[700]], {})
+
+
+def test_a_reader_decodes_its_job_as_it_was_after_the_batch_was_cut() -> None:
+    whole = only_batch([Odd(number) for number in range(10)])
+    read = whole.reader(4)
+    whole.slice(0, 3)
+    assert read() == Odd(4) and whole.slice(4, 2).reader(1)() == Odd(5)
+
+
 def test_a_job_that_does_not_decode_spoils_nobody() -> None:
     batch = only_batch([1, Explosive(), 3])
     payloads, bad = decode(batch.form, batch.blob())

@@ -2,76 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from support.dispatcher_talk import EPOCH, Talk, buried, runs, said, sent
 from support.values import failed_attempt as failure
 
 from taskmaster import defaults
 from taskmaster.core import wire
 from taskmaster.core.codec import BadJob, GoodJobs, encode
-from taskmaster.core.dispatch import Dispatcher
-from taskmaster.core.master_effects import Abandon, Effect, Log, Send
-from taskmaster.core.runs import Run
-from taskmaster.core.window import Window
-from taskmaster.core.wire import Poll, Reply
+from taskmaster.core.master_effects import Abandon, Log, Send
+from taskmaster.core.stats import Straggler
+from taskmaster.core.wire import Poll
 
-EPOCH = 4
 SILENT = defaults.LEASE_LIFE_SECONDS + 1
-
-
-def sent(effects: Sequence[Effect]) -> list[Reply]:
-    replies = [wire.decode_reply(effect.frames) for effect in effects if isinstance(effect, Send)]
-    assert all(isinstance(reply, Reply) for reply in replies)
-    return [reply for reply in replies if isinstance(reply, Reply)]
-
-
-def said(effects: Sequence[Effect]) -> list[str]:
-    return [effect.text % effect.values for effect in effects if isinstance(effect, Log)]
-
-
-def buried(effects: Sequence[Effect]) -> list[int]:
-    return [job.offset for effect in effects if isinstance(effect, Abandon) for job in effect.jobs]
-
-
-def runs(reply: Reply) -> list[Run]:
-    return [(lease.first, lease.count) for lease in reply.leases]
-
-
-class Talk:
-    """A dispatcher over some jobs, and slaves that say what the test lets them say."""
-
-    def __init__(self, jobs: int = 0, *, attempts: int = 3, rate: float | None = None) -> None:
-        self.now = 100.0
-        self.master = Dispatcher(Window(0, 100, 1 << 20, attempts), "r", EPOCH, rate)
-        self.numbers: dict[str, int] = {}
-        self.admit(jobs)
-
-    def admit(self, jobs: int) -> list[Effect]:
-        if not jobs:
-            return []
-        [good] = encode(list(range(jobs)), "pickle", 1 << 20)
-        assert isinstance(good, GoodJobs)
-        return self.master.admit(good.batch, None, self.now)
-
-    def say(self, slave_id: str, *, peer: str = "", run: str = "r", epoch: int = EPOCH, seq: int | None = None,
-            **fields: Any) -> list[Effect]:
-        self.numbers[slave_id] = self.numbers.get(slave_id, 0) + 1 if seq is None else seq
-        poll = Poll(run, epoch, slave_id, self.numbers[slave_id], **fields)
-        return self.master.receive(((peer or slave_id).encode(), b"7", b""), wire.encode_poll(poll), self.now)
-
-    def ask(self, slave_id: str, want: int = 10, **fields: Any) -> list[Run]:
-        """What `slave_id` is given at once."""
-        replies = sent(self.say(slave_id, want=want, **fields))
-        return [run for reply in replies for run in runs(reply)]
-
-    def park(self, slave_id: str, **fields: Any) -> list[Effect]:
-        return self.say(slave_id, want=10, wait_ms=2000, **fields)
-
-    def pass_by(self, seconds: float) -> list[Effect]:
-        self.now += seconds
-        return self.master.tick(self.now)
 
 
 # -- joining
@@ -188,132 +132,6 @@ def test_a_job_that_cannot_be_sent_is_buried_at_once() -> None:
     assert (talk.master.counts.failed, talk.master.settled) == (1, True)
 
 
-# -- waiting for work
-
-
-def test_a_parked_request_is_answered_when_work_arrives() -> None:
-    talk = Talk()
-    assert talk.park("a") == []
-    [reply] = sent(talk.admit(4))
-    assert (reply.kind, reply.seq, runs(reply)) == ("jobs", 1, [(0, 2)])
-    assert sent(talk.pass_by(2.0)) == [], "and only once"
-
-
-def test_who_waited_longest_is_fed_first() -> None:
-    talk = Talk()
-    talk.park("a")
-    talk.park("b")
-    assert [reply.slave_id for reply in sent(talk.admit(1))] == ["a"]
-
-
-def test_what_one_gives_back_feeds_another() -> None:
-    talk = Talk(jobs=1)
-    talk.ask("a", want=1)
-    talk.park("b")
-    assert [(reply.slave_id, runs(reply)) for reply in sent(talk.say("a"))] == [("a", []), ("b", [(0, 1)])]
-
-
-def test_what_one_gives_back_is_not_all_for_one() -> None:
-    """Jobs that had turned slow went from slave to slave, each of which wanted thousands of quick ones, for 0.4 s."""
-    talk = Talk(jobs=40)
-    talk.ask("a", want=10_000)
-    for slave_id in ("b", "c", "d"):
-        talk.say(slave_id, want=10_000, wait_ms=1000)
-    shares = [sum(count for _, count in runs(reply)) for reply in sent(talk.say("a", held=()))]
-    assert shares == [0, 5, 5, 4]
-
-
-def test_a_parked_request_that_is_overtaken_is_answered_no_more() -> None:
-    talk = Talk()
-    talk.park("a")
-    [reply] = sent(talk.say("a", want=10))
-    assert (reply.kind, reply.seq) == ("wait", 2)
-    assert sent(talk.admit(4)) == []
-
-
-def test_a_parked_request_that_comes_again_still_waits() -> None:
-    talk = Talk()
-    talk.park("a")
-    assert talk.park("a", seq=1, peer="a, rebuilt") == []
-    [effect] = talk.admit(1)
-    assert isinstance(effect, Send) and effect.route[0] == b"a, rebuilt"
-
-
-def test_a_parked_request_is_ended_by_time() -> None:
-    talk = Talk()
-    talk.park("a")
-    assert sent(talk.pass_by(defaults.PARK_SECONDS - 0.125)) == []
-    assert talk.master.next_due(talk.now) == talk.now + 0.125
-    assert [reply.kind for reply in sent(talk.pass_by(0.125))] == ["wait"]
-    assert sent(talk.pass_by(0.1)) == []
-
-
-def test_those_that_wait_end_together_in_rounds() -> None:
-    """A thousand idle slaves had the master turn a thousand times a second."""
-    talk, turns, waited, parked = Talk(), 0, [], {}
-    for number in range(100):
-        talk.park(f"slave{number}")
-        parked[f"slave{number}"] = talk.now
-        talk.now += 0.0007
-    while len(waited) < 100 and turns < 100:
-        turns += 1
-        replies = sent(talk.pass_by(talk.master.next_due(talk.now) - talk.now))
-        waited += [talk.now - parked[reply.slave_id] for reply in replies if reply.kind == "wait"]
-    assert turns <= 5 and len(waited) == 100
-    assert all(0 <= seconds - defaults.PARK_SECONDS < 0.04 for seconds in waited)
-
-
-def test_all_that_can_be_served_are_though_one_that_cannot_waits_in_front() -> None:
-    talk = Talk(jobs=1)
-    for slave_id in ("x", "y"):
-        talk.ask(slave_id, want=1)
-        talk.master.disconnected(slave_id.encode(), talk.now, 0.0)
-        talk.pass_by(0.0)
-    assert talk.ask("suspect's", want=1) == [(0, 1)]
-    talk.park("suspect's", held=((0, 1),))
-    others = [f"slave{number:02}" for number in range(30)]
-    for slave_id in others:
-        talk.park(slave_id)
-    assert [reply.slave_id for reply in sent(talk.admit(10)) + sent(talk.admit(60))] == others
-
-
-def test_a_request_that_does_not_want_to_wait_is_answered_at_once() -> None:
-    talk = Talk()
-    assert [reply.wait_ms > 0 for reply in sent(talk.say("a", want=3))] == [True]
-    assert [reply.wait_ms > 0 for reply in sent(talk.say("a"))] == [False], "it did not ask for jobs"
-
-
-def test_nothing_new_is_handed_out_while_holding() -> None:
-    talk = Talk(jobs=4)
-    talk.master.hold(True)
-    assert talk.park("a") == [] and talk.pass_by(0.1) == []
-    talk.master.hold(False)
-    assert [reply.kind for reply in sent(talk.pass_by(0.1))] == ["jobs"]
-
-
-def test_a_throttle_spreads_the_jobs_and_wakes_whom_it_made_wait() -> None:
-    talk, gone = Talk(jobs=100, rate=10), 0
-    talk.say("a")
-    for _ in range(20):
-        gone += sum(count for _, count in talk.ask("a", want=100, held=((0, 100),)))
-        talk.now += 0.11
-    assert gone == 20
-    talk.ask("a", want=100, held=((0, 100),))
-    talk.park("a", held=((0, 100),))
-    due = talk.master.next_due(talk.now)
-    assert talk.now < due < talk.now + 0.11
-    assert [reply.kind for reply in sent(talk.pass_by(due - talk.now + 0.001))] == ["jobs"]
-
-
-@pytest.mark.parametrize("rate", [None, 10.0])
-def test_a_throttle_that_lets_jobs_through_is_no_reason_to_wake_at_once(rate: float | None) -> None:
-    """The loop span at full speed while a run with --rate was held."""
-    talk = Talk(jobs=4, rate=rate)
-    talk.master.hold(True)
-    talk.park("a")
-    assert talk.master.next_due(talk.now) > talk.now + 0.5
-
-
 # -- the end
 
 
@@ -373,7 +191,7 @@ def test_a_dropped_connection_is_death_after_the_grace() -> None:
     assert talk.master.next_due(talk.now) == talk.now + 0.25
     assert talk.pass_by(0.2) == [] and talk.master.slaves == 1
     [text] = said(talk.pass_by(0.1))
-    assert "a is gone (its connection dropped); the 2 jobs it held go to others" in text
+    assert "a is gone (its connection dropped); its 2 jobs go to others" in text
     assert (talk.master.slaves, talk.master.window.ready, talk.master.counts.deaths) == (0, 4, 1)
 
 
@@ -418,9 +236,19 @@ def test_the_fleets_word_of_a_death_counts_at_once_and_feeds_the_waiting() -> No
     talk.ask("a", want=1)
     talk.park("b", info={"host": "elsewhere", "pid": 7})
     effects = talk.master.died("box", 7, "killed by signal 9", talk.now)
-    assert said(effects) == ["slave box:7 is gone (killed by signal 9); the 1 jobs it held go to others"]
+    assert said(effects) == ["slave box:7 is gone (killed by signal 9); its 1 job goes to others"]
     assert [(reply.slave_id, runs(reply)) for reply in sent(effects)] == [("b", [(0, 1)])]
     assert talk.master.died("box", 8, "killed", talk.now) == []
+
+
+def test_jobs_of_a_dead_slave_do_not_go_to_one_that_is_as_dead() -> None:
+    """A slave whose own death was due in the same turn was handed them, and its death made them suspects."""
+    talk = Talk(jobs=1)
+    talk.ask("a", want=1)
+    talk.park("b")
+    talk.now += SILENT
+    assert sent(talk.pass_by(0.0)) == [] and talk.master.counts.deaths == 1
+    assert talk.ask("c", want=1) == [(0, 1)]
 
 
 def test_silence_for_a_leases_life_is_death_and_any_word_is_life() -> None:
@@ -504,6 +332,33 @@ def test_a_job_that_kills_every_slave_is_buried_and_the_run_goes_on() -> None:
     assert talk.master.settled and deaths <= 6
     counts = talk.master.counts
     assert (counts.handled, counts.failed, counts.deaths) == (11, 1, deaths)
+
+
+# -- what it reports
+
+
+@pytest.mark.parametrize("threads, running", [("10", 6), (4, 4), (1, 1), ("0", 1), ("-3", 1), ("many", 1), (None, 1)])
+def test_of_what_a_slave_holds_as_many_run_as_it_has_threads(threads: object, running: int) -> None:
+    talk = Talk(jobs=40)
+    talk.say("a", run="", epoch=0, info={} if threads is None else {"threads": threads})
+    assert talk.master.running == 0
+    talk.ask("a", want=6)
+    assert (talk.master.leased, talk.master.running) == (6, running)
+    talk.ask("b", want=3)
+    assert talk.master.running == running + 1
+
+
+@pytest.mark.parametrize("cursors, cursor", [(None, None), (["id-0", "id-1"], "id-0"), ([1, 2], 1)])
+def test_the_job_that_holds_the_watermark_is_a_straggler_after_a_while(cursors: list[Any] | None, cursor: Any) -> None:
+    talk = Talk()
+    [good] = encode(["x", "y"], "pickle", 1 << 20)
+    assert isinstance(good, GoodJobs)
+    talk.master.admit(good.batch, cursors, talk.now)
+    talk.say("a", run="", epoch=0, info={"host": "box", "pid": 7})
+    assert talk.master.straggler(talk.now + 99) is None, "no slave has it"
+    talk.ask("a", want=2)
+    assert talk.master.straggler(talk.now + defaults.STRAGGLER_SECONDS - 0.1) is None
+    assert talk.master.straggler(talk.now + 65) == Straggler(0, cursor, 65, "box:7")
 
 
 # -- draining

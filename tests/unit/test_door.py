@@ -44,12 +44,12 @@ def test_those_turned_away_are_told_of_in_one_line_and_then_once_a_minute(caplog
         away.observe(PROTOCOL, OTHER_KEY, number / 100)
         away.observe(PROTOCOL, OTHER_MECHANISM, number / 100)
         away.observe(PROTOCOL, 7, number / 100)
-        away.tell(number / 100)
+        away.report(number / 100)
     assert len(caplog.records) == 1 and caplog.records[0].levelno == logging.WARNING
-    assert all(word in caplog.messages[0] for word in ("with another key", "without a key", "no ZeroMQ"))
-    away.tell(defaults.TURNED_AWAY_SECONDS + 2)
-    assert len(caplog.records) == 2 and "2,899 with another key" in caplog.messages[1]
-    away.tell(10_000.0)
+    assert all(word in caplog.messages[0] for word in ("with a different key", "without a key", "not speaking ZeroMQ"))
+    away.report(defaults.TURNED_AWAY_SECONDS + 2)
+    assert len(caplog.records) == 2 and "2,899 with a different key" in caplog.messages[1]
+    away.report(10_000.0)
     assert len(caplog.records) == 2, "nobody was turned away since"
 
 
@@ -73,9 +73,9 @@ def test_a_slave_looks_who_is_there_after_failures_in_a_row(events: list[tuple[i
 
 @pytest.mark.parametrize("events, own, found, says", [
     (MANY, OURS, PLAIN, "runs with --insecure, and this slave with"),
-    (MANY, None, KEYED, "asks for a key, and this slave runs with --insecure"),
-    ([(PROTOCOL, 2)], OURS, PLAIN, "runs with --insecure"), ([(PROTOCOL, 2)], None, KEYED, "asks for a key"),
-    ([(AUTH, 400)], OURS, KEYED, "another key"), ([(AUTH, 400)], OURS, None, "another key"),
+    (MANY, None, KEYED, "requires a key, and this slave runs with --insecure"),
+    ([(PROTOCOL, 2)], OURS, PLAIN, "runs with --insecure"), ([(PROTOCOL, 2)], None, KEYED, "requires a key"),
+    ([(AUTH, 400)], OURS, KEYED, "different key"), ([(AUTH, 400)], OURS, None, "different key"),
 ])
 def test_a_slave_that_will_never_get_in_knows_why(events: list[tuple[int, int]], own: keys.Keys | None,
                                                   found: str | None, says: str) -> None:
@@ -104,17 +104,17 @@ def test_another_key_is_found_by_two_looks_with_a_failure_between(looks: list[st
     found = knocks(*MANY)
     for look in looks:
         found = found.roll(look)
-        assert not found.in_doubt and not found.let_in
+        assert not found.in_doubt and not found.admitted
     for event in events:
         found.observe(*event)
     verdict = found.verdict("tcp://far:5", OURS, KEYED)
     assert (verdict is not None) is refused
-    assert verdict is None or re.search("another key .* /a/key. Copy", str(verdict))
+    assert verdict is None or re.search("different key .* /a/key. Copy", str(verdict))
 
 
 def test_a_look_does_not_forget_that_the_slave_was_let_in_once() -> None:
     """What it asked then is lost, and it asks again only after it came back, which needs to have been there."""
-    assert knocks((zmq.EVENT_HANDSHAKE_SUCCEEDED, 0), *MANY).roll(KEYED).let_in
+    assert knocks((zmq.EVENT_HANDSHAKE_SUCCEEDED, 0), *MANY).roll(KEYED).admitted
 
 
 def test_another_box_is_told_what_to_type() -> None:
@@ -134,7 +134,7 @@ def test_over_the_limit_who_kept_silent_for_longest_is_cut_off(came: list[int], 
     for news, saw in ((came, crowd.came), (spoke, crowd.spoke), (left, crowd.left)):
         for descriptor in news:
             saw(descriptor)
-    crowd.thin()
+    crowd.enforce()
     assert was_cut == cut
-    crowd.thin()
+    crowd.enforce()
     assert was_cut == cut, "one is shut down once"

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from taskmaster.core.failure import FailureRecord, from_line, show, to_line
 from taskmaster.core.portable import pack
-from taskmaster.master.state.failures import KINDS, FailureRecord, from_line, show, to_line
 
+KINDS = ("raised", "timeout", "killed", "undecodable", "unpicklable", "too large")
 FAILURE = FailureRecord(
     offset=7, cursor={"json": 8}, attempts=3, kind="raised", error="ValueError", message="no such row",
     traceback="Traceback ...",

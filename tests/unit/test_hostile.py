@@ -97,6 +97,10 @@ def test_what_a_slave_says_of_itself_cannot_move_the_cursor_of_a_terminal() -> N
     said = dataclasses.replace(POLL, info={"host": "h\x1b[2J\r\nERROR: ", "pid": "\u202e1"})
     found = wire.decode_poll(wire.encode_poll(said))
     assert isinstance(found, Poll) and "".join(found.info.values()).isprintable()
+    master = Dispatcher(Window(0, 10, 100, 2), RUN, EPOCH)
+    hello = Poll("", 0, "\x1b[2J\r\n", 1, info={"x": "y"})
+    [joined, _] = master.receive((b"p",), wire.encode_poll(hello), 0.0)
+    assert isinstance(joined, Log) and (joined.text % joined.values).isprintable(), "nor does its id"
 
 
 def test_any_change_of_some_bytes_is_a_message_or_an_error_value() -> None:

@@ -10,7 +10,7 @@ from models.fleet import Run, simulate
 from models.fleet_master import REQUEST_SECONDS
 from models.work import Fleet, Work, ideal_seconds
 
-from taskmaster.slave.control import WATCH_SECONDS
+from taskmaster import defaults
 
 MS = 0.001
 NOOP = 2e-7
@@ -19,7 +19,7 @@ NOOP = 2e-7
 # at a busy master each slave's requests in that time, one after the other; where jobs change, two looks to notice.
 START_SECONDS = 0.02
 START_REQUESTS = 10
-CHANGE_SECONDS = 2 * WATCH_SECONDS
+CHANGE_SECONDS = 2 * defaults.WATCH_SECONDS
 
 
 def shuffled(quick: int, slow: int) -> list[float]:

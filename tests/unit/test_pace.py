@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 
 from taskmaster import defaults
-from taskmaster.core.pace import JobDuration, Meter, PrefetchTarget, PullSize, TokenBucket, lease_size, retry_delay
+from taskmaster.core.job_duration import JobDuration
+from taskmaster.core.lease_size import lease_size
+from taskmaster.core.meter import Meter
+from taskmaster.core.prefetch_target import PrefetchTarget
+from taskmaster.core.pull_size import PullSize
+from taskmaster.core.token_bucket import TokenBucket
 
 
 def prefetch(threads: int, seconds: float | None, handled: int = 0, size: int = 1) -> PrefetchTarget:
@@ -13,7 +18,7 @@ def prefetch(threads: int, seconds: float | None, handled: int = 0, size: int = 
     if seconds is not None:
         guess.observe(1, seconds)
     hungry = PrefetchTarget(threads, guess)
-    hungry.received(1, size)
+    hungry.received(1, size, 1)
     hungry.handled(handled)
     return hungry
 
@@ -49,11 +54,20 @@ def test_a_slave_holds_few_large_jobs_though_they_are_quick() -> None:
     assert prefetch(10, 1e-6, 1 << 20, size=100 << 20).target() == 10
 
 
-@pytest.mark.parametrize("seconds, queued, size", [
-    (None, 100, 1), (1.0, 100, 1), (0.0005, 100, 4), (0.0005, 20, 2), (1e-7, 5000, 5000), (1e-7, 50_000, 20_000),
-])
-def test_a_thread_takes_two_milliseconds_of_work_or_its_share(seconds, queued, size) -> None:
-    assert prefetch(10, seconds).slice_size(queued) == pytest.approx(size, abs=1)
+@pytest.mark.parametrize("held, low", [(104, False), (64, False), (54, True), (14, True), (4, True)])
+def test_a_slave_runs_low_when_half_of_what_waited_is_gone(held, low) -> None:
+    hungry = prefetch(4, 0.002, 1000)
+    assert hungry.target() == 104
+    hungry.received(100, 100, 104)
+    assert hungry.runs_low(held) is low and not hungry.cut_short
+
+
+def test_a_lease_that_was_cut_by_its_bytes_is_not_all_there_is() -> None:
+    hungry = prefetch(4, 0.002, 1000)
+    hungry.received(20, 100, 20)
+    assert not hungry.runs_low(19) and not hungry.cut_short
+    hungry.received(20, defaults.LEASE_BYTES, 20)
+    assert hungry.runs_low(12) and hungry.cut_short
 
 
 def test_three_slow_jobs_outweigh_a_million_quick_ones() -> None:
@@ -113,12 +127,6 @@ def test_leases_shrink_towards_the_end_of_the_source() -> None:
         sizes.append(lease_size(40, ready, 10_000, 10))
         ready -= sizes[-1]
     assert sizes == sorted(sizes, reverse=True) and sizes[0] == 40 and sizes[-1] == 1
-
-
-def test_retries_wait_twice_as_long_each_time_up_to_a_limit_and_not_in_step() -> None:
-    assert [retry_delay(attempt, 0) for attempt in (1, 2, 3, 99)] == [0.5, 1.0, 2.0, defaults.RETRY_SECONDS_MOST]
-    delays = {retry_delay(1, offset) for offset in range(50)}
-    assert len(delays) == 50 and min(delays) >= 0.5 and max(delays) <= 0.625
 
 
 def test_a_throttle_lets_through_its_rate_whatever_the_steps() -> None:

@@ -11,9 +11,10 @@ import pytest
 
 from taskmaster.console.progress import BarProgress, LineProgress, NullProgress, make_progress
 from taskmaster.console.screen import Guard
-from taskmaster.core.stats import SlaveStats, Stats
+from taskmaster.core.stats import SlaveStats, Stats, Straggler
 
-WIDE = Stats(settled=1_234_567, failed=3, in_flight=812, slaves=4, rate=3.2e3, elapsed=62.0, total=2_900_000)
+WIDE = Stats(settled=1_234_567, failed=3, in_flight=812, running=40, slaves=4, rate=3.2e3, elapsed=62.0,
+             total=2_900_000)
 
 
 class Terminal(io.StringIO):
@@ -88,7 +89,7 @@ def test_no_progress_still_lets_other_lines_through(stream: io.StringIO) -> None
 
 
 @pytest.mark.parametrize("columns, line", [
-    (120, " 42% ████████░░░░░░░░░░░ 1,234,567 of 2,900,000 · 3.2 k/s · 812 in flight · 4 slaves · 3 failed"
+    (120, " 42% ████████░░░░░░░░░░░ 1,234,567 of 2,900,000 · 3.2 k/s · 40 running · 4 slaves · 3 failed"
           " · ETA 8 min 40 s"),
     (80, " 42% █████░░░░░░░░ 1,234,567 of 2,900,000 · 3.2 k/s · 3 failed · ETA 8 min 40 s"),
     (40, " 42% 1,234,567 of 2,900,000 · 3 failed"),
@@ -110,7 +111,7 @@ def test_without_a_total_a_mark_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     for elapsed in range(4):
         progress.draw(Stats(settled=7, slaves=1, elapsed=float(elapsed)))
         seen.add(terminal.shown()[0][0])
-        assert terminal.shown()[0][1:] == f" 7 settled · 0/s · 0 in flight · 1 slave · 0 failed · {elapsed} s"
+        assert terminal.shown()[0][1:] == f" 7 settled · 0/s · 0 running · 0 queued · 1 slave · 0 failed · {elapsed} s"
     progress.close()
     assert len(seen) == 4
 
@@ -136,7 +137,7 @@ def test_a_slave_is_drawn_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nothing_of_a_longer_line_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = standard(monkeypatch)
     progress = BarProgress(terminal)
-    progress.draw(Stats(straggler="offset 812 for 65 s on host:42", failed=3))
+    progress.draw(Stats(straggler=Straggler(812, None, 65.0, "host:42"), failed=3))
     progress.draw(Stats(elapsed=1.0))
     progress.close()
     assert terminal.shown()[0].endswith("0 slaves · 0 failed · 1 s")
@@ -285,5 +286,5 @@ def test_a_terminal_that_is_gone_costs_only_the_bar(
     progress.write("a slave says")
     progress.close(Stats())
     assert [record.message for record in caplog.records] == [
-        "The terminal cannot be written to ([Errno 5] Input/output error); going on without showing anything"
+        "Cannot write to the terminal ([Errno 5] Input/output error); continuing without progress"
     ]

@@ -1,9 +1,10 @@
-"""The restart policy as tables: ends and times in, the time of the next start out."""
+"""The restart policy as tables: exits and times in, the time of the next start out."""
 
 from __future__ import annotations
 
 import pytest
 
+from taskmaster.fleet.exits import exit_of
 from taskmaster.fleet.restarts import RestartPolicy
 
 SIGSEGV = -11
@@ -15,7 +16,7 @@ def delays(lives: list[tuple[float, int]], slot: int = 0) -> list[float | None]:
     for seconds, code in lives:
         policy.started(now)
         now += seconds
-        due = policy.ended(code, now)
+        due = policy.ended(exit_of(code, frozenset()), now)
         seen.append(None if due is None else due - now)
         now = now if due is None else due
     return seen
@@ -70,10 +71,10 @@ def test_slots_restart_at_different_times_but_each_always_at_the_same() -> None:
     assert all(delay is not None and 0.375 <= delay <= 0.5 for delay in first)
 
 
-def test_given_up_is_said_only_of_a_crash_loop() -> None:
+def test_a_slot_whose_slave_found_nothing_to_do_is_in_no_crash_loop() -> None:
     policy = RestartPolicy(0)
     policy.started(0.0)
-    assert policy.ended(0, 1.0) is None and not policy.given_up
+    assert policy.ended(exit_of(0, frozenset()), 1.0) is None and not policy.crash_loop
     for _ in range(5):
-        policy.ended(1, 1.0)
-    assert policy.given_up
+        policy.ended(exit_of(1, frozenset()), 1.0)
+    assert policy.crash_loop

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from taskmaster.console.text import (Cell, cells_of, count_text, fit, join, plural, rate_text, span_text, status_line,
-                                     summary_json, summary_text)
-from taskmaster.core.stats import SlaveStats, Stats
+                                     straggler_text, summary_json, summary_text)
+from taskmaster.core.stats import SlaveStats, Stats, Straggler
 
 
 @pytest.mark.parametrize("rate, text", [
@@ -48,23 +48,52 @@ def test_the_eta_is_told_where_it_can_be(stats: Stats, eta: float | None) -> Non
 
 RUN = Stats(
     run_settled=1_000_000, settled=1_234_567, handled=999_997, failed=3, retried=12, replayed=34,
-    in_flight=812, slaves=4, rate=3.2e6, elapsed=62.0, total=2_900_000, offset=1_233_755,
+    in_flight=812, running=40, slaves=4, rate=3.2e6, elapsed=62.0, total=2_900_000, offset=1_233_755,
 )
 
 
 @pytest.mark.parametrize("stats, line", [
-    (Stats(), "0 settled | 0/s | 0 in flight | 0 slaves | 0 failed | 0 s"),
-    (RUN, "42 % | 1,234,567 of 2,900,000 | 3.2 M/s | 812 in flight | 4 slaves | 3 failed"
+    (Stats(), "0 settled | 0/s | 0 running | 0 queued | 0 slaves | 0 failed | 0 s"),
+    (RUN, "42 % | 1,234,567 of 2,900,000 | 3.2 M/s | 40 running | 772 queued | 4 slaves | 3 failed"
           " | 1 min 02 s | ETA 0 s"),
-    (Stats(state="draining", settled=7, in_flight=2, slaves=1, elapsed=3.9),
-     "draining | 7 settled | 0/s | 2 in flight | 1 slave | 0 failed | 3 s"),
-    (Stats(straggler="offset 812 for 65 s on host:42"),
-     "0 settled | 0/s | 0 in flight | 0 slaves | 0 failed | 0 s | waits for offset 812 for 65 s on host:42"),
-    (Stats(total=0, finished=True), "0 of 0 | 0/s | 0 in flight | 0 slaves | 0 failed | 0 s"),
-    (Stats(settled=9, total=4), "100 % | 9 of 4 | 0/s | 0 in flight | 0 slaves | 0 failed | 0 s"),
+    (Stats(state="draining", settled=7, in_flight=2, running=2, slaves=1, elapsed=3.9),
+     "draining | 7 settled | 0/s | 2 running | 0 queued | 1 slave | 0 failed | 3 s"),
+    (Stats(straggler=Straggler(812, 2044, 65.4, "host:42")),
+     "0 settled | 0/s | 0 running | 0 queued | 0 slaves | 0 failed | 0 s"
+     " | oldest running: job 812 (cursor 2044), 1 min 05 s on host:42"),
+    (Stats(total=0, finished=True), "0 of 0 | 0/s | 0 running | 0 queued | 0 slaves | 0 failed | 0 s"),
+    (Stats(settled=9, total=4), "100 % | 9 of 4 | 0/s | 0 running | 0 queued | 0 slaves | 0 failed | 0 s"),
 ])
 def test_the_status_line_says_all(stats: Stats, line: str) -> None:
     assert status_line(stats, " | ") == line
+
+
+class Rude:
+    """A cursor whose own code does what it can to spoil the line."""
+
+    def __init__(self, shown: str | None) -> None:
+        self.shown = shown
+
+    def __repr__(self) -> str:
+        if self.shown is None:
+            raise SystemExit("not a word")
+        return self.shown
+
+
+@pytest.mark.parametrize("cursor, text", [
+    (None, "job 7, 12 s on a:1"),
+    ("id-9", "job 7 (cursor 'id-9'), 12 s on a:1"),
+    (("2026-01-01", 9), "job 7 (cursor ('2026-01-01', 9)), 12 s on a:1"),
+    ("x" * 100, "job 7 (cursor 'xxxxxxxxxxxx...xxxxxxxxxxxxx'), 12 s on a:1"),
+    ("\n\u4e2d", r"job 7 (cursor '\n\u4e2d'), 12 s on a:1"),
+    (Rude("\x1b[2J\r\n"), "job 7 (cursor ?[2J??), 12 s on a:1"),
+    (Rude("x" * 100), "job 7 (cursor xxxxxxxxxxxxx...xxxxxxxxxxxxxx), 12 s on a:1"),
+    (Rude(None), "job 7 (cursor Rude), 12 s on a:1"),
+])
+def test_any_cursor_of_a_straggler_fits_into_the_line(cursor: object, text: str) -> None:
+    straggler = Straggler(7, cursor, 12.3, "a:1")
+    assert straggler_text(straggler) == text
+    json.dumps(summary_json(Stats(straggler=straggler), exit_code=75))
 
 
 def test_the_line_of_a_slave_says_all() -> None:
@@ -96,19 +125,22 @@ def test_a_finished_run_is_summed_up() -> None:
     stats = Stats(run_settled=1000, settled=1000, handled=999, failed=1, elapsed=62.0, finished=True)
     assert summary_text(stats, failures_file="x/failures.jsonl", resume="tm-run x.py 4") == (
         "Done: 999 jobs handled in 1 min 02 s, 16.1/s.\n"
-        "  failed  1, kept in x/failures.jsonl"
+        "  failed:  1, see x/failures.jsonl"
     )
 
 
-def test_a_stopped_run_says_how_to_go_on() -> None:
-    assert summary_text(RUN, resume="tm-run x.py 4") == (
+def test_a_stopped_run_says_how_to_resume_it() -> None:
+    errors = ["2 x ValueError: row N is bad", "1 x KeyError"]
+    assert summary_text(RUN, resume="tm-run x.py 4", common_errors=errors) == (
         "Stopped: 999,997 jobs handled in 1 min 02 s, 16.1 k/s.\n"
-        "  failed      3\n"
-        "  retried     12 after a failed attempt\n"
-        "  replayed    34 that an earlier run had handed out too\n"
-        "  before      234,567 settled by earlier runs\n"
-        "  settled     every job below offset 1,233,755\n"
-        "  go on with  tm-run x.py 4"
+        "  failed:                3\n"
+        "  most common errors:    2 x ValueError: row N is bad\n"
+        "                         1 x KeyError\n"
+        "  retried:               12 after a failed attempt\n"
+        "  replayed:              34 already handed out by an earlier run\n"
+        "  previously completed:  234,567\n"
+        "  settled:               every job below offset 1,233,755\n"
+        "  resume with:           tm-run x.py 4"
     )
 
 
@@ -123,6 +155,8 @@ def test_a_run_with_little_to_say_says_it_in_one_line(stats: Stats, text: str) -
 
 def test_the_summary_for_programs_is_json_with_every_number() -> None:
     summary = json.loads(json.dumps(summary_json(RUN, exit_code=75, failures_file="f", resume="tm-run")))
-    assert summary["replayed"] == 34 and summary["finished"] is False and summary["offset"] == 1_233_755
+    assert (summary["in_flight"], summary["running"], summary["queued"]) == (812, 40, 772)
+    assert summary["straggler"] is None and summary["replayed"] == 34
+    assert summary["finished"] is False and summary["offset"] == 1_233_755
     assert summary["exit_code"] == 75 and summary["failures_file"] == "f" and summary["resume"] == "tm-run"
     assert summary["mean_rate"] == pytest.approx(1_000_000 / 62)

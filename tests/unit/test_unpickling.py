@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "taskmaster"
 
 #: What makes code or objects of bytes or text, and the only files that may name it.
 DANGEROUS: Mapping[str, set[str]] = {
-    "pickle": {"core/codec.py", "core/portable.py"},
+    "pickle": {"core/codec.py", "core/identity.py", "core/portable.py"},
     "_pickle": set(), "cPickle": set(), "marshal": set(), "shelve": set(), "dill": set(), "cloudpickle": set(),
     "copyreg": set(), "recv_pyobj": set(), "recv_serialized": set(), "exec": set(),
     "eval": {"targets/signature.py"},  # of the annotations in the user's own module
@@ -26,12 +26,15 @@ DANGEROUS: Mapping[str, set[str]] = {
 }
 #: Calls that unpickle, by their last name, and the files that may make them.
 CALLS: Mapping[str, set[str]] = {
-    "codec.decode": {"slave/control.py"},
+    "codec.decode": {"slave/backlog.py"},
     "pickle.loads": {"core/codec.py", "core/portable.py"},
     "Batch": {"core/codec.py"},  # of bytes: only where the master's own jobs are encoded
 }
 #: What sees a slave's message before it is numbers and text.
-SEES_MESSAGES = ("core/wire.py", "core/dispatch.py", "core/roster.py", "core/session.py", "core/master_effects.py",
+SEES_MESSAGES = ("core/wire/__init__.py", "core/wire/frames.py", "core/wire/poll.py", "core/wire/reply.py",
+                 "core/dispatch.py", "core/roster.py", "core/session.py", "core/master_effects.py",
+                 "core/joining.py", "core/refusals.py", "core/accounting.py", "core/leasing.py", "core/deaths.py",
+                 "core/blame.py",
                  "master/server.py", "transport/listener.py", "transport/admission.py")
 #: All that they may take from the module that can unpickle.
 FROM_CODEC = {"Bytes", "FORMS", "Batch", "BadJob"}
@@ -79,14 +82,15 @@ def breaks(trees: Mapping[str, ast.AST]) -> list[str]:
 def test_nothing_that_sees_a_slaves_message_can_unpickle() -> None:
     trees = sources()
     assert set(SEES_MESSAGES) <= set(trees)
+    assert {path for path in trees if path.startswith("core/wire/")} <= set(SEES_MESSAGES)
     assert breaks(trees) == []
 
 
 @pytest.mark.parametrize("path, text, found", [
-    ("core/wire.py", "import pickle", "core/wire.py names pickle"),
-    ("core/wire.py", "from pickle import loads", "core/wire.py names pickle"),
-    ("core/wire.py", "def f():\n  import _pickle as json", "core/wire.py names _pickle"),
-    ("core/wire.py", "from taskmaster.core.codec import FORMS, decode", "core/wire.py takes decode"),
+    ("core/wire/frames.py", "import pickle", "core/wire/frames.py names pickle"),
+    ("core/wire/poll.py", "from pickle import loads", "core/wire/poll.py names pickle"),
+    ("core/wire/poll.py", "def f():\n  import _pickle as json", "core/wire/poll.py names _pickle"),
+    ("core/wire/reply.py", "from taskmaster.core.codec import FORMS, decode", "core/wire/reply.py takes decode"),
     ("core/dispatch.py", "from taskmaster.core import codec", "core/dispatch.py takes codec"),
     ("core/dispatch.py", "from taskmaster.core.portable import unpack", "core/dispatch.py names unpack"),
     ("core/dispatch.py", "Batch('pickle', 1, poll.blob)", "core/dispatch.py calls Batch"),

@@ -11,10 +11,9 @@ from support.values import failed_attempt as failure
 from taskmaster import defaults
 from taskmaster.core.chunks import Chunk
 from taskmaster.core.codec import BadJob, Batch, GoodJobs, encode
-from taskmaster.core.pace import retry_delay
 from taskmaster.core.runs import Run, Runs
 from taskmaster.core.watermark import Watermark
-from taskmaster.core.window import Settled, Window
+from taskmaster.core.window import RETRY, Settled, Window
 from taskmaster.job import NO_CURSOR
 
 MUCH = 1 << 20
@@ -205,7 +204,7 @@ def test_a_failed_job_waits_and_tries_again_until_it_is_buried() -> None:
     lease(made, "a", 3)
     for attempt in (1, 2):
         assert made.fail("a", [failure(1, attempt)], now) == ([], 1)
-        due = now + retry_delay(attempt, 1)
+        due = now + RETRY.delay(attempt, 1)
         assert made.next_due() == due
         assert not made.wake(due - 0.01) and lease(made, "a", 9) == []
         assert made.wake(due)
@@ -386,15 +385,33 @@ def test_a_buried_job_has_its_own_cursor() -> None:
     assert buried.cursor == "id-1"
 
 
+class Incomparable:
+    """As an array of numbers is: neither equal nor unequal."""
+
+    def __eq__(self, other: object) -> bool:
+        raise ValueError("the truth value of an array is ambiguous")
+
+
+@pytest.mark.parametrize("cursors, plain", [
+    (None, True), ([NO_CURSOR, 2], True), ([1, NO_CURSOR], False), ([Incomparable(), 2], False),
+])
+def test_a_cursor_of_its_own_is_known_as_such_whatever_its_value(cursors: list[Any] | None, plain: bool) -> None:
+    """The cursor was compared with offset + 1: an id that happened to be that passed for none, an array raised."""
+    made = window()
+    made.admit(batch(["x", "y"]), cursors)
+    assert made.next_is_plain is plain
+    assert (made.next_cursor is NO_CURSOR) is plain
+
+
 def test_it_can_show_the_first_unfinished_payload() -> None:
     made = window(5, first=10)
-    assert made.first_unfinished() == 10
+    before = made.first_unfinished()
     lease(made, "a", 5)
     made.settle("a", 10, 2)
-    assert made.first_unfinished() == 12
+    now = made.first_unfinished()
+    assert before is not None and now is not None and (before(), now(), before()) == (10, 12, 10)
     made.settle("a", 12, 3)
-    with pytest.raises(LookupError):
-        made.first_unfinished()
+    assert made.first_unfinished() is None
 
 
 # -- any history

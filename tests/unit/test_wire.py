@@ -23,7 +23,7 @@ POLL = st.builds(Poll, TEXT, NUMBER, TEXT, NUMBER, NUMBER, NUMBER, st.sampled_fr
                  st.lists(FAILED, max_size=3).map(tuple),
                  st.dictionaries(SHOWN, SHOWN, max_size=3))
 REPLY = st.builds(Reply, TEXT, NUMBER, TEXT, NUMBER, st.sampled_from(["jobs", "wait", "stop", "reset", "error"]),
-                  st.lists(LEASE, max_size=3).map(tuple), RUNS, NUMBER, NUMBER, TEXT)
+                  st.lists(LEASE, max_size=3).map(tuple), RUNS, NUMBER, NUMBER, SHOWN)
 A_POLL = Poll("r", 3, "s", 7, 10, 500, held=((5, 2),), done=((1, 4),), info={"host": "h"},
               failed=(FailedAttempt(9, 1, "raised", "ValueError", "no", "Traceback"),))
 A_REPLY = Reply("r", 3, "s", 7, "jobs", (Lease(5, 2, 1, "pickle", b"abc"), Lease(9, 1, 2, "json", b"[1]")), wait_ms=3)

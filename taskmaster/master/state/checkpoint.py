@@ -1,4 +1,4 @@
-"""How far a run got, as a value and as bytes; it knows no file."""
+"""How far a run got, as a value and as bytes. It knows nothing of files."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any
 from taskmaster.core.portable import pack, unpack
 from taskmaster.errors import StateMismatch
 
-# To change what a checkpoint holds: raise FORMAT by one; add to UPGRADES, under the old number, the function
-# that turns the old fields into the new; add a line written by the old release to the tests; never remove a
-# step. A format newer than FORMAT is refused, not guessed at. A field readers may ignore needs no number.
+# To change what a checkpoint holds: raise FORMAT by one; add to UPGRADES, under the old number, the function that
+# turns the old fields into the new ones; add a line written by the old release to the tests. Never remove a step. A
+# format newer than FORMAT is refused, never guessed. A field that readers may ignore needs no new number.
 FORMAT = 1
 UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 
@@ -23,10 +23,10 @@ _RUN = re.compile(r"[0-9a-f]{32}")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Every job below `offset` is settled; `cursor` (when `has_cursor`) is that of the job just below it.
+    """Every job below `offset` is settled; `cursor` (when `has_cursor`) belongs to the job just below it.
 
-    `run` is 32 hex digits, the same over all masters of one workload; `epoch` counts those masters. `digest`
-    is that of the first unfinished job where it is known. `written_at` (Unix seconds) is for people only.
+    `run` is 32 hex digits, the same for all masters of one run; `epoch` counts those masters. `digest` belongs to the
+    first unfinished job; it is None where it is not known. `written_at` (Unix seconds) is for people only.
     """
 
     run: str
@@ -43,7 +43,7 @@ class Checkpoint:
 
 
 def encode(checkpoint: Checkpoint) -> bytes:
-    """Give a line of JSON and one with its CRC32. Raises ValueError for a cursor that cannot be written."""
+    """A line of JSON and a line with its CRC32. Raises ValueError for a cursor that cannot be written."""
     fields = {"format": FORMAT, **vars(checkpoint)}
     fields.update(arguments=dict(checkpoint.arguments), counters=dict(checkpoint.counters))
     fields["cursor"] = pack(checkpoint.cursor) if checkpoint.has_cursor else None
@@ -52,12 +52,12 @@ def encode(checkpoint: Checkpoint) -> bytes:
 
 
 def decode(data: bytes) -> Checkpoint:
-    """Read what `encode` wrote. Raises StateMismatch when it is damaged or of a newer format."""
+    """Read what `encode` wrote. Raises StateMismatch when it is damaged or has a newer format."""
     try:
         return parse(data)
     except ValueError as error:
         raise StateMismatch(
-            f"The checkpoint is damaged: it {error}. Restore a backup, or give --reset to start over."
+            f"The checkpoint is damaged: it {error}. Restore a backup, or start over with --reset."
         ) from error
 
 
@@ -74,7 +74,7 @@ def checked(data: bytes) -> bytes:
 
 
 def parse(data: bytes) -> Checkpoint:
-    """Raises ValueError for damage, where the one before may serve, else StateMismatch."""
+    """As `decode`, but raises ValueError when it is damaged: the checkpoint before may be intact."""
     fields = _upgraded(json.loads(checked(data)))
     try:
         has_cursor = _of(bool, fields["has_cursor"])
@@ -98,11 +98,11 @@ def parse(data: bytes) -> Checkpoint:
 def _upgraded(fields: Any) -> dict[str, Any]:
     found = fields.get("format") if isinstance(fields, dict) else None
     if type(found) is not int or found < 1:
-        raise ValueError("does not tell its format")
+        raise ValueError("does not say its format")
     if found > FORMAT:
         raise StateMismatch(
             f"The checkpoint has format {found}, and this taskmaster reads up to {FORMAT}. "
-            f"Upgrade taskmaster, or give --reset to start over."
+            f"Upgrade taskmaster, or start over with --reset."
         )
     for step in range(found, FORMAT):
         fields = UPGRADES[step](fields)
@@ -111,13 +111,13 @@ def _upgraded(fields: Any) -> dict[str, Any]:
 
 def _of(kind: type, value: Any) -> Any:
     if type(value) is not kind:
-        raise TypeError(f"{value!r} is no {kind.__name__}")
+        raise TypeError(f"{value!r} is not of type {kind.__name__}")
     return value
 
 
 def _run(value: Any) -> str:
     if not isinstance(value, str) or not _RUN.fullmatch(value):
-        raise TypeError(f"{value!r} is no run id")
+        raise TypeError(f"{value!r} is not a run id")
     return value
 
 
@@ -129,8 +129,8 @@ def _cursor(packed: Any) -> Any:
     try:
         return unpack(packed)
     except ValueError as error:
-        # The checksum was right, so the file is whole, and the one before would fail for the same reason.
+        # The checksum is right, so the file is intact, and the checkpoint before would fail for the same reason.
         raise StateMismatch(
             f"The cursor in the checkpoint cannot be read: {error} Make the code that defines it importable "
-            f"as it was, or give --reset to start over."
+            f"as it was, or start over with --reset."
         ) from error

@@ -1,6 +1,6 @@
-"""Bytes put on a disk so that kill -9 and power cuts leave the old or the new, never a mixture.
+"""Writing files so that kill -9 and power cuts leave either the old bytes or the new ones, never a mixture.
 
-Knows nothing of what the bytes mean. Raises OSError as it comes; who calls says what it means to the user.
+It does not know what the bytes mean. An OSError is passed on as it is: the caller says what it means to the user.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import os
 import sys
 from pathlib import Path
 
-BINARY = getattr(os, "OBINARY", 0)  # Windows would change line ends without it
-# FAT, CIFS, some FUSE folders: what link() answers where there are no hard links.
+BINARY = getattr(os, "O_BINARY", 0)  # without it Windows changes line ends
+# What link() answers on file systems without hard links, such as FAT, CIFS and some FUSE ones.
 _NO_LINKS = {
     errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV, errno.EMLINK,
     errno.EINVAL,
@@ -20,7 +20,7 @@ _HELD = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK}
 
 
 def write_all(file: int, data: bytes) -> None:
-    """Write every byte: short of room, os.write returned 100 of 1,000 and no error; the next call tells."""
+    """Write every byte: on a full disk os.write returned 100 of 1,000 and no error, which came with the next call."""
     rest = memoryview(data)
     while rest:
         written = os.write(file, rest)
@@ -30,9 +30,9 @@ def write_all(file: int, data: bytes) -> None:
 
 
 def write_fresh(path: Path, data: bytes) -> None:
-    """Write and fsync a new file at `path` (mode 0600). On an error nothing is left there.
+    """Write and fsync a new file at `path` (mode 0600). After an error nothing is left there.
 
-    Always a new file: after a failed fsync the kernel may report success for the same one with the data gone.
+    Always a new file: after a failed fsync, the next one on the same file may succeed although the data is gone.
     """
     path.unlink(missing_ok=True)
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY, 0o600)
@@ -49,7 +49,7 @@ def write_fresh(path: Path, data: bytes) -> None:
 
 
 def remove_quietly(path: Path) -> None:
-    """Unlink as a courtesy, where an error already on its way matters more than the leftover."""
+    """Unlink if possible: the error that is being raised already matters more than a leftover file."""
     try:
         path.unlink(missing_ok=True)
     except OSError:
@@ -57,12 +57,12 @@ def remove_quietly(path: Path) -> None:
 
 
 def keep_as(current: Path, previous: Path) -> None:
-    """Make `previous` the file that `current` is, with `current` in place all the time.
+    """Make `previous` the same file as `current`, which stays in place all the time.
 
-    Renaming `current` away instead left no file at all in 32 of 150 kills.
+    Renaming `current` instead left no file at all after 32 of 150 kills.
     """
     passing = previous.with_name(previous.name + ".tmp")
-    # Also when both names are one inode already, where rename() does nothing and would leave this one behind.
+    # Needed, too, when both names are one inode already: rename() then does nothing and leaves this one behind.
     passing.unlink(missing_ok=True)
     try:
         os.link(current, passing)
@@ -74,21 +74,21 @@ def keep_as(current: Path, previous: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in `folder` durable, where the system has a way to."""
+    """Make the names in `folder` durable, where the system can."""
     if sys.platform == "win32":
         return  # folders cannot be opened there
     file = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(file)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # network filesystems may not fsync folders
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # network file systems may not fsync folders
             raise
     finally:
         os.close(file)
 
 
 class LockHeld(Exception):
-    """Another process holds the lock; `holder` is what it wrote into the file, its process id."""
+    """Another process holds the lock; `holder` is its process id, as it wrote it into the file."""
 
     def __init__(self, holder: str) -> None:
         super().__init__(holder)
@@ -96,9 +96,9 @@ class LockHeld(Exception):
 
 
 class FileLock:
-    """A lock that ends with its process, however that dies; not to be trusted on NFS.
+    """A lock that is released when its process ends, however it ends; not reliable on NFS.
 
-    The file itself stays: to unlink it would be a race.
+    The file itself is never removed, because that would be a race.
     """
 
     def __init__(self, path: Path) -> None:
@@ -110,7 +110,7 @@ class FileLock:
         return self._file is not None
 
     def take(self) -> None:
-        """Raises LockHeld when another has it (in this process too), OSError when the file cannot be used."""
+        """Raises LockHeld when it is taken (by this process, too), OSError when the file cannot be used."""
         file = os.open(self.path, os.O_RDWR | os.O_CREAT | BINARY, 0o600)
         try:
             self._lock(file)
@@ -122,7 +122,7 @@ class FileLock:
         self._file = file
 
     def release(self) -> None:
-        """Let another have it; harmless when not held."""
+        """Release the lock. Does nothing when it is not held."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
@@ -140,7 +140,7 @@ if sys.platform == "win32":
     import msvcrt
 
     def _lock_or_raise(file: int) -> None:
-        # Locked bytes cannot be read by others there, so one far behind the process id is taken.
+        # Others cannot read locked bytes on Windows, so the locked one is far behind the process id.
         os.lseek(file, 1 << 20, os.SEEK_SET)
         try:
             msvcrt.locking(file, msvcrt.LK_NBLCK, 1)

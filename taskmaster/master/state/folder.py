@@ -1,6 +1,6 @@
-"""The folder that a run keeps its state in: locked, loaded, saved, reset.
+"""The folder that holds a run's state: locked, loaded, saved, reset.
 
-Knows nothing of windows, slaves or threads: `writer.py` decides when to save, the server what.
+It knows nothing of windows, slaves or threads: the server decides what to save, `writer.py` when.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 
+from taskmaster import defaults
 from taskmaster.errors import StateMismatch, StateUnwritable
 from taskmaster.master.state import durable
 from taskmaster.master.state.checkpoint import Checkpoint, checked, encode, parse
@@ -21,12 +22,11 @@ from taskmaster.master.state.handed_out import HandedOut
 
 log = logging.getLogger(__name__)
 
-OLD_FOLDERS_KEPT = 3
 _OLD_FOLDER = re.compile(r"old-\d{8}T\d{6}\.\d{6}Z")
 
 
 class StateFolder:
-    """The folder one run keeps its state in, held by one master at a time. Used by one thread at a time."""
+    """The folder that holds one run's state, for one master at a time. To be used by one thread at a time."""
 
     def __init__(self, path: str | os.PathLike[str], *, clock: Callable[[], float] = time.time) -> None:
         self.path = Path(path)
@@ -37,25 +37,25 @@ class StateFolder:
         self._fresh = self.path / "checkpoint.json.tmp"
         self._lock = durable.FileLock(self.path / "lock")
         self._clock = clock
-        # True only when known: a damaged main file must not replace a good previous one.
+        # True only when it is known to be: a damaged main file must not replace a good previous one.
         self._main_is_sound = False
 
     def open(self) -> None:
-        """Make the folder where it is missing, lock it, and see that it can be written.
+        """Create the folder if it is missing, lock it, and check that it can be written.
 
-        Raises StateUnwritable: no place, no right, or another master at work in it.
+        Raises StateUnwritable: no space, no permission, or another master is using it.
         """
         try:
             os.makedirs(self.path, mode=0o700, exist_ok=True)
             self._lock.take()
-            # A block's worth: a full disk still takes a few bytes into the lock file's old block.
+            # A whole block: on a full disk a few bytes may still fit into the lock file's old one.
             durable.write_fresh(self._fresh, b"\n" * 4096)
             self._fresh.unlink()
         except durable.LockHeld as error:
-            who = f"process {error.holder}" if error.holder else "its process id is not known"
+            who = f"process {error.holder}" if error.holder else "its process id is unknown"
             raise StateUnwritable(
                 f"The state folder {self.path} is in use by another master ({who}). "
-                f"Wait for it or stop it, or give this one another folder with --state DIR."
+                f"Wait for it or stop it, or choose another folder for this one with --state DIR."
             ) from error
         except OSError as error:
             self.close()
@@ -63,15 +63,15 @@ class StateFolder:
         self._warn_if_open_to_all()
 
     def close(self) -> None:
-        """Let another master have the folder; harmless when it is not open."""
+        """Release the folder. Does nothing when it is not open."""
         self.handed_out.close()
         self._lock.release()
 
     def unwritable(self, error: OSError) -> StateUnwritable:
-        """Give what to raise for an OSError where to try again is of no use, as at the start of a run."""
+        """What to raise for an OSError where there is no point in retrying, as at the start of a run."""
         return StateUnwritable(
             f"The state folder {self.path} cannot be written: {error.strerror or error}. "
-            f"Make room or give the right to write, or name another folder with --state DIR."
+            f"Free some space or grant write permission, or choose another folder with --state DIR."
         )
 
     def __enter__(self) -> StateFolder:
@@ -84,9 +84,9 @@ class StateFolder:
         self.close()
 
     def load(self) -> Checkpoint | None:
-        """Give the newest whole checkpoint; None only when nothing ever ran here.
+        """The newest intact checkpoint; None only when nothing has ever run here.
 
-        Raises StateMismatch when there was one and none can be used, or it is of a newer format.
+        Raises StateMismatch when there are checkpoints but none is usable, or the newest has a newer format.
         """
         problems: list[str] = []
         for path in (self._main, self._previous):
@@ -100,20 +100,20 @@ class StateFolder:
                 problems.append(f"{path.name} {error}")
             else:
                 if problems:
-                    log.warning("In %s %s. Going on from %s; jobs settled since it was written run again.",
+                    log.warning("In %s, %s. Resuming from %s: jobs settled since it was written run again.",
                                 self.path, problems[0], path.name)
                 return found
         if not any(_has_content(path) for path in self._files()):
             return None
         raise StateMismatch(
             f"The state in {self.path} cannot be used: {', and '.join(problems)}. "
-            f"Restore a backup of the folder, or give --reset to start over (the old files are kept beside)."
+            f"Restore a backup of the folder, or start over with --reset (the old files are moved aside)."
         )
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Put `checkpoint` in place of the current one, which becomes the previous; durable on return.
+        """Make `checkpoint` the current one and the current one the previous; durable on return.
 
-        Raises OSError, after which either may be the current one, and ValueError for an impossible cursor.
+        Raises OSError, after which either may be the current one, and ValueError for a cursor that cannot be written.
         """
         self._must_be_open()
         durable.write_fresh(self._fresh, encode(checkpoint))
@@ -125,9 +125,9 @@ class StateFolder:
         self._main_is_sound = True
 
     def reset(self) -> Path | None:
-        """Move all state aside into a new folder `old-<time>` and give its path, None when there is no state.
+        """Move all state aside into a new folder `old-<time>`; returns its path, None when there is no state.
 
-        The newest three of those are kept. Raises StateUnwritable.
+        The newest OLD_STATES_KEPT of those folders are kept. Raises StateUnwritable.
         """
         self._must_be_open()
         moving = [path for path in self._files() if path.exists()]
@@ -139,7 +139,7 @@ class StateFolder:
             raise self.unwritable(error) from error
 
     def check(self, checkpoint: Checkpoint, target: str, arguments: Mapping[str, str]) -> None:
-        """Raises StateMismatch when `checkpoint` is of another target or arguments, saying what differs."""
+        """Raises StateMismatch, which says what differs, when `checkpoint` is of another target or arguments."""
         found = _identity(checkpoint.target, checkpoint.arguments)
         wanted = _identity(target, arguments)
         told = [
@@ -149,11 +149,11 @@ class StateFolder:
         if told:
             raise StateMismatch(
                 f"The state in {self.path} belongs to another workload: {'; '.join(told)}. "
-                f"Give this one another folder with --state DIR, or --reset to start over."
+                f"Choose another folder for this one with --state DIR, or start over with --reset."
             )
 
     def _files(self) -> list[Path]:
-        # In the order of a reset: cut short, it leaves what resumes from the main checkpoint or is refused.
+        # In the order of a reset: interrupted, it leaves what resumes from the main checkpoint or is refused.
         return [self._previous, self._main, self.handed_out.path, self.failures_path]
 
     def _must_be_open(self) -> None:
@@ -183,18 +183,18 @@ class StateFolder:
         return time.strftime("%Y%m%dT%H%M%S", time.gmtime(now)) + f".{int(now % 1 * 1e6):06d}Z"
 
     def _forget_oldest(self, newest: Path) -> None:
-        # The one just made stays whatever the wall clock says of its age.
+        # The newest is kept, whatever the wall clock says of its age.
         old = sorted(path for path in self.path.iterdir() if _OLD_FOLDER.fullmatch(path.name))
-        for path in [path for path in old if path != newest][:-(OLD_FOLDERS_KEPT - 1)]:
+        for path in [path for path in old if path != newest][:-(defaults.OLD_STATES_KEPT - 1)]:
             try:
                 shutil.rmtree(path)
             except OSError as error:
-                log.warning("The old state %s could not be removed (%s); remove it by hand.", path, error)
+                log.warning("The old state %s could not be removed (%s); please remove it by hand.", path, error)
 
     def _warn_if_open_to_all(self) -> None:
         if os.name == "posix" and self.path.stat().st_mode & 0o002:
-            log.warning("Anyone may write to %s, and a checkpoint can hold a pickle: who changes it can run "
-                        "code as you at the next resume. Do `chmod 700` on it.", self.path)
+            log.warning("Anyone can write to %s, and a checkpoint may contain a pickle: whoever changes it can run "
+                        "code as you at the next resume. Run `chmod 700` on it.", self.path)
 
 
 def _has_content(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""The mark of what was handed out, by which the next run counts its replays. Knows nothing of checkpoints."""
+"""How far jobs were handed out, from which the next run counts its replays. It knows nothing of checkpoints."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 class HandedOut:
     """The highest offset ever handed out, + 1, in a file that is overwritten in place and never fsynced.
 
-    It survives kill -9 of the process but no power cut, which is enough for its one use: to count replays.
+    It survives kill -9 of the process but not a power cut, which is enough for its only use: to count replays.
     """
 
     _LINE = re.compile(rb"[+-]\d{20}\n")
@@ -28,15 +28,15 @@ class HandedOut:
         self._warned = False
 
     def read(self) -> int | None:
-        """Give the highest offset handed out + 1; None when the file is missing or holds something else."""
+        """The highest offset handed out + 1; None when the file is missing or holds something else."""
         try:
-            data = self.path.read_bytes()[:self._WIDTH]  # what a longer one held before is never cut off
+            data = self.path.read_bytes()[:self._WIDTH]  # it is never truncated, and may have been longer
         except OSError:
-            return None  # a count of replays is not worth refusing to run for
+            return None  # a run is not refused for want of a count
         return int(data) if self._LINE.fullmatch(data) else None
 
     def note(self, offset: int) -> None:
-        """Tell that `offset` is being handed out; about a microsecond, less when it is not the highest."""
+        """`offset` is being handed out. Takes about a microsecond, less when it is not the highest."""
         if self._end is None:
             self._end = self.read()
         if self._end is not None and offset < self._end:
@@ -65,5 +65,5 @@ class HandedOut:
     def _warn_once(self, error: OSError) -> None:
         if not self._warned:
             self._warned = True
-            log.warning("%s cannot be written (%s); the run goes on, but the next counts too few replays.",
+            log.warning("%s cannot be written (%s). The run continues, but the next one will report too few replays.",
                         self.path, error)

@@ -1,6 +1,6 @@
-"""The one thread that touches the state folder during a run: failures first, then the newest checkpoint.
+"""The one thread that writes to the state folder during a run: failures first, then the newest checkpoint.
 
-Knows nothing of when a checkpoint is due; the server offers one, and reads here how far the disk has got.
+It does not decide when a checkpoint is due: the server offers one, and asks here how far the disk has got.
 """
 
 from __future__ import annotations
@@ -9,43 +9,46 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from dataclasses import replace
+from typing import Generic, Protocol, TypeVar
 
+from taskmaster import defaults
+from taskmaster.core.backoff import Backoff
 from taskmaster.master.state.checkpoint import Checkpoint
-from taskmaster.master.state.failures import FailureRecord
 
 log = logging.getLogger(__name__)
 
-RETRY_SECONDS = 0.1  # a failed fsync may be a passing one; doubled up to
-RETRY_SECONDS_MOST = 5.0  # so that a run goes on within 5 s of somebody making room
-WARN_SECONDS = 30.0  # between warnings of the same trouble
+Failure = TypeVar("Failure")
+_Failure = TypeVar("_Failure", contravariant=True)
 
 
 class Folder(Protocol):
-    """What is needed of a StateFolder."""
+    """What the writer needs of a StateFolder."""
 
     def save(self, checkpoint: Checkpoint) -> None: ...
 
 
-class Records(Protocol):
-    """What is needed of a FailuresFile."""
+class Failures(Protocol[_Failure]):
+    """What the writer needs of the failures file.
 
-    def append(self, failures: Sequence[FailureRecord]) -> None: ...
+    Whatever `append` raises, it is called again with the same failures, followed by any that arrived meanwhile.
+    """
+
+    def append(self, failures: Sequence[_Failure], /) -> None: ...
 
 
-class StateWriter:
-    """Takes what must outlive the master, without making anyone wait, and writes it in a thread of its own.
+class StateWriter(Generic[Failure]):
+    """Takes what must outlive the master, without making the caller wait, and writes it in a thread of its own.
 
-    All failures buried before a checkpoint was offered are durable before that checkpoint is, so that a
-    watermark never passes a job given up on whose record could still be lost. While the disk refuses,
-    everything stays here: at most a window of failures, provided that nothing new is handed out then.
+    Every failure recorded before a checkpoint was offered is durable before that checkpoint is, so that the watermark
+    never passes an abandoned job whose record could still be lost. While the disk refuses, everything stays in memory:
+    at most a window of failures, provided that nothing new is handed out meanwhile.
 
-    `wake` is called, in that thread, each time something became durable. `rest` waits between two tries
-    (seconds).
+    `wake` is called, in that thread, each time something became durable. `rest` waits between two attempts (seconds).
     """
 
     def __init__(
-        self, folder: Folder, failures: Records, wake: Callable[[], object], *,
+        self, folder: Folder, failures: Failures[Failure], wake: Callable[[], object], *,
         clock: Callable[[], float] = time.monotonic, rest: Callable[[float], object] | None = None,
     ) -> None:
         self._folder = folder
@@ -57,59 +60,65 @@ class StateWriter:
         self._thread = threading.Thread(target=self._work, name="state-writer", daemon=True)
         self._changed = threading.Condition()
         # Guarded by _changed:
-        self._buried: list[FailureRecord] = []
+        self._unwritten: list[Failure] = []
         self._offered: Checkpoint | None = None
-        self._fresh_since: float | None = None  # of the oldest thing that no write has tried yet
-        self._tried_since: float | None = None  # of the oldest thing that a write has tried
+        self._digest: Callable[[], str | None] | None = None  # makes that of the offered checkpoint
+        self._fresh_since: float | None = None  # the oldest thing that no write has tried yet
+        self._tried_since: float | None = None  # the oldest thing that a write has tried
         self._closing = False
         self._abandoned = False
         self._saved: Checkpoint | None = None
         self._trouble: str | None = None
         # The thread's own:
-        self._delay = RETRY_SECONDS
+        self._backoff = Backoff(defaults.SAVE_RETRY_SECONDS, defaults.SAVE_RETRY_SECONDS_MOST)
+        self._failed_writes = 0  # in a row
         self._warned_at: float | None = None
 
     @property
     def saved(self) -> Checkpoint | None:
-        """The newest checkpoint that is durable, of those offered here."""
+        """The newest durable checkpoint of those offered here, without its digest."""
         with self._changed:
             return self._saved
 
     @property
     def trouble(self) -> str | None:
-        """Why the last try to write failed; None when it did not."""
+        """Why the last attempt to write failed; None when it succeeded."""
         with self._changed:
             return self._trouble
 
     def behind_since(self) -> float | None:
-        """The time, on the clock, since which something taken here is not durable yet; None when all is."""
+        """Since when, on the clock, something taken here has not been durable; None when everything is."""
         with self._changed:
             return self._fresh_since if self._tried_since is None else self._tried_since
 
     def start(self) -> None:
-        """Begin to write. To be called once."""
+        """Start writing. To be called once."""
         self._thread.start()
 
-    def bury(self, failures: Iterable[FailureRecord]) -> None:
-        """Take records for the failures file; none is ever dropped. Raises RuntimeError after `close`."""
+    def record(self, failures: Iterable[Failure]) -> None:
+        """Take failures for the failures file; none is ever dropped. Raises RuntimeError after `close`."""
         taken = list(failures)
         if taken:
             with self._changed:
                 self._take()
-                self._buried += taken
+                self._unwritten += taken
 
-    def offer(self, checkpoint: Checkpoint) -> None:
-        """Take a checkpoint, in place of one that still waits. Raises RuntimeError after `close`."""
+    def offer(self, checkpoint: Checkpoint, digest: Callable[[], str | None] | None = None) -> None:
+        """Take a checkpoint, in place of one that is still waiting. Raises RuntimeError after `close`.
+
+        `digest` is called in the writer's thread before the checkpoint is written, and what it returns is written as
+        the checkpoint's digest.
+        """
         with self._changed:
             self._take()
-            self._offered = checkpoint
+            self._offered, self._digest = checkpoint, digest
 
     def close(self, timeout: float) -> bool:
-        """Write what waits, trying for up to `timeout` seconds, and end; True when all is durable."""
+        """Write what is waiting, trying for up to `timeout` seconds, and end; True when everything is durable."""
         with self._changed:
             self._closing = True
             self._changed.notify()
-        self._nudge.set()  # a rest between two tries is cut short once: somebody waits now
+        self._nudge.set()  # cuts one rest between two attempts short: somebody is waiting now
         if self._thread.ident is not None:
             self._thread.join(timeout)
         with self._changed:
@@ -128,7 +137,7 @@ class StateWriter:
         while self._await_something():
             try:
                 self._write()
-            except Exception as error:  # whatever it is: a writer that ended would stall the run in silence
+            except Exception as error:  # of any kind: a writer that ended would stall the run silently
                 self._stumble(error)
             else:
                 self._recover()
@@ -139,21 +148,21 @@ class StateWriter:
             return self._has_something() and not self._abandoned
 
     def _has_something(self) -> bool:
-        return bool(self._buried) or self._offered is not None
+        return bool(self._unwritten) or self._offered is not None
 
     def _write(self) -> None:
         with self._changed:
-            # Both at one moment: a checkpoint offered later may rest on a failure buried later.
-            failures, checkpoint = tuple(self._buried), self._offered
+            # All at one moment: a checkpoint offered later may rest on a failure recorded later.
+            failures, checkpoint, digest = tuple(self._unwritten), self._offered, self._digest
             if self._tried_since is None:
                 self._tried_since = self._fresh_since
             self._fresh_since = None
         if failures:
             self._failures.append(failures)
             with self._changed:
-                del self._buried[:len(failures)]
+                del self._unwritten[:len(failures)]
         if checkpoint is not None:
-            self._folder.save(checkpoint)
+            self._folder.save(checkpoint if digest is None else replace(checkpoint, digest=digest()))
         self._settle(checkpoint)
 
     def _settle(self, checkpoint: Checkpoint | None) -> None:
@@ -161,7 +170,7 @@ class StateWriter:
             if checkpoint is not None:
                 self._saved = checkpoint
             if self._offered is checkpoint:
-                self._offered = None
+                self._offered = self._digest = None
             self._tried_since = None
 
     def _stumble(self, error: Exception) -> None:
@@ -169,25 +178,25 @@ class StateWriter:
         with self._changed:
             self._trouble = reason
         now = self._clock()
-        if self._warned_at is None or now - self._warned_at >= WARN_SECONDS:
+        if self._warned_at is None or now - self._warned_at >= defaults.SAVE_WARNING_SECONDS:
             self._warned_at = now
-            log.warning(
-                "The state cannot be written: %s. Trying again at least every %g s; nothing is lost, but no "
-                "new jobs are handed out once too many wait for it.", reason, RETRY_SECONDS_MOST,
-                exc_info=None if isinstance(error, (OSError, ValueError)) else error,
-            )
-        self._rest(self._delay)
+            self._warn(reason, None if isinstance(error, (OSError, ValueError)) else error)
+        self._failed_writes += 1
+        self._rest(self._backoff.delay(self._failed_writes))
         self._nudge.clear()
-        self._delay = min(2 * self._delay, RETRY_SECONDS_MOST)
+
+    def _warn(self, reason: str, bug: Exception | None) -> None:
+        log.warning("The state cannot be written: %s. Retrying at least every %g s. Nothing is lost, but after %g s "
+                    "without a checkpoint no new jobs are handed out.", reason, self._backoff.most,
+                    defaults.UNSAVED_SECONDS, exc_info=bug)
 
     def _recover(self) -> None:
         with self._changed:
             had_trouble, self._trouble = self._trouble is not None, None
         if had_trouble:
-            log.info("The state is written again.")
-        self._delay = RETRY_SECONDS
+            log.info("The state is being written again.")
+        self._failed_writes = 0
         try:
             self._wake()
         except Exception as error:  # as above
-            log.warning("The server could not be woken (%r); it sees what was saved when it next looks.",
-                        error)
+            log.warning("The server could not be woken (%r); it will notice the checkpoint at its next turn.", error)

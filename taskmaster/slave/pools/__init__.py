@@ -1,1 +1,1 @@
-"""Where handlers run inside a slave; one file for each kind of pool."""
+"""Where handlers run inside a slave: the protocol in `base`, and a file for each kind of pool."""

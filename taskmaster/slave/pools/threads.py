@@ -1,4 +1,4 @@
-"""Where the handler runs: threads that take slices from a queue. It knows nothing of the master."""
+"""Handlers in threads, which take slices from a queue and run through them. It knows nothing of the master."""
 
 from __future__ import annotations
 
@@ -6,80 +6,133 @@ import sys
 import traceback
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
-from typing import Any
+from threading import Lock, get_ident
+from typing import Any, TypeVar
 
-from gevent.threadpool import ThreadPool
+import gevent.threadpool
 
+from taskmaster.slave.pools.base import Execution
+from taskmaster.slave.pools.sequential import SequentialExecution
 from taskmaster.slave.slice import Slice
 
+_T = TypeVar("_T")
 
-class Pool:
-    """`threads` long-lived loops inside a gevent ThreadPool; make and close it in the main thread.
 
-    A call into the ThreadPool for each job would cost 15 us, a loop that takes slices costs a no-op 0.1 us.
+class ThreadPool:
+    """Loops in native threads, which gevent keeps native even if a user's module has patched `threading`.
+
+    To call into such a thread for each job would cost 15 us; in a loop that takes slices a no-op costs 0.1 us.
     """
 
-    def __init__(self, handler: Callable[[Any], Any], threads: int, clock: Callable[[], float],
+    def __init__(self, handler: Callable[[Any], Any], slots: int, clock: Callable[[], float],
                  wake: Callable[[], None]) -> None:
-        self.threads = threads
-        self.awaited = 0  # wake at the end of a slice when no more than this wait; below 0, never
+        self.slots = 0
+        self.wake_below = 1
         self._handler = handler
         self._clock = clock
         self._wake = wake
-        self._waiting: SimpleQueue[Slice | None] = SimpleQueue()
-        self._ended: SimpleQueue[Slice] = SimpleQueue()
-        self._running: list[Slice | None] = [None] * threads
-        self._idents: list[int] = [0] * threads
-        self._pool = ThreadPool(threads)
-        for number in range(threads):
-            self._pool.spawn(self._loop, number)
+        self._waiting: SimpleQueue[Slice | None] = SimpleQueue()  # None: have a thread look whether it is surplus
+        self._ended: SimpleQueue[SequentialExecution] = SimpleQueue()
+        self._running: dict[int, SequentialExecution] = {}  # by the identity of the thread
+        self._nudges = 0  # how many None are in the queue
+        self._active = 0  # threads that take slices, and as soon as they have nothing to run,
+        self._parked = 0  # those that do not; kept, as a gevent thread cannot be ended from another
+        self._resumed: SimpleQueue[None] = SimpleQueue()
+        self._lock = Lock()
+        self.resize(slots)
 
-    def put(self, work: Slice) -> None:
-        self._waiting.put(work)
+    @property
+    def idle(self) -> int:
+        """How many threads have nothing to run."""
+        return max(0, self.slots - len(self._running))
 
     @property
     def waiting(self) -> int:
         """How many slices no thread has taken yet."""
-        return self._waiting.qsize()
+        return self._waiting.qsize() - self._nudges
 
-    def running(self) -> list[Slice]:
-        """The slices that threads are at."""
-        return [work for work in self._running if work is not None]
+    def put(self, work: Slice) -> None:
+        """Queue a slice behind those that wait."""
+        self._waiting.put(work)
 
-    def ended(self) -> list[Slice]:
-        """The slices that came to their end since the last call."""
+    def running(self) -> list[SequentialExecution]:
+        """The slices that threads are running through."""
+        return list(self._running.values())  # one step under the interpreter lock
+
+    def ended(self) -> list[SequentialExecution]:
+        """The slices that have ended since the last call."""
         return _drained(self._ended)
 
     def take_back(self) -> list[Slice]:
         """The slices that no thread has taken yet; none will."""
-        return _drained(self._waiting)
+        taken = _drained(self._waiting)
+        for _ in range(taken.count(None)):
+            self._waiting.put(None)
+        return [work for work in taken if work is not None]
 
-    def stack_of(self, work: Slice) -> str:
+    def stack_of(self, execution: Execution, offset: int) -> str:
         """Where the thread that runs this slice is now."""
-        if work not in self._running:
-            return ""
-        frame = sys._current_frames().get(self._idents[self._running.index(work)])
+        idents = [ident for ident, running in list(self._running.items()) if running is execution]
+        frame = sys._current_frames().get(idents[0]) if idents else None
         return "".join(traceback.format_stack(frame)) if frame is not None else ""
 
-    def close(self) -> None:
-        """Let the threads end after what they are running; does not wait for them."""
-        for _ in range(self.threads):
+    def resize(self, slots: int) -> None:
+        """Use so many threads from now on; surplus ones finish the slice they are running."""
+        with self._lock:
+            self.slots = slots
+            missing, surplus = max(0, slots - self._active), max(0, self._active - slots)
+            resumed = min(missing, self._parked)
+            self._active += missing
+            self._parked -= resumed
+            self._nudges += surplus
+        for _ in range(resumed):
+            self._resumed.put(None)
+        for _ in range(surplus):
             self._waiting.put(None)
+        self._start(missing - resumed)
 
-    def _loop(self, number: int) -> None:
-        import threading
+    def close(self) -> None:
+        """Start no further slice; does not wait for those that are running."""
+        self.resize(0)
 
-        self._idents[number] = threading.get_ident()
-        while (work := self._waiting.get()) is not None:
-            self._running[number] = work
-            work.run(self._handler, self._clock)
-            self._running[number] = None
-            self._ended.put(work)
-            if self._waiting.qsize() <= self.awaited:
-                self._wake()
+    def _start(self, threads: int) -> None:
+        if threads:
+            native = gevent.threadpool.ThreadPool(threads)  # its own, for only the thread that made one may use it
+            for _ in range(threads):
+                native.spawn(self._loop)
+
+    def _loop(self) -> None:
+        ident = get_ident()
+        while True:
+            if self._is_surplus():
+                self._resumed.get()
+            work = self._waiting.get()
+            if work is None:
+                self._forget_nudge()
+            else:
+                self._run(ident, work)
+
+    def _forget_nudge(self) -> None:
+        with self._lock:
+            self._nudges -= 1
+
+    def _is_surplus(self) -> bool:
+        with self._lock:
+            surplus = self._active > self.slots
+            self._active -= surplus
+            self._parked += surplus
+            return surplus
+
+    def _run(self, ident: int, work: Slice) -> None:
+        self._running[ident] = execution = SequentialExecution(work, self._clock())
+        execution.run(self._handler, self._clock)
+        del self._running[ident]
+        self._ended.put(execution)
+        if self.waiting < self.wake_below:
+            self._wake()
 
 
-def _drained(queue: SimpleQueue[Any]) -> list[Any]:
+def _drained(queue: SimpleQueue[_T]) -> list[_T]:
     found = []
     while True:
         try:

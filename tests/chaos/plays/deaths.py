@@ -1,4 +1,4 @@
-"""kill -9: slaves, masters, all of them, the fleet that keeps them; at any time, and inside a checkpoint's writing."""
+"""kill -9: of slaves, masters, everything, the fleet; at any time, and in the middle of writing a checkpoint."""
 
 from __future__ import annotations
 
@@ -7,26 +7,29 @@ import tempfile
 import time
 from pathlib import Path
 
-from chaos import oracle
-from chaos.scene import Act, Scene, held_by_slave, processes_in
+from chaos.act import Act
+from chaos.bounds import held_by_slave
+from chaos.kills import kill_all, kill_master, kill_slave, note_dead_master
+from chaos.scene import Scene
+from support.processes import processes_in
 
 KILLS = 8
-STEPS_OF_A_START = 18  # system calls by which a master tries its folder and writes its epoch
-STEPS_OF_A_SAVE = 12  # and by which it writes a checkpoint
+STEPS_OF_A_START = 18  # system calls with which a master tries its folder and writes its epoch
+STEPS_OF_A_SAVE = 12  # and with which it writes a checkpoint
 
 
 def slave_in_a_loop(act: Act) -> None:
-    """Every 0.3 s; our own slaves, for a fleet waits longer from one crash to the next."""
+    """Every 0.3 s; without a fleet, which waits longer with each crash before it starts a slave."""
     scene = act.scene().work()
     master = scene.master()
     slaves = [scene.slave() for _ in range(3)]
     scene.await_slaves(slaves)
     scene.at_work(600)
     for _ in range(KILLS):
-        scene.until(lambda: len(scene.working(slaves)) > 1, "two slaves are at work")
+        scene.await_working(slaves, 2)
         scene.pause(0.2, 0.4)
-        # Not within 1 s here: a job that was with two dead slaves is a suspect, and waits for one of its own.
-        scene.kill_slave(act.chance.choice(scene.working(slaves)), within=5.0)
+        # Not within 1 s here: a job that was with two dead slaves is a suspect, and waits until it can run alone.
+        kill_slave(scene, act.chance.choice(scene.working(slaves)), within=5.0)
         slaves.append(scene.slave())
     scene.at_work()
     scene.complete(master, *[slave for slave in slaves if slave.running])
@@ -39,7 +42,7 @@ def master_at_random(act: Act) -> None:
     scene.at_work(600)
     for _ in range(KILLS):
         scene.pause(0.1, 1.3)
-        scene.kill_master(master)
+        kill_master(scene, master)
         scene.pause(0.0, 0.3)
         master = scene.master()
         scene.at_work(20)
@@ -52,15 +55,15 @@ def all_at_once(act: Act) -> None:
         master, spawn = scene.master(), scene.spawn(2)
         scene.at_work()
         scene.pause(0.0, 1.2)
-        scene.kill_all()
+        kill_all(scene)
     master, spawn = scene.master(), scene.spawn(2)
     scene.complete(master, spawn)
 
 
 def inside_a_checkpoint(act: Act) -> None:
-    """The master dies before the 1st, 2nd, ... step of writing, each time another; the next one must find its way.
+    """The master dies before the 1st, 2nd, ... step of writing; the next one must cope with what is there.
 
-    At its start it writes a trial file, then the new epoch; then a checkpoint each second.
+    As it starts it writes a trial file, then the new epoch; later, a checkpoint each second.
     """
     scene = act.scene().work()
     spawn = scene.spawn(2)
@@ -80,7 +83,7 @@ def _die_at(scene: Scene, step: int) -> None:
     saved = scene.checkpoint()
     if saved is not None and saved["epoch"] == scene.masters - 1:
         scene.masters -= 1  # it died before its epoch was written
-    scene.note_dead_master(time.monotonic())
+    note_dead_master(scene, time.monotonic())
 
 
 def spawn_dies(act: Act) -> None:
@@ -104,14 +107,13 @@ def run_dies(act: Act) -> None:
     scene = act.scene().work()
     for _ in range(3):
         run = scene.run(2)
-        scene.masters += 1
         scene.at_work()
         sockets = set(Path(tempfile.gettempdir()).glob(f"taskmaster-{run.pid}-*"))
         at = time.monotonic()
         run.kill()
         gone = scene.until(lambda: not processes_in(scene.folder), "nothing is left", 10)
         scene.expect_in(gone, 1.0, "until the slaves of a killed tm-run were gone")
-        scene.note_dead_master(at, slaves_too=True).kills = 3
+        note_dead_master(scene, at, slaves_too=True).kills = 3
     last = scene.run(2)
     scene.at_work(1)
     scene.expect(sockets and not any(folder.exists() for folder in sockets),
@@ -120,7 +122,7 @@ def run_dies(act: Act) -> None:
 
 
 def between_done_and_settled(act: Act) -> None:
-    """The slave dies as it reports: before the report left, or behind it and before the answer."""
+    """The slave dies as it reports: before the report is sent, or between that and the answer."""
     for when in ("before", "after"):
         scene = act.scene(when).work()
         master = scene.master()
@@ -130,7 +132,7 @@ def between_done_and_settled(act: Act) -> None:
         scene.until(lambda: not victim.running, "the slave dies as it reports")
         scene.expect((scene.folder / "died").exists(), "the slave did not die of the report")
         at = time.monotonic()
-        # All that it began and had not reported before: what it was at, and the report itself.
+        # All that it had begun and not reported before: what it was running, and the report itself.
         scene.blow("slave", [victim.pid], at=at - 0.2, until=at, bound=held_by_slave(scene.seconds),
                    again=scene.log.read().running(victim.pid), kills=1)
         scene.at_work()
@@ -140,13 +142,13 @@ def between_done_and_settled(act: Act) -> None:
 # -- beyond the table
 
 def local_slave_of_a_run(act: Act) -> None:
-    """Its jobs run elsewhere within a second: the fleet tells the master at once."""
+    """Its jobs run elsewhere within a second, since the fleet tells the master at once."""
     scene = act.scene().work()
     run = scene.run(2)
     for _ in range(3):
         scene.until(lambda: len(set(scene.slaves()) & scene.log.read().pids()) == 2, "two slaves are at work")
         scene.at_work()
-        scene.kill_slave(act.chance.choice(scene.slaves()), within=1.0)
+        kill_slave(scene, act.chance.choice(scene.slaves()), within=1.0)
         scene.at_work()
     scene.complete(run)
 
@@ -159,9 +161,9 @@ def remote_slave(act: Act) -> None:
     master = scene.master()
     slaves = [scene.slave(address=f"tcp://127.0.0.1:{port}") for _ in range(3)]
     for _ in range(2):
-        scene.until(lambda: len(scene.working(slaves)) > 1, "two slaves are at work")
+        scene.await_working(slaves, 2)
         scene.at_work()
-        scene.kill_slave(act.chance.choice(scene.working(slaves)), within=4.0)
+        kill_slave(scene, act.chance.choice(scene.working(slaves)), within=4.0)
         scene.at_work(400)
     scene.complete(master, *[slave for slave in slaves if slave.running])
 
@@ -173,7 +175,7 @@ def master_restarted(act: Act) -> None:
     scene.until(lambda: len(scene.slaves()) == 2, "two slaves run")
     scene.at_work(200)
     slaves = set(scene.slaves())
-    scene.kill_master(master)
+    kill_master(scene, master)
     cut = {job for pid in slaves for job in scene.log.read().running(pid)}
     scene.pause(0.5, 6.0)
     master = scene.master()
@@ -181,8 +183,8 @@ def master_restarted(act: Act) -> None:
     scene.pause(3.0)
     scene.expect(set(scene.slaves()) == slaves, "the slaves did not keep their pids")
     ended = {one.job for one in scene.log.read().attempts if one.how == "end" and one.pid in slaves}
-    scene.expect(cut <= ended, f"{len(cut - ended)} jobs that ran when the master died were not brought to their end")
-    rate, possible = oracle.settled_within(scene.log, back + 2.0, back + 3.0), 8 / scene.seconds
+    scene.expect(cut <= ended, f"{len(cut - ended)} jobs that ran when the master died were not finished")
+    rate, possible = scene.log.settled_between(back + 2.0, back + 3.0), 8 / scene.seconds
     if rate < 0.7 * possible:
         scene.late.append(f"two seconds after its restart a master had {rate} jobs done in one, of {possible:.0f}")
     scene.complete(master, spawn)

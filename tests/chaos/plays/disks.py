@@ -1,4 +1,4 @@
-"""What a state lives on: disks that are full, read-only or slow, damage, strangers' states, and a clock that jumps."""
+"""The state's disk and what is on it: full, read-only, slow, damaged, of another workload; and a clock that jumps."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ import time
 import zlib
 from pathlib import Path
 
-from chaos import oracle
-from chaos.commands import environment
+from chaos.act import Act
+from chaos.bounds import SAVED_SECONDS
+from chaos.commands import Actor, environment
 from chaos.disk import Disk, set_read_only
-from chaos.scene import Act, Scene
+from chaos.kills import kill_master
+from chaos.scene import Scene
+from chaos.state import read_checkpoint
 
-USAGE, UNWRITABLE, INTERRUPTED, MISMATCH = 2, 74, 75, 78
-STALL_SECONDS = 5.0 + 2.0  # the README's: nothing is handed out once a checkpoint is 5 s late
+USAGE, UNWRITABLE, MISMATCH = 2, 74, 78
+STALL_SECONDS = 5.0 + 2.0  # as the README says: nothing is handed out once a checkpoint is 5 s late
 DISK = ("--state", "disk/state")
 
 
@@ -46,12 +49,12 @@ def _full_midway(scene: Scene) -> None:
     disk.fill()
     _stalls(scene)
     disk.free()
-    scene.expect_in(scene.until(lambda: not _stands_still(scene), "it goes on"), 8.0, "to go on when there was room")
+    scene.expect_in(scene.until(lambda: not _stands_still(scene), "it resumes"), 8.0, "to resume when there was room")
     scene.complete(run)
 
 
 def _stalls(scene: Scene) -> None:
-    took = scene.until(lambda: _stands_still(scene), "the run stands still, for nothing can be saved")
+    took = scene.until(lambda: _stands_still(scene), "the run stands still, since nothing can be saved")
     scene.expect_in(took, STALL_SECONDS + 3, "until nothing more was handed out")
 
 
@@ -62,7 +65,7 @@ def _stands_still(scene: Scene) -> bool:
 
 
 def read_only_midway(act: Act) -> None:
-    """Then the run is killed there: what was settled in vain is repeated, and no more."""
+    """Then the run is killed: what was settled in vain is repeated, and no more."""
     scene = act.scene().work()
     master, spawn = scene.master(), scene.spawn(2)
     scene.await_slaves([spawn])
@@ -72,23 +75,22 @@ def read_only_midway(act: Act) -> None:
     set_read_only(scene.state, True)
     scene.blow("disk")
     _stalls(scene)
-    blow = scene.kill_master(master)
-    blow.bound += oracle.settled_within(scene.log, at - oracle.SAVED_SECONDS, blow.at)
-    refused = scene.start("master", "work.py", "--address", scene.address, "--state", "state")
-    scene.finish(refused, UNWRITABLE)
+    blow = kill_master(scene, master)
+    blow.bound += scene.log.settled_between(at - SAVED_SECONDS, blow.at)
+    scene.finish(_another_master(scene), UNWRITABLE)
     set_read_only(scene.state, False)
     scene.complete(scene.master(), spawn)
 
 
 def slow_disk(act: Act) -> None:
-    """An fsync of 100 ms: slower to save, and nothing else."""
+    """An fsync takes 100 ms: it saves more slowly, and that is all."""
     scene = act.scene().work()
     scene.shim = {"fsync": 0.1, "only": ["master"]}
     master, spawn = scene.master(), scene.spawn(2)
     scene.await_slaves([spawn])
     scene.at_work(2000)
-    blow = scene.kill_master(master)
-    blow.bound += oracle.settled_within(scene.log, blow.at - oracle.SAVED_SECONDS - 0.5, blow.at)
+    blow = kill_master(scene, master)
+    blow.bound += scene.log.settled_between(blow.at - SAVED_SECONDS - 0.5, blow.at)
     master = scene.master()
     scene.at_work(500)
     scene.complete(master, spawn)
@@ -124,42 +126,46 @@ print(sorted(seen))
 
 
 def damaged_state(act: Act) -> None:
-    """Cut at every byte and with every bit but one: the one before, or a refusal; never from nothing."""
+    """Cut at every byte, and with a flipped bit in every byte: the one before is used, or it is refused."""
     scene = act.scene().work(jobs=3000)
     scene.finishes = False
     run = scene.run(2, "--limit", 2500)
     scene.finish(run)
-    saved = oracle.read_checkpoint(scene.state / "checkpoint.json")
-    before = oracle.read_checkpoint(scene.state / "checkpoint.prev.json")
+    saved = read_checkpoint(scene.state / "checkpoint.json")
+    before = read_checkpoint(scene.state / "checkpoint.prev.json")
     if not scene.expect(saved and before, "there are no two checkpoints"):
         return
     assert before is not None
     for how in ("cut", "flip"):
-        made = subprocess.run([sys.executable, "-c", _EVERY_BYTE, how], cwd=scene.folder, env=environment(scene.folder),
-                              capture_output=True, text=True)
-        found = made.stdout.strip() or made.stderr
-        scene.expect(found == str(sorted([f"True {before['offset']}", "False refused"])),
-                     f"{how} at every byte: {found}")
+        found = _load_damaged(scene, how)
+        wanted = str(sorted([f"True {before['offset']}", "False refused"]))
+        scene.expect(found == wanted, f"{how} at every byte: {found}")
     for _ in range(3):
         _resume_from_damage(act, scene)
 
 
+def _load_damaged(scene: Scene, how: str) -> str:
+    made = subprocess.run([sys.executable, "-c", _EVERY_BYTE, how], cwd=scene.folder, env=environment(scene.folder),
+                          capture_output=True, text=True)
+    return made.stdout.strip() or made.stderr
+
+
 def _resume_from_damage(act: Act, scene: Scene) -> None:
-    """By the command itself, at some bytes: both files damaged, so that it must refuse."""
+    """The command itself, with both files cut somewhere: it must refuse."""
     whole = {path: path.read_bytes() for path in scene.state.glob("checkpoint*.json")}
     began = len(scene.log.read().attempts)
     for path, data in whole.items():
         path.write_bytes(data[:act.chance.randrange(len(data))])
     run = scene.run(1)
     scene.finish(run, MISMATCH)
-    scene.expect("--reset" in run.said, "it does not name the way out")
+    scene.expect("--reset" in run.said, "it does not name --reset")
     scene.expect(len(scene.log.read().attempts) == began, "jobs were handled from a damaged state")
     for path, data in whole.items():
         path.write_bytes(data)
 
 
 def another_workload(act: Act) -> None:
-    """Another target, other arguments, a newer format: refused with what differs."""
+    """Another target, other arguments, a newer format: refused with the difference."""
     scene = act.scene().work()
     scene.finishes = False
     scene.finish(scene.run(1, "n=50"))
@@ -176,7 +182,7 @@ def another_workload(act: Act) -> None:
 
 
 def _newer_format(scene: Scene) -> None:
-    saved = oracle.read_checkpoint(scene.state / "checkpoint.json") or {}
+    saved = read_checkpoint(scene.state / "checkpoint.json") or {}
     line = json.dumps({**saved, "format": saved["format"] + 1}).encode()
     (scene.state / "checkpoint.json").write_bytes(line + b"\n%08x\n" % zlib.crc32(line))
     run = scene.run(1, "n=50")
@@ -185,12 +191,12 @@ def _newer_format(scene: Scene) -> None:
 
 
 def two_masters(act: Act) -> None:
-    """One state, or one ipc path: the second is refused, and the first does not notice."""
+    """On one state, or at one ipc path: the second is refused, and the first does not notice."""
     scene = act.scene().work()
     master, spawn = scene.master(), scene.spawn(2)
     scene.at_work(100)
-    same_state = scene.start("master", "work.py", "--address", f"ipc://{scene.folder}/two", "--state", "state")
-    same_path = scene.start("master", "work.py", "--address", scene.address, "--state", "two")
+    same_state = _another_master(scene, address=f"ipc://{scene.folder}/two")
+    same_path = _another_master(scene, state="two")
     scene.finish(same_state, UNWRITABLE)
     scene.finish(same_path, USAGE)
     scene.expect("in use by another master" in same_state.said, "the second master does not say why it is refused")
@@ -199,8 +205,12 @@ def two_masters(act: Act) -> None:
     scene.complete(master, spawn)
 
 
+def _another_master(scene: Scene, *, address: str = "", state: str = "state") -> Actor:
+    return scene.start("master", "work.py", "--address", address or scene.address, "--state", state)
+
+
 def changed_source(act: Act) -> None:
-    """Between two masters the source gives other jobs: no acknowledgement of an old job settles a new one."""
+    """Between two masters the source's jobs change: no acknowledgement of an old job settles a new one."""
     scene = act.scene().work('''
 from taskmaster import Job
 def get_jobs(last=-1):
@@ -213,8 +223,8 @@ def get_jobs(last=-1):
     scene.dense = False
     master, spawn = scene.master(), scene.spawn(2)
     scene.at_work(500)
-    blow = scene.kill_master(master)
-    blow.watermark = 0  # rows are no offsets
+    blow = kill_master(scene, master)
+    blow.watermark = 0  # rows are not offsets
     saved = scene.checkpoint() or {}
     (scene.folder / "changed").touch()
     master = scene.master()
@@ -224,12 +234,12 @@ def get_jobs(last=-1):
 
 
 def reset_run(act: Act) -> None:
-    """Slaves of the run before meet a master that starts over: none of their old work counts for it."""
+    """Slaves of an old run meet a master that starts over: none of their old work counts for it."""
     scene = act.scene().work(seconds=0.02)
     master, spawn = scene.master(), scene.spawn(2)
     scene.at_work(300)
     scene.await_slaves([spawn])
-    blow = scene.kill_master(master)
+    blow = kill_master(scene, master)
     scene.masters = 0
     at = time.monotonic()
     master = scene.master("--reset")
@@ -238,11 +248,11 @@ def reset_run(act: Act) -> None:
     since = {one.job for one in scene.log.read().attempts if one.how == "end" and one.start >= at}
     missing = [job for job in range(scene.log.exhausted or 0) if str(job) not in since]
     scene.expect(not missing, f"{len(missing)} jobs were not run for the new run, such as {missing[:3]}")
-    blow.watermark, blow.bound = 0, len(scene.log.attempts)  # all is repeated: it was asked for
+    blow.watermark, blow.bound = 0, len(scene.log.attempts)  # everything is repeated, as requested
 
 
 def jumping_clock(act: Act) -> None:
-    """The wall clock jumps by an hour, back and forth, in all processes: nothing comes of it."""
+    """The wall clock of all processes jumps by an hour, back and forth: nothing happens."""
     scene = act.scene().work(seconds=0.01)
     clock = scene.folder / "clock"
     scene.shim = {"clock": str(clock)}

@@ -1,15 +1,18 @@
-"""Between a slave and its master: nothing passes, or late, twice, never; connections break, or seem not to."""
+"""Between a slave and its master: messages pass late, twice or never; connections break, or only seem to be there."""
 
 from __future__ import annotations
 
 import signal
 import time
 
+from chaos.act import Act
+from chaos.bounds import held_by_slave
 from chaos.commands import Actor
+from chaos.kills import kill_slave
 from chaos.peer import Peer
-from chaos.plays.drains import LATE, QUICK, QUICK_LIFE
+from chaos.plays.shared import LATE, QUICK, QUICK_LIFE, joined_peer_of, proxy_of
 from chaos.proxy import DOWN, Proxy
-from chaos.scene import Act, Scene, held_by_slave
+from chaos.scene import Scene
 
 GONE = 69
 CUTS = 24
@@ -19,16 +22,15 @@ SECONDS = 0.01  # of a job here
 def _behind_a_proxy(scene: Scene, *, quick: bool = True) -> tuple[Proxy, Actor, Actor, Actor]:
     """A master, a slave that reaches it directly and one through a proxy, both at work."""
     scene.shim = QUICK if quick else {}
-    proxy = Proxy(scene.on_tcp())
-    scene.on_close(proxy.close)
+    proxy = proxy_of(scene)
     master, near, far = scene.master(), scene.slave(), scene.slave(address=proxy.address)
-    scene.until(lambda: len(scene.working([near, far])) == 2, "both slaves are at work")
+    scene.await_working([near, far], 2)
     scene.at_work(200)
     return proxy, master, near, far
 
 
 def short_blackhole(act: Act) -> None:
-    """Half of a lease's life: nobody is given up, nothing runs twice."""
+    """Half of a lease's life: no slave is taken for dead, nothing runs twice."""
     scene = act.scene().work(seconds=SECONDS)
     proxy, master, near, far = _behind_a_proxy(scene)
     for _ in range(2):
@@ -41,7 +43,7 @@ def short_blackhole(act: Act) -> None:
 
 
 def long_blackhole(act: Act) -> None:
-    """Longer than a lease lives: its jobs go to others; healed, its late word is counted and its session goes on."""
+    """Longer than a lease lives: its jobs go to others; once healed, its late reports are counted and it works on."""
     scene = act.scene().work(seconds=SECONDS)
     proxy, master, near, far = _behind_a_proxy(scene)
     at = time.monotonic()
@@ -50,18 +52,20 @@ def long_blackhole(act: Act) -> None:
                again=scene.log.read().running(far.pid), within=QUICK_LIFE + LATE)
     scene.pause(QUICK_LIFE + LATE + 0.4)
     proxy.heal()
-    before = sum(one.pid == far.pid for one in scene.log.read().attempts)
-    scene.until(lambda: sum(one.pid == far.pid for one in scene.log.read().attempts) > before + 100,
-                "the slave that was cut off works on")
+    before = _begun_by(scene, far)
+    scene.until(lambda: _begun_by(scene, far) > before + 100, "the slave that was cut off works on")
     scene.complete(master, near, far)
     scene.expect(scene.summary().get("duplicates", 0) > 0, "the late acknowledgements were not counted as duplicates")
 
 
+def _begun_by(scene: Scene, slave: Actor) -> int:
+    return sum(one.pid == slave.pid for one in scene.log.read().attempts)
+
+
 def resets(act: Act) -> None:
-    """Its nth connection is reset behind the nth message, whichever way that went."""
+    """The slave's nth connection is reset behind the nth message, whichever way that went."""
     scene = act.scene().work(seconds=SECONDS)
-    proxy = Proxy(scene.on_tcp())
-    scene.on_close(proxy.close)
+    proxy = proxy_of(scene)
     proxy.cuts = lambda number: 1 + number % (CUTS // 2) if number < CUTS else 1 << 30
     master, near, far = scene.master(), scene.slave(), scene.slave(address=proxy.address)
     at = time.monotonic()
@@ -72,9 +76,9 @@ def resets(act: Act) -> None:
 
 
 def drops_and_doubles(act: Act) -> None:
-    """Every request comes twice and some replies never: the same number gets the same answer, no job goes out twice."""
+    """Every request arrives twice and some replies never: equal numbers get equal answers, no job goes out twice."""
     scene = act.scene().work(seconds=SECONDS)
-    scene.insecure = True  # encrypted, a message that comes twice ends its connection
+    scene.insecure = True  # with encryption, a message that arrives twice ends its connection
     proxy, master, near, far = _behind_a_proxy(scene, quick=False)
     scene.blow("replies")
     proxy.doubled = True
@@ -87,19 +91,17 @@ def drops_and_doubles(act: Act) -> None:
 
 
 def reordered(act: Act) -> None:
-    """An old request that comes by a new connection, behind a newer one, changes nothing and gets no answer."""
+    """An old request that arrives by a new connection, after a newer one, changes nothing and gets no answer."""
     scene = act.scene().work(jobs=400)
     master = scene.master()
-    peer = Peer(scene.address)
-    scene.on_close(peer.close)
-    peer.join()
+    peer = joined_peer_of(scene)
     first, count = _leased(peer, 20)
     late = peer.poll(want=20, held=[[first, count]], done=[])
     newer = peer.poll(held=[[first, count]])
     peer.send(newer)
     scene.expect((peer.receive() or {}).get("kind") == "wait", "the newer request was not answered")
     peer.reconnect()
-    late["done"] = [[first, count]]  # a lie, told under an old number: were it believed, these jobs would be lost
+    late["done"] = [[first, count]]  # a lie under an old number: if it were believed, these jobs would be lost
     peer.send(late)
     scene.expect(peer.receive(1.0) is None, "an old request was answered")
     again = peer.poll(newer["n"], held=[[first, count]])
@@ -110,11 +112,10 @@ def reordered(act: Act) -> None:
 
 
 def one_reset(act: Act) -> None:
-    """A connection breaks and is there again at once, under long jobs and with the patience that slaves have by
-    default: nobody is given up, and nothing runs twice."""
+    """A connection breaks and is made anew at once, under long jobs and with the default patience of slaves: no slave
+    is taken for dead, and nothing runs twice."""
     scene = act.scene("long jobs, one reset").work(seconds=2.0, jobs=24)
-    proxy = Proxy(scene.on_tcp())
-    scene.on_close(proxy.close)
+    proxy = proxy_of(scene)
     master = scene.master()
     slaves = [scene.slave("--timeout", 2000), scene.slave("--timeout", 2000, address=proxy.address)]
     scene.await_slaves(slaves)
@@ -123,17 +124,17 @@ def one_reset(act: Act) -> None:
         proxy.reset_all()
         scene.pause(1.0)
     scene.complete(master, *slaves)
-    scene.expect("is gone" not in master.said, "a slave was given up whose connection had only been made anew")
+    scene.expect("is gone" not in master.said, "a slave was taken for dead whose connection had only been made anew")
 
 
 def breaks(act: Act) -> None:
-    """At each message boundary; and once, under long jobs."""
+    """At each message boundary; and under long jobs."""
     resets(act)
     one_reset(act)
 
 
 def _leased(peer: Peer, want: int) -> tuple[int, int]:
-    """The run of jobs of its first lease; the source may need a moment."""
+    """The first lease that it gets; the source may need a moment."""
     while True:
         reply = peer.ask(want=want, wait=500)
         if reply.get("leases"):
@@ -142,12 +143,10 @@ def _leased(peer: Peer, want: int) -> tuple[int, int]:
 
 
 def same_number_same_answer(act: Act) -> None:
-    """A request sent five times over gets one lease, told five times."""
+    """A request that is sent five times gets one lease, the same five times."""
     scene = act.scene().work(jobs=400)
     master = scene.master()
-    peer = Peer(scene.address)
-    scene.on_close(peer.close)
-    peer.join()
+    peer = joined_peer_of(scene)
     request = peer.poll(want=30)
     answers = []
     for _ in range(5):
@@ -165,21 +164,20 @@ def doubled_requests(act: Act) -> None:
 
 
 def half_open(act: Act) -> None:
-    """The slave's host is gone, and its connection looks well: its jobs come back at the lease's end."""
+    """The slave's machine is gone while its connection looks well: its jobs go to others at the lease's end."""
     scene = act.scene().work(seconds=SECONDS)
     proxy, master, near, far = _behind_a_proxy(scene)
     proxy.keeps_master_end = True
-    scene.kill_slave(far, within=QUICK_LIFE + LATE)
+    kill_slave(scene, far, within=QUICK_LIFE + LATE)
     scene.at_work(600)
     scene.complete(master, near)
 
 
 def master_never_returns(act: Act) -> None:
-    """A slave gives up after its patience, says so, and ends with 69; what it was running it ran to its end."""
+    """A slave loses patience, says so, and ends with 69; it finishes what it was running."""
     scene = act.scene().work(seconds=0.05)
     scene.finishes = False
-    proxy = Proxy(scene.on_tcp())
-    scene.on_close(proxy.close)
+    proxy = proxy_of(scene)
     master = scene.master()
     patience = ("--timeout", 200, "--retries", 10)
     slaves = [scene.slave(*patience), scene.slave(*patience, address=proxy.address), scene.spawn(2, *patience)]
@@ -187,21 +185,20 @@ def master_never_returns(act: Act) -> None:
     master.signal(signal.SIGKILL)
     at = time.monotonic()
     scene.on_tcp()
-    elsewhere = scene.master("--state", "elsewhere")  # a master at another port is none of theirs
+    elsewhere = scene.master("--state", "elsewhere")  # a master at another port is not theirs
     for slave in slaves:
         scene.finish(slave, GONE, 20)
-        scene.expect("Error: No master at " in slave.said, "a slave does not say why it gave up")
-    scene.expect_in(time.monotonic() - at, 2.0 + 4.0, "until slaves with two seconds of patience gave up")
-    begun = [one for one in scene.log.read().attempts if not one.how]
-    scene.expect(not begun, f"{len(begun)} jobs were not brought to their end")
+        scene.expect("error: no master at " in slave.said.lower(), "a slave does not say why it ends")
+    scene.expect_in(time.monotonic() - at, 2.0 + 4.0, "until slaves with two seconds of patience ended")
+    begun = scene.log.read().unfinished()
+    scene.expect(not begun, f"{len(begun)} jobs were not finished")
     elsewhere.kill()
 
 
 def slow_bytes(act: Act) -> None:
     """A slave whose connection carries one byte a second never gets through; the others do not notice."""
     scene = act.scene().work(seconds=SECONDS)
-    proxy = Proxy(scene.on_tcp())
-    scene.on_close(proxy.close)
+    proxy = proxy_of(scene)
     proxy.second_per_byte = 1.0
     master, near = scene.master(), scene.slave()
     scene.at_work(300)

@@ -1,27 +1,30 @@
-"""Jobs that harm who runs them: they raise, hang, exit, crash, eat the memory, or cannot even travel."""
+"""Jobs that harm whoever runs them: they raise, hang, exit, crash, use up the memory, or cannot even be sent."""
 
 from __future__ import annotations
 
 import time
 
+from chaos.act import Act
+from chaos.bounds import held_by_slave
 from chaos.commands import Actor
-from chaos.scene import Act, Scene, held_by_slave
+from chaos.handlers import ENOUGH
+from chaos.scene import Scene
 
 FAILURES, USAGE = 3, 2
 ATTEMPTS = 3
 BAD = 300
-# By each of these, how the failures file must say that the slave died.
+# Deeds that kill a slave, and how the failures file must say that it died.
 DEATHS = {
     "__import__('ctypes').string_at(0)": "killed by SIGSEGV",
     "os._exit(9)": "exit 9",
     "os._exit(0)": "exit 0",
-    "os.kill(os.getpid(), 9)": "killed by SIGKILL",  # what the kernel does to who takes too much memory
+    "os.kill(os.getpid(), 9)": "killed by SIGKILL",  # as the kernel does to a process that takes too much memory
     "os.abort()": "killed by SIGABRT",
 }
 
 
 def raises(act: Act) -> None:
-    """Always, and once: given up after three attempts, and tried again."""
+    """Always: failed after three attempts; once: tried again."""
     scene = act.scene().work(f'''
 def deed(job):
     time.sleep(SECONDS)
@@ -35,18 +38,17 @@ def deed(job):
     scene.complete(run, code=FAILURES)
     scene.expect(scene.log.read().times(BAD) == ATTEMPTS, f"job {BAD} ran {scene.log.times(BAD)} times")
     _only_failure(scene, "raised", "always")
-    scene.expect(scene.summary()["retried"] == 5 + ATTEMPTS - 1, f"{scene.summary()['retried']} retries are told of")
+    scene.expect(scene.summary()["retried"] == 5 + ATTEMPTS - 1, f"{scene.summary()['retried']} retries are reported")
 
 
 def _only_failure(scene: Scene, kind: str, *words: str) -> None:
-    found = [(line["offset"], line["kind"]) for line in scene.failures()]
-    scene.expect(found == [(BAD, kind)], f"the failures file has {found}, and not just {(BAD, kind)}")
+    scene.expect_failed((BAD, kind))
     text = " ".join(str(line["message"]) + str(line["traceback"]) for line in scene.failures())
     scene.expect(all(word in text for word in words), f"the failure does not say {words}: {text[:300]}")
 
 
 def hangs(act: Act) -> None:
-    """For ever, with --job-timeout: failed with a stack of where it hung, and nothing else of its slaves repeated."""
+    """For ever, with --job-timeout: failed with the stack of where it hung, and nothing else is repeated."""
     scene = act.scene().work(f"\ndef deed(job): time.sleep(1000 if job == {BAD} else 0.2)\n", jobs=400)
     scene.excused = {BAD}
     scene.seconds = 0.2
@@ -57,7 +59,7 @@ def hangs(act: Act) -> None:
 
 
 def hangs_under_spawn(act: Act) -> None:
-    """The same where slaves are kept by tm-spawn: the slave finishes what else it runs, and is replaced."""
+    """The same under tm-spawn: the slave finishes what else it runs, and is replaced."""
     seconds = f"1000 if job == {BAD} else 0.8 if job > {BAD} - 20 else 0.05"
     scene = act.scene().work(f"\ndef deed(job): time.sleep({seconds})\n", jobs=350)
     scene.excused = {BAD}
@@ -68,7 +70,7 @@ def hangs_under_spawn(act: Act) -> None:
 
 
 def kills_its_slave(act: Act) -> None:
-    """With 64 jobs in flight: found after at most attempts + 3 deaths, told of by how it died, nobody else charged."""
+    """With 64 jobs in flight: found after at most attempts + 3 deaths, with how they died; no other job is charged."""
     deeds = list(DEATHS.items())
     for deed, how in [deeds[0], *act.chance.sample(deeds[1:], 2)]:
         _kills(act.scene(how), deed, how)
@@ -80,8 +82,8 @@ def _kills(scene: Scene, deed: str, how: str) -> None:
     run = scene.run(2, "--size", 64, "--concurrency", 16)
     scene.until(lambda: scene.log.read().times(BAD), "the job that kills has begun")
     scene.complete(run, code=FAILURES)
-    _only_failure(scene, "killed", f"{how}, {ATTEMPTS} times")
-    deaths = [one for one in scene.log.read().attempts if one.job == str(BAD)]
+    _only_failure(scene, "killed", how, f"{ATTEMPTS} ")
+    deaths = scene.log.read().of(BAD)
     scene.expect(len(deaths) <= ATTEMPTS + 3, f"{len(deaths)} slaves died of it, of at most {ATTEMPTS + 3}")
     for death in deaths:
         scene.blow("slave", [death.pid], at=death.start, until=death.start + 0.5, bound=held_by_slave(0.05, 16),
@@ -90,7 +92,7 @@ def _kills(scene: Scene, deed: str, how: str) -> None:
 
 
 def out_of_memory(act: Act) -> None:
-    """Where memory is limited, the job that asks for too much is that job's failure alone."""
+    """Where memory is limited, a job that asks for too much fails alone."""
     scene = act.scene("MemoryError").work(
         f"\ndef deed(job):\n    if job == {BAD}: bytearray(8 << 30)\n    time.sleep(SECONDS)\n", jobs=600)
     run = scene.run(2, limits="ulimit -v 4000000")
@@ -105,15 +107,14 @@ def crashes(act: Act) -> None:
 
 
 def exits(act: Act) -> None:
-    """sys.exit, KeyboardInterrupt, GeneratorExit: that job's failure, and its slave lives."""
+    """sys.exit, KeyboardInterrupt, GeneratorExit: the job fails, and its slave lives."""
     deeds = ["sys.exit(0)", "sys.exit('bye')", "raise KeyboardInterrupt", "raise GeneratorExit", "raise StopIteration",
              "raise BaseException('mine')"]
     lines = "".join(f"    if job == {BAD + index}: {deed}\n" for index, deed in enumerate(deeds))
     scene = act.scene().work(f"\ndef deed(job):\n{lines}    time.sleep(SECONDS)\n", jobs=600)
     run = scene.run(2, "--attempts", 2)
     scene.complete(run, code=FAILURES)
-    found = sorted(line["offset"] for line in scene.failures())
-    scene.expect(found == [BAD + index for index in range(len(deeds))], f"the failures file has {found}")
+    scene.expect_failed(*((BAD + index, "raised") for index in range(len(deeds))))
     lived = len(scene.log.read().pids())
     scene.expect(lived == 2, f"{lived} slaves ran, of two that should have lived")
 
@@ -121,7 +122,7 @@ def exits(act: Act) -> None:
 _TRAVEL = '''
 class Unmade:
     def __reduce__(self): return (unmake, ())
-def unmake(): raise ValueError("cannot be made again")
+def unmake(): raise ValueError("cannot be unpickled")
 MAKE = {300: lambda: (lambda: 1), 310: Unmade, 320: lambda: bytes(20 << 20)}
 def bad(number):
     return MAKE[number]() if number in MAKE else number
@@ -133,19 +134,21 @@ def get_jobs(last=0):
 
 def cannot_travel(act: Act) -> None:
     """Unpicklable, undecodable: in the failures file, and the rest of their batch is handled."""
-    scene = act.scene().work(_TRAVEL, jobs=None)
-    scene.expected = [job for job in range(500) if job not in (300, 310, 320)]
-    (scene.folder / "enough").write_text("500")
+    scene = act.scene().work(_TRAVEL)
+    _complete_without(scene, {300: "unpicklable", 310: "undecodable", 320: "too large"})
+
+
+def _complete_without(scene: Scene, failures: dict[int, str]) -> None:
+    """500 jobs, all of which are done but for those that fail, by their kind of failure."""
+    scene.expected = [job for job in range(500) if job not in failures]
+    (scene.folder / ENOUGH).write_text("500")
     scene.dense = False
-    run = scene.run(2)
-    scene.complete(run, code=FAILURES)
-    found = sorted((line["offset"], line["kind"]) for line in scene.failures())
-    wanted = [(300, "unpicklable"), (310, "undecodable"), (320, "too large")]
-    scene.expect(found == wanted, f"the failures file has {found}")
+    scene.complete(scene.run(2), code=FAILURES)
+    scene.expect_failed(*failures.items())
 
 
 def too_much(act: Act) -> None:
-    """A job of 20 MiB is refused, an exception's text of 5 MiB is cut; jobs of 5 MiB pass, and memory is bounded."""
+    """A job of 20 MiB is refused, an exception's text of 5 MiB is cut, and memory is bounded."""
     scene = act.scene().work('''
 _plain = get_jobs
 def get_jobs(last=0):
@@ -155,20 +158,14 @@ def deed(job):
     if job == 100: raise ValueError("x" * (5 << 20))
     if job == 200: raise ValueError("\\N{SNOWMAN}\\ud800" * (1 << 20))
 ''')
-    scene.expected = [job for job in range(500) if job not in (100, 200, 300)]
-    (scene.folder / "enough").write_text("500")
-    scene.dense = False
-    scene.memory_limit = 150.0  # a job's 20 MiB twice, while it is encoded
-    run = scene.run(2)
-    scene.complete(run, code=FAILURES)
-    found = sorted((line["offset"], line["kind"]) for line in scene.failures())
-    scene.expect(found == [(100, "raised"), (200, "raised"), (300, "too large")], f"the failures file has {found}")
+    scene.memory_limit = 150.0  # the 20 MiB of a job twice, while it is encoded
+    _complete_without(scene, {100: "raised", 200: "raised", 300: "too large"})
     size = (scene.state / "failures.jsonl").stat().st_size
     scene.expect(size < 100_000, f"three failures take {size:,} bytes")
 
 
 def import_fails(act: Act) -> None:
-    """The slaves' module raises as it is imported: told once, with 2, and no storm of restarts."""
+    """The slaves' module raises when imported: reported once, exit code 2, and no storm of restarts."""
     scene = act.scene().work()
     scene.finishes, scene.may_show_tracebacks = False, True
     text = (scene.folder / "work.py").read_text()
@@ -191,4 +188,4 @@ def import_fails(act: Act) -> None:
 
 def _told_once(scene: Scene, actor: Actor) -> None:
     told = actor.said.count("Importing broken.py failed")
-    scene.expect(told == 1, f"tm-{actor.command} tells {told} times of what was raised")
+    scene.expect(told == 1, f"tm-{actor.command} shows {told} times what was raised")

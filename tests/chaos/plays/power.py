@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from chaos.act import Act
 from chaos.handlers import LOG
-from chaos.scene import Act, Scene
+from chaos.scene import Scene
 from chaos.strict_filesystem import StrictFilesystem, Tree
 from chaos.traced_files import TracedFiles
 from chaos.traced_run import ENDED, OPTIONS, PLACE, TracedRun, bound, expect_each_failure_once, paced, traced_run
@@ -37,10 +38,10 @@ def power_loss(act: Act) -> None:
     """Each job was handled before the power loss or is handled after it, or is in the failures file, once."""
     run = traced_run(act, PACE)
     losses = _losses(run)
-    drawn = act.drawn(losses, DRAWN)
+    drawn = act.draw(losses, DRAWN)
     act.remarks.append(f"resumed from {len(drawn)} of the {len(losses)} states that a power loss may leave")
     for loss in drawn:
-        with act.part(loss.name) as scene:
+        with act.case(loss.name) as scene:
             _resume(scene, run, loss)
 
 

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import signal
 
-from chaos.scene import Act, Scene, memory_of
+from chaos.act import Act
+from chaos.plays.shared import INTERRUPTED, growth_limited
+from chaos.scene import Scene
 
-SOURCE, INTERRUPTED = 4, 75
+SOURCE = 4
 GROWTH_MIB = 6.0  # of a master within some seconds of endless no-ops: its window's jobs come and go
+
+# 800 jobs, of which all come once a file says that the source is fixed; before that, something happens at the 500th.
+_STOPS = '''
+_plain = get_jobs
+def get_jobs(last=0):
+    for job in _plain(last, 800):
+        if job == 500 and not os.path.exists("fixed"):
+            {what}
+        yield job
+'''
 
 
 def bad_iterators(act: Act) -> None:
@@ -18,41 +30,36 @@ def bad_iterators(act: Act) -> None:
 
 
 def _raises(scene: Scene) -> None:
-    """Midway: what it gave is settled and kept, the run is not finished, and goes on when it is mended."""
-    scene.work('''
-_plain = get_jobs
-def get_jobs(last=0):
-    for job in _plain(last, 800):
-        if job == 500 and not os.path.exists("mended"):
-            raise RuntimeError("no more today")
-        yield job
-''')
-    scene.expected, scene.may_show_tracebacks = range(800), True
+    """What it gave before is settled and kept, the run is not finished, and resumes when the source is fixed."""
+    _write_source_that(scene, "raise RuntimeError('no more today')")
+    scene.may_show_tracebacks = True
     run = scene.run(2)
     scene.finish(run, SOURCE)
     scene.expect("RuntimeError: no more today" in run.said, "it does not show what was raised")
-    scene.expect(len(scene.log.read().done()) == 500, f"{len(scene.log.done())} of the 500 jobs before were done")
-    scene.expect(not (scene.checkpoint() or {}).get("finished"), "the checkpoint says that the run is finished")
-    (scene.folder / "mended").touch()
-    scene.complete(scene.run(2))
+    _resume_when_fixed(scene)
 
 
 def _hangs(scene: Scene) -> None:
-    scene.work('''
-_plain = get_jobs
-def get_jobs(last=0):
-    for job in _plain(last, 800):
-        if job == 500 and not os.path.exists("mended"):
-            time.sleep(1000)
-        yield job
-''')
-    scene.expected = range(800)
+    """An interrupt ends the run all the same, and it resumes when the source is fixed."""
+    _write_source_that(scene, "time.sleep(1000)")
     run = scene.run(2)
     scene.until(lambda: scene.done() == 500, "all that the source gave is done")
     run.signal(signal.SIGTERM)
     scene.finish(run, INTERRUPTED, 15)
-    scene.expect((scene.checkpoint() or {}).get("offset") == 500, "the checkpoint does not stand at 500")
-    (scene.folder / "mended").touch()
+    _resume_when_fixed(scene)
+
+
+def _write_source_that(scene: Scene, what: str) -> None:
+    scene.work(_STOPS.format(what=what))
+    scene.expected = range(800)
+
+
+def _resume_when_fixed(scene: Scene) -> None:
+    scene.expect(len(scene.log.read().done()) == 500, f"{len(scene.log.done())} of the 500 jobs before were done")
+    saved = scene.checkpoint() or {}
+    scene.expect(saved.get("offset") == 500, "the checkpoint does not stand at 500")
+    scene.expect(not saved.get("finished"), "the checkpoint says that the run is finished")
+    (scene.folder / "fixed").touch()
     scene.complete(scene.run(2))
 
 
@@ -78,9 +85,7 @@ def handle_job(job):
     scene.finishes = False
     run = scene.run(2, "--size", 10_000)
     scene.until(lambda: scene.done() >= 3, "300,000 jobs are done")
-    before = memory_of(run.pid, "VmRSS")
-    scene.pause(5.0)
-    growth = memory_of(run.pid, "VmRSS") - before
-    scene.expect(growth < GROWTH_MIB, f"the master grew by {growth:.1f} MiB in five seconds")
+    with growth_limited(scene, run, GROWTH_MIB):
+        scene.pause(5.0)
     run.signal(signal.SIGTERM)
     scene.finish(run, INTERRUPTED, 20)

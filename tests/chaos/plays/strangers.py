@@ -1,4 +1,4 @@
-"""Who is not a slave of ours, or not alone: random bytes, half handshakes, endless frames, fuzz, and crowds."""
+"""Peers that are no slaves of ours, or too many: random bytes, half handshakes, endless frames, fuzz, and crowds."""
 
 from __future__ import annotations
 
@@ -9,20 +9,23 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from chaos import oracle
-from chaos.commands import INSECURE, KEYED, Actor
+from chaos.act import Act
+from chaos.commands import INSECURE, Actor
 from chaos.peer import Peer
-from chaos.scene import Act, Scene, Unplayable, free_port, memory_of
+from chaos.plays.shared import INTERRUPTED, crowd_of, growth_limited, joined_peer_of
+from chaos.scene import Scene
+from support.processes import free_port
 
-INTERRUPTED, KEY_REFUSED = 75, 77
+KEY_REFUSED = 77
 GARBAGE, HALVES = 5000, 500
 FUZZ = 3000
 CROWD = 300
-KEPT = 0.8  # of the rate, promised while strangers knock
+KEPT = 0.8  # of the rate is promised while strangers come
 GROWTH_MIB = 20.0
-# What a peer of ZMTP 3.0 says first: signature, version, mechanism NULL, and 31 bytes of filler.
+# What a peer of ZMTP 3.0 sends first: signature, version, mechanism NULL, and 31 bytes of filler.
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + b"\0" + bytes(31)
 
 
@@ -33,22 +36,24 @@ def garbage(act: Act) -> None:
     master, spawn = scene.master(), scene.spawn(2)
     scene.await_slaves([spawn])
     scene.pause(1.0)
-    before = oracle.settled_within(scene.log, time.monotonic() - 1.0, time.monotonic())
-    memory = memory_of(master.pid, "VmRSS")
+    before = scene.settled_since(time.monotonic() - 1.0)
     scene.blow("strangers")
-    began = time.monotonic()
-    halves = [_half_handshake(port) for _ in range(HALVES)]
-    for _ in range(GARBAGE):
-        _random_bytes(port, act.chance)
-    spent = time.monotonic() - began
-    during = oracle.settled_within(scene.log, began, began + spent) / spent
-    for half in halves:
-        half.close()
+    with growth_limited(scene, master, GROWTH_MIB):
+        during = _rate_among_strangers(scene, port)
     if during < KEPT * before:
         scene.late.append(f"{during:.0f} jobs a second while {GARBAGE + HALVES} strangers came, of {before} before")
-    growth = memory_of(master.pid, "VmRSS") - memory
-    scene.expect(growth < GROWTH_MIB, f"the master grew by {growth:.0f} MiB")
     scene.complete(master, spawn)
+
+
+def _rate_among_strangers(scene: Scene, port: int) -> float:
+    """Jobs a second."""
+    began = time.monotonic()
+    with contextlib.ExitStack() as halves:
+        for _ in range(HALVES):
+            halves.enter_context(_half_handshake(port))
+        for _ in range(GARBAGE):
+            _random_bytes(port, scene.chance)
+        return scene.settled_since(began) / (time.monotonic() - began)
 
 
 def _half_handshake(port: int) -> socket.socket:
@@ -63,28 +68,20 @@ def _random_bytes(port: int, chance: random.Random) -> None:
         one.sendall(start + chance.randbytes(chance.randrange(1, 200)))
 
 
-# What follows the greeting of a peer that speaks NULL: the command READY, of a DEALER without an identity.
+# What follows the greeting with NULL: the command READY, of a DEALER without an identity.
 READY = b"\x04\x26\x05READY\x0bSocket-Type\0\0\0\x06DEALER\x08Identity\0\0\0\0"
 
 
 def endless_frames(act: Act) -> None:
-    """A message that never ends, from a peer without the key: cut off, and nothing of it kept."""
-    _needs_keys()
+    """A message that never ends, from a peer without the key: it is cut off, and nothing of it is kept."""
     scene = act.scene().work(seconds=0.01)
     port = scene.on_tcp()
     master, spawn = scene.master(), scene.spawn(2)
     scene.at_work(200)
-    before = memory_of(master.pid, "VmRSS")
-    for mechanism in (b"NULL", b"CURVE"):
-        _flood(port, GREETING.replace(b"NULL\0", mechanism.ljust(5, b"\0")))
-    growth = memory_of(master.pid, "VmRSS") - before
-    scene.expect(growth < GROWTH_MIB, f"the master grew by {growth:.0f} MiB")
+    with growth_limited(scene, master, GROWTH_MIB):
+        for mechanism in (b"NULL", b"CURVE"):
+            _flood(port, GREETING.replace(b"NULL\0", mechanism.ljust(5, b"\0")))
     scene.complete(master, spawn)
-
-
-def _needs_keys() -> None:
-    if not KEYED:
-        raise Unplayable("this taskmaster has no keys")
 
 
 def _flood(port: int, greeting: bytes) -> None:
@@ -96,29 +93,39 @@ def _flood(port: int, greeting: bytes) -> None:
 
 
 def wrong_keys(act: Act) -> None:
-    """Another key, none, or --insecure on one side: told within three seconds, with 77; the master goes on."""
-    _needs_keys()
-    scene = act.scene("a master with a key").work(seconds=0.01)
+    """Another key, none, or --insecure on one side: refused within three seconds, with 77; the master serves on."""
+    _master_with_a_key(act.scene("a master with a key").work(seconds=0.01))
+    _master_without_a_key(act.scene("a master without a key").work(seconds=0.01))
+
+
+def _master_with_a_key(scene: Scene) -> None:
     scene.on_tcp()
     master, spawn = scene.master(), scene.spawn(2)
     scene.await_slaves([spawn])
     scene.blow("strangers")
     stranger = scene.folder / "stranger"
-    other = scene.start("master", "work.py", "--address", f"tcp://127.0.0.1:{free_port()}", "--state", "other",
-                        home=stranger)  # makes the stranger's key
-    scene.until(lambda: "Listening at" in other.said, "the stranger's master listens")
-    other.signal(signal.SIGINT)
-    scene.finish(other, INTERRUPTED)
-    _refused(scene, "another key", scene.slave(home=stranger), scene.spawn(3, home=stranger))
-    _refused(scene, "asks for a key", scene.slave(*INSECURE), scene.spawn(3, *INSECURE))
+    _make_key(scene, stranger)
+    _refused(scene, "a different key", scene.slave(home=stranger), scene.spawn(3, home=stranger))
+    _refused(scene, "requires a key", scene.slave(*INSECURE), scene.spawn(3, *INSECURE))
     _refused(scene, "no key", scene.slave(address="tcp://192.0.2.1:3050", home=scene.folder / "nowhere"))
     scene.complete(master, spawn)
-    scene = act.scene("a master without a key").work(seconds=0.01)
+
+
+def _master_without_a_key(scene: Scene) -> None:
     scene.on_tcp()
     master = scene.master(*INSECURE)
     _refused(scene, "--insecure", scene.slave())
     spawn = scene.spawn(2, *INSECURE)
     scene.complete(master, spawn)
+
+
+def _make_key(scene: Scene, home: Path) -> None:
+    """A master makes one where it finds none."""
+    other = scene.start("master", "work.py", "--address", f"tcp://127.0.0.1:{free_port()}", "--state", "other",
+                        home=home)
+    scene.until(lambda: scene.listens(other), "the stranger's master listens")
+    other.signal(signal.SIGINT)
+    scene.finish(other, INTERRUPTED)
 
 
 def _refused(scene: Scene, words: str, *actors: Actor) -> None:
@@ -130,36 +137,30 @@ def _refused(scene: Scene, words: str, *actors: Actor) -> None:
 
 
 def fuzz(act: Act) -> None:
-    """A peer that may speak says thousands of things that are none: dropped, and the master serves on."""
+    """A peer with the key sends thousands of malformed messages: they are dropped, and the master serves on."""
     scene = act.scene().work(seconds=0.01)
     master, spawn = scene.master(), scene.spawn(2)
     scene.at_work(200)
-    peer = Peer(scene.address)
-    scene.on_close(peer.close)
-    peer.join()
-    memory = memory_of(master.pid, "VmRSS")
-    for frames in _fuzzed(peer, act.chance):
-        peer.send_bare(frames)
-    while peer.receive_raw(0.3) is not None:
-        pass
-    other = Peer(scene.address)
-    scene.on_close(other.close)
-    other.join()
-    scene.expect(other.ask(state="bye")["kind"] == "stop", "the master does not answer as it should")
-    scene.at_work(200)
-    growth = memory_of(master.pid, "VmRSS") - memory
-    scene.expect(growth < GROWTH_MIB, f"the master grew by {growth:.0f} MiB")
+    peer = joined_peer_of(scene)
+    with growth_limited(scene, master, GROWTH_MIB):
+        for frames in _fuzzed(peer, act.chance):
+            peer.send_bare(frames)
+        while peer.receive_raw(0.3) is not None:
+            pass
+        other = joined_peer_of(scene)
+        scene.expect(other.ask(state="bye")["kind"] == "stop", "the master does not answer as it should")
+        scene.at_work(200)
     scene.complete(master, spawn)
 
 
 def _fuzzed(peer: Peer, chance: random.Random) -> Iterator[list[bytes]]:
-    """Requests that are wrong in one place, or in all; none that wants jobs, for those would wait for their lease."""
+    """Requests that are wrong in one place or in many; none that wants jobs, which would wait for their lease's end."""
     odd: list[Any] = [None, True, -1, 1 << 63, 1.5, "", "x" * 300, [], [[1]], [[1, 0]], [["a", "b"]], {},
                       [[0, 1 << 62]]]
     for _ in range(FUZZ):
         header = peer.poll(slave_id=f"{chance.randrange(50):032x}")
         header[chance.choice([*header, "info", "more"])] = chance.choice(odd)
-        header["want"], header["done"] = 0, []  # lies that it may tell: a peer with the key is believed
+        header["want"], header["done"] = 0, []  # otherwise lies, which the master believes from a peer with the key
         data = bytearray(json.dumps(header).encode())
         for _ in range(chance.choice([0, 0, 1, 5])):
             data[chance.randrange(len(data))] = chance.randrange(256)
@@ -169,51 +170,39 @@ def _fuzzed(peer: Peer, chance: random.Random) -> Iterator[list[bytes]]:
 
 
 def crowd(act: Act) -> None:
-    """Three hundred slaves at once all join and leave; a limit of 64 files is raised, or told of in a sentence."""
-    scene = act.scene("300 at once").work(seconds=0.01)
+    """Three hundred slaves at once all join and leave; a limit of 64 files is raised, or reported in a sentence."""
+    _many_at_once(act.scene("300 at once").work(seconds=0.01))
+    for hard in (False, True):
+        _few_files(act.scene("64 files, for good" if hard else "64 files, may be raised").work(seconds=0.01), hard)
+
+
+def _many_at_once(scene: Scene) -> None:
     master, spawn = scene.master(), scene.spawn(2)
     scene.at_work(200)
-    peers = [Peer(scene.address) for _ in range(CROWD)]
-    for peer in peers:
-        scene.on_close(peer.close)
-        peer.send(peer.poll(info={"host": "chaos", "pid": 0, "threads": 1}))
-    end = time.monotonic() + 20.0
-    answered = sum(peer.receive(max(0.0, end - time.monotonic())) is not None for peer in peers)
+    peers, answered = crowd_of(scene, CROWD, 20.0)
     scene.expect(answered == CROWD, f"{answered} of {CROWD} slaves that came at once were answered")
     for peer in peers:
         peer.send(peer.poll(state="bye"))
     scene.at_work(200)
     scene.complete(master, spawn)
-    _few_files(act)
 
 
-def _few_files(act: Act) -> None:
-    for hard in (False, True):
-        scene = act.scene("64 files, for good" if hard else "64 files, may be raised").work(seconds=0.01)
-        # Not a socket file: where files run out at one, libzmq ends the process, and nothing can be done about it.
-        scene.on_tcp()
-        scene.insecure = True
-        master = scene.master(limits="ulimit -n 64" if hard else "ulimit -Sn 64", listens=False)
-        scene.until(lambda: "Listening at" in master.said or not master.running, "the master listens, or says why not")
-        if not master.running:
-            scene.finishes = False
-            scene.expect("Error: " in master.said and "Traceback" not in master.said, f"it said: {master.said[-300:]}")
-            continue
-        spawn = scene.spawn(2)
-        scene.await_slaves([spawn])
-        _come_to_few_files(scene, hard)
-        scene.at_work(200)
-        scene.complete(master, spawn)
-
-
-def _come_to_few_files(scene: Scene, hard: bool) -> None:
-    """A hundred more: all are answered where the limit could be raised; else those at work do not suffer."""
-    peers = [Peer(scene.address) for _ in range(100)]
-    for peer in peers:
-        peer.send(peer.poll(info={"host": "chaos", "pid": 0, "threads": 1}))
-    end = time.monotonic() + 5.0
-    answered = sum(peer.receive(max(0.0, end - time.monotonic())) is not None for peer in peers)
+def _few_files(scene: Scene, hard: bool) -> None:
+    """Where the limit can be raised, a hundred more slaves are answered; otherwise those at work do not suffer."""
+    # Not a socket file: when files run out at one, libzmq ends the process, and nothing can be done about it.
+    scene.on_tcp()
+    scene.insecure = True
+    master = scene.master(limits="ulimit -n 64" if hard else "ulimit -Sn 64", listens=False)
+    scene.until(lambda: scene.listens(master) or not master.running, "the master listens, or says why not")
+    if not master.running:
+        scene.finishes = False
+        scene.expect("Error: " in master.said and "Traceback" not in master.said, f"it said: {master.said[-300:]}")
+        return
+    spawn = scene.spawn(2)
+    scene.await_slaves([spawn])
+    peers, answered = crowd_of(scene, 100, 5.0)
     for peer in peers:
         peer.close()
-    if not hard:
-        scene.expect(answered == 100, f"{answered} of 100 slaves were answered with 64 files that may be more")
+    scene.expect(hard or answered == 100, f"{answered} of 100 slaves were answered with 64 files that may be more")
+    scene.at_work(200)
+    scene.complete(master, spawn)

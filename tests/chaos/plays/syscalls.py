@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chaos import strace
+from chaos.act import Act
 from chaos.commands import Actor
-from chaos.scene import Act, Scene
+from chaos.kills import kill_master
+from chaos.scene import Scene
 from chaos.strict_filesystem import StrictFilesystem
 from chaos.traced_files import TracedFiles
 from chaos.traced_run import (
@@ -62,9 +64,9 @@ def _play(act: Act, faults: Callable[[str], Sequence[str]]) -> None:
     counts, paths = _survey(traced_run(act, PACE))
     cases = [Injection(phase, call, at, fault) for (phase, call), most in sorted(counts.items())
              for at in range(1, most + 1) for fault in faults(call)]
-    drawn, hits = act.drawn(cases, DRAWN), 0
+    drawn, hits = act.draw(cases, DRAWN), 0
     for case in drawn:
-        with act.part(str(case)) as scene:
+        with act.case(str(case)) as scene:
             # As the master names them, and as its open files are known to the kernel.
             hits += _inject(scene, case, [*map(Path, paths), *(scene.folder / path for path in paths)])
     act.remarks.append(f"played {len(drawn)} of {len(cases)} faults; {hits} calls were reached")
@@ -128,7 +130,7 @@ def _master(scene: Scene, case: Injection, log: Path, paths: Sequence[Path]) -> 
     if case.phase == "resume":
         before = scene.master(*OPTIONS)
         scene.at_work(JOBS // 2)
-        scene.kill_master(before)
+        kill_master(scene, before)
         now = time.monotonic()
         scene.blow("checkpoint that cannot be read, so that the one before it serves", at=now, until=now,
                    bound=bound(scene, now))

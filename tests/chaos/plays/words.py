@@ -1,4 +1,4 @@
-"""Exit codes and last sentences, exactly as the README and the design have them."""
+"""Exit codes and last sentences, exactly as the README and the design give them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import re
 import signal
 from collections.abc import Callable
 
+from chaos.act import Act
 from chaos.commands import Actor
-from chaos.scene import Act, Scene, free_port
+from chaos.scene import Scene
+from support.processes import free_port
 
 
 def sentences(act: Act) -> None:
-    """Every exit code, by what brings it about."""
+    """Every exit code, and what leads to it."""
     for code, play, words in CASES:
         scene = act.scene(f"exit {code}, {words!r}")
         scene.finishes, scene.may_show_tracebacks = False, True
@@ -103,18 +105,18 @@ def _changed(scene: Scene) -> Actor:
 CASES: tuple[tuple[int, Callable[[Scene], Actor], str], ...] = (
     (0, _done, r"(?m)^Done: 50 jobs handled in [\d.]+ s, [\d.]+( k)?/s\."),
     (0, _nothing_new, r"(?m)^Nothing new: 50 jobs settled by earlier runs\.$"),
-    (0, _limited, r"(?m)^  settled     every job below offset 20\n  go on with  tm-run work\.py 1 "),
+    (0, _limited, r"(?m)^  settled: +every job below offset 20\n  resume with:  tm-run work\.py 1 "),
     (1, _cannot_pickle, r"(?m)^Error: The very first job cannot be encoded"),
-    (1, _slaves_crash, r"(?m)^Error: All slaves have ended; .*\n[^\0]*^  go on with"),
+    (1, _slaves_crash, r"(?m)^Error: All slaves have ended; .*\n[^\0]*^  resume with:"),
     (2, _usage, r"(?m)^Error: Invalid value for 'PROCS'"),
-    (3, _failed, r"(?m)^  failed +1, kept in state/failures\.jsonl$"),
-    (4, _source, r"OSError: gone\n[^\0]*Error: get_jobs raised; what it gave before is settled and kept"),
-    (5, _too_many, r"(?m)^  commonest [\d,]+ x ZeroDivisionError: division by zero$"),
+    (3, _failed, r"(?m)^  failed: +1, see state/failures\.jsonl$"),
+    (4, _source, r"OSError: gone\n[^\0]*Error: get_jobs raised this exception\. The jobs it had yielded before are "),
+    (5, _too_many, r"(?m)^  most common errors: +[\d,]+ x ZeroDivisionError: division by zero$"),
     (69, _master_gone, r"(?m)^Error: No master at tcp://127\.0\.0\.1:\d+ for \d+ s\. Start one there"),
     (74, _unwritable, r"(?m)^Error: The state folder way/state cannot be written: "),
     (74, _in_use, r"(?m)^Error: The state folder state is in use by another master \(process \d+\)\. "),
-    (75, _interrupted, r"(?m)^Stopped: \d+ jobs handled [^\0]*^  go on with  tm-run work\.py 2 "),
+    (75, _interrupted, r"(?m)^Stopped: \d+ jobs handled [^\0]*^  resume with: +tm-run work\.py 2 "),
     (78, _mismatch, r"(?m)^Error: .* belongs to another workload: argument n was '20' and is '30'\. "),
     (78, _damaged, r"(?m)^Error: The state in state cannot be used: .*--reset"),
-    (78, _changed, r"(?m)^Error: The source has changed: job \d+ was another .*--force-resume"),
+    (78, _changed, r"(?m)^Error: The source has changed: job \d+ is not the one it was .*--force-resume"),
 )

@@ -1,10 +1,10 @@
-"""What a fault needs inside a process of the product, from one JSON object in CHAOS_SHIM; nothing without it.
+"""What a fault needs inside a process of the product, from a JSON object in CHAOS_SHIM; without it, nothing.
 
-Keys: `defaults` {name: value} sets times that no option sets; `only` names the commands that the rest is for;
-`fsync` seconds that each fsync takes; `clock` names a file with the seconds by which the wall clock is off;
-`die_at` N kills the process before the Nth step of writing checkpoints; `die_telling` "before" or "after" kills a
-slave as it reports settled jobs, the Nth time for `die_telling_at` N; `full` names a file while which is there no
-state can be written.
+Keys: `defaults` {name: value} sets times for which there is no option; `only` names the commands that the rest is
+for; `fsync` are the seconds that each fsync takes; `clock` names a file with the seconds by which the wall clock is
+off; `die_at` N kills the process before the Nth step of writing checkpoints; `die_telling` "before" or "after" kills a
+slave as it reports settled jobs, the Nth time for `die_telling_at` N; `full` names a file: while it exists, no state
+can be written.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _command = next((found[1] for found in _named if found), "")
 
 
 def _set_defaults(values: dict[str, Any]) -> None:
-    """Before anything of the package is imported: some of them are read once, at import."""
+    """Before anything else of the package is imported: some of them are read only once, at import."""
     found = importlib.util.find_spec("taskmaster")
     assert found is not None and found.origin is not None
     path = Path(found.origin).with_name("defaults.py")
@@ -65,7 +65,7 @@ def _step_clock(name: str) -> None:
 
 
 class _Steps:
-    """Stands in for the system calls that write a checkpoint, and dies before the one it was told."""
+    """Wraps the system calls that write a checkpoint, and kills the process before one of them."""
 
     def __init__(self, die_at: int) -> None:
         self._left = die_at
@@ -113,7 +113,7 @@ class _Steps:
 
 
 def _die_telling(when: str, at: int) -> None:
-    """The slave's requests are JSON: one whose `done` is not empty reports settled jobs."""
+    """A slave's requests are JSON: one whose `done` is not empty reports settled jobs."""
     import zmq
 
     honest = zmq.Socket.send_multipart
@@ -127,7 +127,7 @@ def _die_telling(when: str, at: int) -> None:
             _die()
         result = honest(self, frames, *more, **named)
         if telling and left == 0:
-            time.sleep(0.05)  # long enough to be sent, and nobody reads the answer meanwhile
+            time.sleep(0.05)  # long enough to be sent; nobody reads the answer meanwhile
             _die()
         return result
 

@@ -17,19 +17,19 @@ class UsesAnswersToOlderRequests(Agent):
     def receive(self, frames: Sequence[bytes | memoryview], load: Load, now: float) -> list[Effect]:
         reply = wire.decode_reply(frames)
         assert isinstance(reply, wire.Reply)
-        return super().receive(wire.encode_reply(replace(reply, seq=self._seq)), load, now)
+        return super().receive(wire.encode_reply(replace(reply, seq=self._request.seq)), load, now)
 
 
 class UsesAnAnswerTwice(Agent):
     """Takes a reply with the right number even when none is due."""
 
     def receive(self, frames: Sequence[bytes | memoryview], load: Load, now: float) -> list[Effect]:
-        again = self._asked is None
+        again = not self._request.awaited
         if again:
-            self._asked = [b"", b""]
+            self._request.frames = [b"", b""]
         effects = super().receive(frames, load, now)
         if again:
-            self._asked = None
+            self._request.frames = None
         return [effect for effect in effects if not again or isinstance(effect, Enqueue)]
 
 
@@ -44,8 +44,8 @@ class TakesASentReportForHeard(Agent):
     """Does not repeat in a request what an unanswered one said."""
 
     def _ask(self, load: Load, now: float) -> wire.Frames:
-        if self._asked is not None:
-            self._reported_done = Runs()
+        if self._request.awaited:
+            self._reports._reported_done = Runs()
         return super()._ask(load, now)
 
 
@@ -53,9 +53,9 @@ class ReportsToTheNextMaster(Agent):
     """Reports to a new master what was done for the one before."""
 
     def _reset(self, reply: wire.Reply) -> list[Effect]:
-        done = self._done
+        done = self._reports._done
         effects = super()._reset(reply)
-        self._done = done
+        self._reports._done = done
         return effects
 
 

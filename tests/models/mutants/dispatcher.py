@@ -14,19 +14,19 @@ from taskmaster.core.session import Route, Session
 class AcceptsStaleAcknowledgements(Dispatcher):
     """Accepts an offset whichever master handed it out."""
 
-    def _fresh(self, session: Session, poll: wire.Poll, route: Route, now: float) -> list[Effect]:
+    def _answer(self, session: Session, poll: wire.Poll, route: Route, now: float) -> list[Effect]:
         if poll.run:
             poll = replace(poll, run=self.run, epoch=self.epoch)
-        return super()._fresh(session, poll, route, now)
+        return super()._answer(session, poll, route, now)
 
 
 class AcceptsAnEarlierEpoch(Dispatcher):
     """Accepts an offset whichever master of this run handed it out."""
 
-    def _fresh(self, session: Session, poll: wire.Poll, route: Route, now: float) -> list[Effect]:
+    def _answer(self, session: Session, poll: wire.Poll, route: Route, now: float) -> list[Effect]:
         if poll.run == self.run:
             poll = replace(poll, epoch=self.epoch)
-        return super()._fresh(session, poll, route, now)
+        return super()._answer(session, poll, route, now)
 
 
 class AnyMessageRenewsAll(Dispatcher):
@@ -34,7 +34,7 @@ class AnyMessageRenewsAll(Dispatcher):
 
     def receive(self, route: Route, frames: Sequence[bytes], now: float) -> list[Effect]:
         for session in self._slaves._sessions.values():
-            session.seen = now
+            session.heard_at = now
         return super().receive(route, frames, now)
 
 

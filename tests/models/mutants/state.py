@@ -67,14 +67,14 @@ class SavesBeforeFailures(StateWriter):
 
     def _write(self) -> None:
         with self._changed:
-            failures, checkpoint = tuple(self._buried), self._offered
+            failures, checkpoint = tuple(self._unwritten), self._offered
             self._tried_since, self._fresh_since = self._tried_since or self._fresh_since, None
         if checkpoint is not None:
             self._folder.save(checkpoint)
         if failures:
             self._failures.append(failures)
             with self._changed:
-                del self._buried[:len(failures)]
+                del self._unwritten[:len(failures)]
         self._settle(checkpoint)
 
 
@@ -83,12 +83,12 @@ class TakesFailuresOfAnotherMoment(StateWriter):
 
     def _write(self) -> None:
         with self._changed:
-            failures = tuple(self._buried)
+            failures = tuple(self._unwritten)
             self._tried_since, self._fresh_since = self._tried_since or self._fresh_since, None
         if failures:
             self._failures.append(failures)
             with self._changed:
-                del self._buried[:len(failures)]
+                del self._unwritten[:len(failures)]
         with self._changed:
             checkpoint = self._offered
         if checkpoint is not None:
@@ -103,7 +103,7 @@ class LosesFailuresToAFullDisk(StateWriter):
         try:
             super()._write()
         except OSError:
-            self._buried = []
+            self._unwritten = []
             raise
 
 

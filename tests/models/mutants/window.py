@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from taskmaster.core import wire
+from taskmaster.core.blame import Suspicion
 from taskmaster.core.chunks import Chunk, State
 from taskmaster.core.runs import Run, Runs
 from taskmaster.core.watermark import Watermark
@@ -108,9 +110,9 @@ class PutsSettledJobsBack(Window):
 class BlamesTheNeighbours(Window):
     """Blames a slave's death on the neighbours of the job that caused it, too."""
 
-    def _strike(self, chunk: Chunk) -> None:
-        struck = chunk.isolated_deaths + 1
+    def _suspect(self, chunk: Chunk, suspicion: Suspicion) -> None:
+        deaths = min(chunk.suspicion.isolated_deaths + 1, self.attempts - 1)
         runs = [(offset, 1) for first, count in chunk.left for offset in range(first, first + count)]
-        for part in self._split_off(chunk, runs):
-            part.isolated, part.isolated_deaths = True, min(struck, self.attempts - 1)
+        for part in self._chunks.split_off(chunk, runs):
+            part.suspicion = replace(suspicion, isolated=True, isolated_deaths=deaths)
             self._chunks.insert(part)

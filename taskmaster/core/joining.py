@@ -1,0 +1,37 @@
+"""Which slaves get a session, and what a new session begins with."""
+
+from __future__ import annotations
+
+from taskmaster import defaults
+from taskmaster.core.master_effects import Effect, Log
+from taskmaster.core.roster import Roster
+from taskmaster.core.session import Session
+from taskmaster.core.wire import Poll
+
+
+class Joining:
+    """Opens sessions, up to defaults.SLAVES of them."""
+
+    def __init__(self, slaves: Roster) -> None:
+        self._slaves = slaves
+
+    @property
+    def full(self) -> bool:
+        return len(self._slaves) >= defaults.SLAVES
+
+    def join(self, poll: Poll) -> Session:
+        """Open a session for a slave that has none.
+
+        It may be one that was taken for dead. Then its jobs were requeued: it should not start those that it holds.
+        """
+        session = Session(poll.slave_id, drops=list(poll.held))
+        expired = self._slaves.take_expired(poll.slave_id)
+        if expired is not None:
+            session.info, session.seq = expired.info, expired.seq - 1  # its newest request is answered anew
+        self._slaves.add(session)
+        return session
+
+    @staticmethod
+    def announce(session: Session, poll: Poll) -> list[Effect]:
+        """To be logged when a slave begins to serve this master: it introduces itself."""
+        return [Log("info", "slave %s joined", (session.name,))] if poll.info else []

@@ -1,0 +1,45 @@
+"""How far the source is read ahead of the slaves: about a second of their work."""
+
+from __future__ import annotations
+
+from taskmaster import defaults
+
+
+class LookAhead:
+    """How many jobs may be ready, that is pulled and with no slave.
+
+    Doubled when slaves want more than there is, and each LOOK_AHEAD_SECONDS cut back to what was handed out meanwhile.
+    So a table is not read ahead of handlers that take a minute, and no-ops hardly wait for their source: from 256 to a
+    million takes 12 doublings, each of the millisecond that a pull takes.
+    """
+
+    __slots__ = ("_handed_out", "_jobs", "_size", "_since")
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._jobs = min(size, defaults.LOOK_AHEAD_JOBS)
+        self._handed_out = 0  # jobs since
+        self._since: float | None = None
+
+    @property
+    def jobs(self) -> int:
+        """At most so many jobs ready."""
+        return self._jobs
+
+    def handed_out(self, jobs: int) -> None:
+        """So many jobs went to slaves."""
+        self._handed_out += jobs
+
+    def starved(self) -> None:
+        """Slaves want jobs, and none are ready."""
+        self._jobs = min(self._size, 2 * self._jobs)
+
+    def roll(self, busy: int, now: float) -> None:
+        """Time has passed; to be called several times a second. `busy` jobs keep every slave at work."""
+        if self._since is None:
+            self._since = now
+        elapsed = now - self._since
+        if elapsed >= defaults.LOOK_AHEAD_SECONDS:
+            enough = int(self._handed_out / elapsed * defaults.LOOK_AHEAD_SECONDS)
+            self._jobs = min(self._jobs, max(enough, 2 * busy, defaults.LOOK_AHEAD_LEAST_JOBS), self._size)
+            self._handed_out, self._since = 0, now

@@ -1,0 +1,74 @@
+"""How many jobs a slave should hold, running ones included."""
+
+from __future__ import annotations
+
+from math import inf
+
+from taskmaster import defaults
+from taskmaster.core.job_duration import JobDuration
+
+
+class PrefetchTarget:
+    """One job for each slot, and LEASE_SECONDS of work behind them.
+
+    Nothing waits behind jobs that take longer than that: to fetch the next one takes a small part of its time, and
+    another slave may have a free slot for it now. To what waits is added work for two round trips to the master,
+    since half of it has to last until the next answer, however far away or busy the master is.
+
+    A slave never holds more than it has handled so far, for the first jobs may be quicker than the rest; nor, beyond
+    one job for each slot, more than HELD_BYTES of payloads.
+    """
+
+    __slots__ = ("_handled", "_held_when_fed", "_job_bytes", "_job_duration", "slots", "trip")
+
+    MOST_TRIP = 0.2  # seconds: so that no more than half a second of work waits
+    LEAST_BYTES = 40.0  # of a decoded job: a small int is 5 on the wire, here it is 32 and its place in a list
+
+    def __init__(self, slots: int, job_duration: JobDuration) -> None:
+        self.slots = slots
+        self.trip = 0.0  # seconds from a request to its answer
+        self._job_duration = job_duration
+        self._handled = 0
+        self._held_when_fed = 0.0  # jobs held when the last ones came; inf if their bytes left no room for more
+        self._job_bytes = self.LEAST_BYTES  # of late
+
+    def target(self) -> int:
+        """Jobs to hold, running ones included; at least the number of slots."""
+        return self._enough(self._job_duration.most)
+
+    def most(self) -> int:
+        """Jobs to hold before some are given back: the target if jobs took half as long, since the guess wavers."""
+        least = self._job_duration.least
+        return self._enough(least / 2 if least is not None else None)
+
+    def _enough(self, each: float | None) -> int:
+        seconds = defaults.LEASE_SECONDS + 2 * min(self.trip, self.MOST_TRIP)
+        if each is None or each > seconds:
+            return self.slots
+        behind = int(min(self.slots * seconds / each, defaults.HELD_BYTES / self._job_bytes))
+        return self.slots + min(behind, self._handled)
+
+    def runs_low(self, held: int) -> bool:
+        """Whether half of the jobs behind the slots are gone, of which `held` are left with the running ones.
+
+        A lease that its bytes cut short is followed by the next request at once: there is work to do meanwhile.
+        Asking when that lease was done halved the rate of 5 kB jobs. One that was cut to a share is what there was:
+        asking for the rest at once cost a no-op on one thread five times the requests.
+        """
+        enough = min(self.target(), self._held_when_fed)
+        behind = enough - self.slots
+        return 0 < behind <= 2 * (enough - held)
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether the last jobs that came were as many as fit a lease's bytes: more may be there."""
+        return self._held_when_fed == inf
+
+    def received(self, jobs: int, size: int, held: int) -> None:
+        """`jobs` jobs of `size` encoded bytes came, which makes `held` in all."""
+        self._job_bytes = max(self.LEAST_BYTES, size / max(1, jobs))
+        self._held_when_fed = inf if 2 * size > defaults.LEASE_BYTES else held
+
+    def handled(self, jobs: int) -> None:
+        """`jobs` jobs were handled: as many more may be held from now on."""
+        self._handled += jobs

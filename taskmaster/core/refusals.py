@@ -1,0 +1,51 @@
+"""The messages that a master does not act on: counted, logged with restraint, and answered where that helps."""
+
+from __future__ import annotations
+
+from taskmaster import defaults
+from taskmaster.core import wire
+from taskmaster.core.counts import Counts
+from taskmaster.core.log_limit import LogLimit
+from taskmaster.core.master_effects import Effect, Log, Send
+from taskmaster.core.session import Route, display_name
+from taskmaster.core.wire import OtherVersion, WireError
+
+
+class Refusals:
+    """Refuses messages; remembers nothing of who sent them."""
+
+    def __init__(self, counts: Counts) -> None:
+        self._counts = counts
+        self._full_log = LogLimit()
+        self._version_log = LogLimit()
+
+    def malformed(self, error: WireError) -> list[Effect]:
+        """Not a message: there is nobody to answer."""
+        self._counts.refused += 1
+        return [Log("debug", "Ignored a malformed message: %s", (error.reason,))]
+
+    def one_too_many(self, slaves: int, now: float) -> list[Effect]:
+        """It gets no answer, so it will retry, and is admitted when a session ends."""
+        self._counts.refused += 1
+        if not self._full_log.allows(now):
+            return []
+        return [Log("warning", "%d slaves are connected, the most allowed; others have to wait", (slaves,))]
+
+    def other_version(self, poll: OtherVersion, route: Route, now: float) -> list[Effect]:
+        """It is told why, so that it ends at once."""
+        self._counts.refused += 1
+        reason = version_conflict(poll)
+        effects: list[Effect] = [Send(route, wire.encode_error(poll.slave_id, poll.seq, reason))]
+        if self._version_log.allows(now):
+            name = display_name(poll.slave_id, poll.info)
+            effects.append(Log("warning", "Refused slave %s: %s (logged at most once a minute)", (name, reason)))
+        return effects
+
+
+def version_conflict(poll: OtherVersion) -> str:
+    """Both versions and where to upgrade, in one sentence: the slave ends with it."""
+    product = poll.info.get("version")
+    theirs = f"{poll.version} (Taskmaster {product})" if product else f"{poll.version}"
+    older = "slave" if poll.version < wire.VERSION else "master"
+    return (f"The slave speaks protocol version {theirs}, the master version {wire.VERSION} "
+            f"(Taskmaster {defaults.PRODUCT_VERSION}): upgrade Taskmaster where the {older} runs.")

@@ -1,0 +1,117 @@
+"""What a slave says: one message that asks for jobs, reports outcomes and renews leases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from taskmaster import defaults
+from taskmaster.core.codec import Bytes
+from taskmaster.core.runs import Run
+from taskmaster.core.wire.frames import (VERSION, Frames, Header, Malformed, WireError, decode, dump, is_natural,
+                                         is_offset, load, numbers, other_version, printable, request_id, require, runs,
+                                         text)
+
+POLL_STATES = ("run", "drain", "bye")
+INFO_ENTRIES = 20  # what a slave says of itself is kept for as long as it is there: 5 kB at most
+INFO_KEY_CHARACTERS = 40
+INFO_VALUE_CHARACTERS = 200
+
+
+@dataclass(frozen=True)
+class FailedAttempt:
+    """A slave's report that one attempt at one job failed."""
+
+    offset: int
+    attempt: int
+    kind: str
+    error: str
+    message: str
+    traceback: str
+
+
+@dataclass(frozen=True)
+class Poll:
+    """A slave's request: what it wants, what it holds, and what it has settled since the last answer.
+
+    `seq` grows by one with each new request and stays the same when one is sent again. `wait_ms` is how long the
+    master may hold the request while it has no work. `held` lists every job that the slave has neither settled nor
+    dropped: leases of listed jobs are renewed, all others go back to the master.
+    """
+
+    run: str
+    epoch: int
+    slave_id: str
+    seq: int
+    want: int = 0
+    wait_ms: int = 0
+    state: str = "run"
+    held: tuple[Run, ...] = ()
+    done: tuple[Run, ...] = ()
+    failed: tuple[FailedAttempt, ...] = ()
+    info: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OtherVersion(WireError):
+    """A poll of another protocol version: all of it that can be read for certain, which is enough to refuse it."""
+
+    version: int
+    slave_id: str
+    seq: int
+    info: dict[str, str]
+
+
+def encode_poll(poll: Poll) -> Frames:
+    header = {
+        "v": VERSION, "run": poll.run, "epoch": poll.epoch, "sid": poll.slave_id, "n": poll.seq, "want": poll.want,
+        "wait": poll.wait_ms, "state": poll.state, "held": poll.held, "done": poll.done,
+    }
+    if poll.info:
+        header["info"] = poll.info
+    failures = [[f.offset, f.attempt, f.kind, f.error, f.message, f.traceback] for f in poll.failed]
+    return [dump(header), dump(failures) if failures else b""]
+
+
+def decode_poll(frames: Sequence[Bytes]) -> Poll | WireError:
+    """The poll that these frames are, or why they are not one; OtherVersion where that is all that is wrong."""
+    return decode(frames, defaults.REPORT_BYTES, _poll, _other)
+
+
+def _other(header: Header) -> OtherVersion:
+    version, info = header.get("v"), header.get("info")
+    if not is_natural(version):
+        raise Malformed(other_version(header))
+    slave_id, seq = request_id(header)
+    return OtherVersion(other_version(header), version, slave_id, seq, _info(info) if isinstance(info, dict) else {})
+
+
+def _poll(header: Header, blob: Bytes) -> Poll:
+    state, info = header.get("state", "run"), header.get("info")
+    if state not in POLL_STATES:
+        raise Malformed("unknown state")
+    slave_id, seq = request_id(header)
+    run = text(header, "run")
+    epoch, want, wait = numbers(header, "epoch", "want", "wait")
+    return Poll(run, epoch, slave_id, seq, want, wait, state, runs(header, "held"), runs(header, "done"),
+                _failed(blob) if blob else (), _info(info) if info is not None else {})
+
+
+def _info(info: Any) -> dict[str, str]:
+    if not isinstance(info, dict):
+        raise Malformed("info is not an object")
+    return {printable(key, INFO_KEY_CHARACTERS): printable(value, INFO_VALUE_CHARACTERS)
+            for key, value in list(info.items())[:INFO_ENTRIES]}
+
+
+def _failed(blob: Bytes) -> tuple[FailedAttempt, ...]:
+    rows = load(blob)
+    require(isinstance(rows, list), "the failures are not a list")
+    failed = []
+    for row in rows:
+        require(isinstance(row, list) and len(row) >= 6, "a failure of fewer than six values")
+        require(is_offset(row[0]) and is_natural(row[1]), "a failure with a bad number")
+        require(all(isinstance(value, str) for value in row[2:6]), "a failure with a value that is not text")
+        failed.append(FailedAttempt(*row[:6]))
+    return tuple(failed)

@@ -1,0 +1,110 @@
+"""What a master says: the answer to one poll."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from taskmaster import defaults
+from taskmaster.core.codec import FORMS, Bytes
+from taskmaster.core.runs import Run
+from taskmaster.core.wire.frames import (VERSION, Frames, Header, WireError, decode, dump, is_natural, is_offset,
+                                         numbers, other_version, printable, quoted, request_id, require, runs, text,
+                                         utf8)
+
+REPLY_KINDS = ("jobs", "wait", "stop", "reset", "error")
+REASON_CHARACTERS = 2000  # about twenty lines of a terminal
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A slave's right to run `count` jobs from offset `first` on, with their attempt number and their encoded batch."""
+
+    first: int
+    count: int
+    attempt: int
+    form: str
+    blob: Bytes
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A master's answer to the poll of the same `slave_id` and `seq`.
+
+    Any answer but `reset` and `error` confirms that all the poll reported is settled: the slave may forget it.
+    """
+
+    run: str
+    epoch: int
+    slave_id: str
+    seq: int
+    kind: str
+    leases: tuple[Lease, ...] = ()
+    drop: tuple[Run, ...] = ()
+    wait_ms: int = 0
+    heartbeat_ms: int = int(defaults.HEARTBEAT_SECONDS * 1000)
+    reason: str = ""
+
+
+def encode_reply(reply: Reply) -> Frames:
+    # By hand: a master with a thousand slaves writes 15,000 a second, and a dict and dumps take three times as long.
+    header = (f'{{"v":{VERSION},"run":{quoted(reply.run)},"epoch":{reply.epoch},"sid":{quoted(reply.slave_id)},'
+              f'"n":{reply.seq},"kind":"{reply.kind}","hb":{reply.heartbeat_ms}')
+    if reply.leases:
+        rows = [f'[{one.first},{one.count},{one.attempt},"{one.form}",{len(one.blob)}]' for one in reply.leases]
+        header += f',"leases":[{",".join(rows)}]'
+    if reply.drop:
+        header += f',"drop":{quoted(reply.drop)}'
+    if reply.wait_ms:
+        header += f',"wait":{reply.wait_ms}'
+    if reply.reason:
+        header += f',"reason":{quoted(reply.reason)}'
+    blobs = [bytes(one.blob) for one in reply.leases]  # copies nothing: only received blobs are views
+    return [utf8(header + "}"), blobs[0] if len(blobs) == 1 else b"".join(blobs)]
+
+
+def encode_error(slave_id: str, seq: int, reason: str) -> Frames:
+    """The reply of kind `error`, in the one form that slaves of any version read. It must never change."""
+    return [dump({"v": VERSION, "sid": slave_id, "n": seq, "kind": "error", "reason": reason}), b""]
+
+
+def decode_reply(frames: Sequence[Bytes]) -> Reply | WireError:
+    """The reply that these frames are, or why they are not one. An `error` is read whatever its version."""
+    return decode(frames, defaults.BLOB_BYTES, _reply, _error)
+
+
+def _error(header: Header) -> Reply:
+    require(header.get("kind") == "error", other_version(header))
+    slave_id, seq = request_id(header)
+    return Reply("", 0, slave_id, seq, "error", reason=_reason(header))
+
+
+def _reason(header: Header) -> str:
+    return printable(header.get("reason", ""), REASON_CHARACTERS)
+
+
+def _reply(header: Header, blob: Bytes) -> Reply:
+    kind = header.get("kind")
+    require(kind in REPLY_KINDS, "unknown kind")
+    slave_id, seq = request_id(header)
+    run = text(header, "run")
+    epoch, wait, heartbeat = numbers(header, "epoch", "wait", "hb")
+    return Reply(run, epoch, slave_id, seq, str(kind), _leases(header, blob), runs(header, "drop"), wait, heartbeat,
+                 _reason(header))
+
+
+def _leases(header: Header, blob: Bytes) -> tuple[Lease, ...]:
+    """Row by row, each with its part of the blob, in which the batches follow one another."""
+    rows = header.get("leases", [])
+    require(isinstance(rows, list), "leases is not a list")
+    leases, at = [], 0
+    for row in rows:
+        require(isinstance(row, list) and len(row) >= 5, "a lease of fewer than five values")
+        first, count, attempt, form, size = row[:5]
+        require(is_offset(first) and all(map(is_natural, (count, attempt, size))) and count > 0,
+                "a lease with a bad number")
+        require(isinstance(form, str) and form in FORMS, "a lease of an unknown form")
+        leases.append(Lease(first, count, attempt, form, blob if size == len(blob) else blob[at:at + size]))
+        at += size
+    require(at == len(blob), f"leases of {at:,} bytes and a blob of {len(blob):,}")
+    return tuple(leases)

@@ -1,0 +1,66 @@
+"""What a fleet needs from an engine that starts its slaves. Another engine is one new file with these two classes.
+
+A slave tells its fleet four things, each as one line of text, because every engine has a channel for lines: a pipe on
+this machine, standard error over `ssh`, the log of a batch job. A launcher without any channel reports READY itself
+once its engine says that the slave runs, and judges the exit codes itself; it loses only OVER, without which the last
+slaves wait for another master until their patience ends.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+#: The handler is imported and can be called, so the other slaves may start.
+READY: Final = "ready"
+#: The master has dismissed this slave, so there is no work for the others either.
+OVER: Final = "over"
+#: The slave exits by its own decision. Without this word a handler ended the process, such as with `os._exit(0)`.
+DONE: Final = "done"
+#: Followed by a space and a sentence: why the slave ends. The fleet shows each sentence once.
+ERROR: Final = "error"
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How a slave ended.
+
+    `code` is its exit code, one of those in `errors`, or minus the signal that killed it. `words` say the same to a
+    person, such as "killed by SIGSEGV". `blame` tells whether the job that it ran may be the cause: of a segmentation
+    fault it may, of a SIGTERM or a lost machine not. `restart` tells whether a new slave in its place can do better.
+    """
+
+    code: int
+    words: str
+    blame: bool
+    restart: bool
+
+
+class Process(Protocol):
+    """A slave that was launched, whether it waits, runs or has ended. Belongs to the thread of its fleet."""
+
+    @property
+    def name(self) -> str:
+        """host:pid, as the slave calls itself in its messages to the master; empty until that is known."""
+
+    def poll(self) -> Exit | None:
+        """How it ended; None until then. Must not block: it is called every 20 ms."""
+
+    def heard(self) -> frozenset[str]:
+        """The lines that it has sent to its fleet so far, also after its end. Must not block either."""
+
+    def signal(self, signum: int) -> None:
+        """Send a signal to the slave alone: its jobs may still need the processes that they have started."""
+
+    def kill(self) -> None:
+        """Kill the slave and the processes that its jobs have started. Does nothing once it has ended."""
+
+
+class Launcher(Protocol):
+    """Starts slaves on one engine."""
+
+    def launch(self, slot: int) -> Process:
+        """Start a slave for this slot, one of 0, 1, 2 and so on. Raises OSError if that is impossible now."""
+
+    def close(self) -> None:
+        """Show the slaves' last output, then release everything; slaves that still run end. May be called again."""

@@ -1,0 +1,26 @@
+"""What a master needs of slaves that run under its own process; `fleet.Fleet` provides it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+
+class Dead(Protocol):
+    """A slave process that ended; `status` says how, as in "killed by SIGKILL"."""
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def status(self) -> str: ...
+
+
+class Crew(Protocol):
+    """The slave processes of this machine, if the master's process keeps any."""
+
+    def watch(self, now: float) -> Sequence[Dead]:
+        """The processes that ended since the last call; restarts those that should be."""
+
+    def verdict(self) -> int | None:
+        """None while there are slaves, or will be; else the exit code that says how they all ended."""

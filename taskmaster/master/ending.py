@@ -1,0 +1,84 @@
+"""When and how a run ends, decided from facts alone: the server's loop gathers them and does the rest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from taskmaster.core.budget import FailureBudget
+from taskmaster.core.codec import BadJob
+from taskmaster.errors import (EXIT_DONE, EXIT_DONE_WITH_FAILURES, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_SOURCE_FAILED,
+                               EXIT_TOO_MANY_FAILURES, TaskmasterError)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run ends.
+
+    `code` is the exit code, `reason` what the slaves are told, `error` what the user is told. With `drains`, the jobs
+    that were handed out are brought to their end first, including retries. A run is `finished` when its source is
+    exhausted and every job is settled.
+    """
+
+    code: int
+    reason: str
+    error: BaseException | None = None
+    drains: bool = False
+    finished: bool = False
+
+
+INTERRUPTED = Ending(EXIT_INTERRUPTED, "the master was interrupted", drains=True)
+TOO_MANY_FAILURES = Ending(EXIT_TOO_MANY_FAILURES, "too many jobs failed")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What bears on the end of a run, at one moment.
+
+    `source_end` is how the run ends once nothing is in flight, None while the source may yield more. `settled` says
+    that nothing is in flight. `handled` and `failed` count the jobs of this run. `crew_verdict` is the exit code of
+    this process's own slaves once all of them have ended for good.
+    """
+
+    interrupts: int = 0
+    source_end: Ending | None = None
+    settled: bool = False
+    handled: int = 0
+    failed: int = 0
+    crew_verdict: int | None = None
+
+
+def ending_for(facts: Facts, budget: FailureBudget) -> Ending | None:
+    """How the run ends now; None when it continues."""
+    done = facts.source_end if facts.settled else None
+    if facts.crew_verdict is not None and done is None:
+        return _crew_ended(facts.crew_verdict)
+    if facts.interrupts:
+        return INTERRUPTED
+    if budget.spent(facts.failed, facts.failed + facts.handled):
+        return TOO_MANY_FAILURES
+    if done is not None and done.code == EXIT_DONE and facts.failed:
+        return replace(done, code=EXIT_DONE_WITH_FAILURES)
+    return done
+
+
+def source_exhausted(limited: bool) -> Ending:
+    """The source has no more jobs; or, when `limited`, no more are wanted in this run."""
+    return Ending(EXIT_DONE, "all jobs are done", finished=not limited)
+
+
+def source_failed(error: BaseException) -> Ending:
+    """The source raised a SourceError or StateMismatch of ours, or anything of the user's."""
+    code = error.exit_code if isinstance(error, TaskmasterError) else EXIT_SOURCE_FAILED
+    return Ending(code, "the source failed", error)
+
+
+def first_job_unsendable(bad: BadJob) -> Ending:
+    """The first job of all cannot be encoded: most likely none can, so the run ends at once."""
+    return Ending(EXIT_ERROR, "its first job cannot be sent", TaskmasterError(
+        f"The very first job {bad.message} ({bad.error}). Yield something that can be encoded, such as an id or a "
+        "path, and let the handler build the rest from it."))
+
+
+def _crew_ended(verdict: int) -> Ending:
+    error = TaskmasterError("All slaves have ended; their messages are above. The run can be resumed.")
+    return Ending(verdict or EXIT_ERROR, "all slaves have ended", error)

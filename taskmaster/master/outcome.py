@@ -1,0 +1,45 @@
+"""How a run ended, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from taskmaster.console.text import summary_json, summary_text
+from taskmaster.core.stats import Stats
+from taskmaster.errors import StateUnwritable
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """`exit_code` is what a command ends with; `error` is what ended the run early, if anything did."""
+
+    exit_code: int
+    stats: Stats
+    error: BaseException | None
+    commonest_errors: tuple[str, ...]
+    failures_file: Path | None
+
+    def text(self, resume: str | None) -> str:
+        """The summary for people; `resume` is the command that resumes the run."""
+        return summary_text(self.stats, failures_file=self._failures, resume=resume,
+                            common_errors=self.commonest_errors)
+
+    def json(self, resume: str | None) -> dict[str, Any]:
+        """The summary for programs."""
+        found = summary_json(self.stats, exit_code=self.exit_code, failures_file=self._failures, resume=resume)
+        return {**found, "commonest_errors": list(self.commonest_errors)}
+
+    @property
+    def _failures(self) -> str | None:
+        return str(self.failures_file) if self.failures_file else None
+
+
+def write_summary(path: Path, outcome: Outcome, resume: str | None) -> None:
+    """Write the summary for programs as one JSON object. Raises StateUnwritable."""
+    try:
+        path.write_text(json.dumps(outcome.json(resume), indent=2) + "\n")
+    except OSError as error:
+        raise StateUnwritable(f"The summary could not be written to {path}: {error.strerror or error}.") from error

@@ -1,0 +1,79 @@
+"""What a master needs of the place where it keeps how far its run got."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from taskmaster.core.window import AbandonedJob, Window
+from taskmaster.master.state.checkpoint import Checkpoint
+
+
+class StateStore(Protocol):
+    """The state of one run, on disk (RunState) or in memory only (MemoryState).
+
+    Call `open`, `begin` and `start`, in this order; and `close`, whatever happens. Times are those of the master's
+    clock, in seconds. All methods belong to the thread of the server's loop, and none makes it wait.
+    """
+
+    @property
+    def path(self) -> Path | None:
+        """The state folder; None when nothing is kept on disk."""
+
+    @property
+    def failures_path(self) -> Path | None:
+        """The file that lists the abandoned jobs; None when there is none."""
+
+    @property
+    def run(self) -> str:
+        """The run's id, the same for each of its masters."""
+
+    @property
+    def epoch(self) -> int:
+        """Which of the run's masters this is, counted from 1."""
+
+    @property
+    def failed_before(self) -> int:
+        """How many jobs failed in earlier runs, for good."""
+
+    @property
+    def handed_out_before(self) -> int:
+        """Jobs below this offset may have run in an earlier run."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the state cannot be written at the moment; None when it can."""
+
+    def open(self, reset: bool) -> Checkpoint | None:
+        """Take hold of the state and return the last checkpoint, if there is one; `reset` sets it aside first.
+
+        Raises StateUnwritable, StateMismatch.
+        """
+
+    def begin(self, found: Checkpoint | None, first_offset: int) -> None:
+        """Begin a new epoch, durable on return, after the checkpoint that `open` returned. Raises StateUnwritable."""
+
+    def start(self) -> None:
+        """Start saving what is offered from now on."""
+
+    def handed_out(self, offset: int) -> None:
+        """Every job below `offset` has been handed out, or is about to be."""
+
+    def abandon(self, jobs: Sequence[AbandonedJob]) -> None:
+        """Record these failures, before any checkpoint that is offered later."""
+
+    def offer(self, window: Window, counters: Mapping[str, int], now: float, finished: bool = False) -> None:
+        """Save how far the window has got."""
+
+    def due(self, window: Window, now: float) -> bool:
+        """Whether a checkpoint would say something new, and the last one was long enough ago."""
+
+    def next_due(self, window: Window) -> float | None:
+        """When a checkpoint is due; None when it would say nothing new."""
+
+    def behind(self, now: float) -> bool:
+        """Whether what was settled has not been durable for so long that no new jobs should be handed out."""
+
+    def close(self, seconds: float) -> bool:
+        """Save what is pending, for up to `seconds`, and let go of the state; returns whether all of it is durable."""

@@ -1,0 +1,57 @@
+"""The state of a run that nobody resumes: it keeps nothing on disk, and so nothing outlives the process."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+
+from taskmaster.core.window import AbandonedJob, Window
+from taskmaster.master.state.checkpoint import Checkpoint
+
+
+class MemoryState:
+    """A StateStore without a folder.
+
+    There is nothing to save, so a checkpoint is never due and never late. Abandoned jobs are not kept either: they are
+    counted and logged, and observers see each of them with its payload.
+    """
+
+    path: None = None
+    failures_path: None = None
+    trouble: None = None
+    epoch = 1
+    failed_before = 0
+
+    def __init__(self) -> None:
+        self.run = secrets.token_hex(16)
+        self.handed_out_before = 0
+
+    def open(self, reset: bool) -> None:
+        """Nothing was kept, so there is nothing to resume or to reset."""
+
+    def begin(self, found: Checkpoint | None, first_offset: int) -> None:
+        self.handed_out_before = first_offset
+
+    def start(self) -> None:
+        """Nothing is saved."""
+
+    def handed_out(self, offset: int) -> None:
+        """Nobody will ask."""
+
+    def abandon(self, jobs: Sequence[AbandonedJob]) -> None:
+        """Not kept; see above."""
+
+    def offer(self, window: Window, counters: Mapping[str, int], now: float, finished: bool = False) -> None:
+        """Nothing is saved."""
+
+    def due(self, window: Window, now: float) -> bool:
+        return False
+
+    def next_due(self, window: Window) -> float | None:
+        return None
+
+    def behind(self, now: float) -> bool:
+        return False
+
+    def close(self, seconds: float) -> bool:
+        return True

@@ -1,0 +1,64 @@
+"""What a master runs, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from taskmaster import defaults
+from taskmaster.core.budget import FailureBudget
+from taskmaster.targets.load import Target, state_name
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a run's state belongs to: `get_jobs` as typed, its arguments as text, and the handler's name."""
+
+    target: str
+    arguments: Mapping[str, str]
+    handler: str
+
+
+@dataclass(frozen=True)
+class Workload:
+    """The user's iterator, its arguments, and the names under which the run's state is kept.
+
+    `state` is the state folder; with None, nothing is kept on disk, and the run cannot be resumed.
+    """
+
+    get_jobs: Callable[..., Any]
+    arguments: Mapping[str, Any]
+    identity: Identity
+    state: Path | None
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run it. The defaults are those of the commands, except for the failure budget, which is unlimited here.
+
+    `size` is the window's, in jobs; `attempts` how often a job is tried; `limit` the most jobs to pull in this run;
+    `rate` the most jobs to hand out per second; `total` how many jobs there are, for the ETA.
+    """
+
+    size: int = defaults.WINDOW_JOBS
+    attempts: int = defaults.ATTEMPTS
+    budget: FailureBudget = field(default_factory=FailureBudget)
+    limit: int | None = None
+    rate: float | None = None
+    total: int | None = None
+    codec: str = "pickle"
+    reset: bool = False
+    force_resume: bool = False
+
+
+def workload_of(get_jobs: Callable[..., Any], source: Target, handler: Target, arguments: Mapping[str, Any],
+                texts: Mapping[str, str], state: Path | None) -> Workload:
+    """The workload of `get_jobs(**arguments)`, which is found at `source`, and of the handler at `handler`.
+
+    `texts` are the arguments as text. Without a `state` folder it is kept in the working folder, under a name made of
+    `source` and `texts`.
+    """
+    folder = state or Path(defaults.STATE_FOLDER) / state_name(source, texts)
+    return Workload(get_jobs, arguments, Identity(str(source), texts, str(handler)), folder)

@@ -1,0 +1,99 @@
+"""The jobs between their arrival and their handler: decoded, cut into slices, given back where they are too many."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from taskmaster.core import codec
+from taskmaster.core.agent import Agent, Load
+from taskmaster.core.runs import Runs
+from taskmaster.core.wire import Lease
+from taskmaster.slave.failed_attempt import failed_attempt
+from taskmaster.slave.outcomes import Outcomes
+from taskmaster.slave.pools.base import Execution, Pool
+from taskmaster.slave.slice import Slice
+
+
+class Backlog:
+    """Puts jobs into the pool and takes them back; how many, the agent's policy says."""
+
+    def __init__(self, agent: Agent, pool: Pool, outcomes: Outcomes) -> None:
+        self.jobs = 0  # in the pool, waiting or running
+        self._agent = agent
+        self._pool = pool
+        self._outcomes = outcomes
+
+    @property
+    def load(self) -> Load:
+        """What the pool is doing now."""
+        begun = sum([execution.count for execution in self._pool.running()])
+        return Load(max(0, self.jobs - begun), self._pool.idle)
+
+    def enqueue(self, lease: Lease, now: float) -> None:
+        """Decode a lease and hand it to the pool; a job that does not decode has failed."""
+        epoch = self._agent.epoch
+        payloads, bad = _decoded(lease)
+        good = Runs([(lease.first, len(payloads))])
+        for index, error in bad.items():
+            good.remove(lease.first + index, 1)
+            failure = failed_attempt(lease.first + index, lease.attempt, error, "undecodable")
+            self._outcomes.fail(epoch, [failure], now)
+        work = Slice(epoch, lease.first, lease.attempt, payloads)
+        for run in good:
+            self._put(work.part(*run))
+
+    def ended(self) -> list[Execution]:
+        """The slices that have ended since the last call."""
+        ended = list(self._pool.ended())
+        self.jobs -= sum([execution.count for execution in ended])
+        return ended
+
+    def spread(self, execution: Execution) -> None:
+        """Give what waits behind a slow job to the other slots."""
+        rest = execution.take_back()
+        if rest is not None:
+            self.jobs -= rest.count
+            self._put(rest)
+
+    def rebalance(self, now: float, cancelled: Runs = Runs()) -> None:
+        """Cut anew what waits, by how long jobs take now. What is cancelled or too much goes back to the master."""
+        begun = sum([execution.count for execution in self._pool.running()])
+        waiting = self._withdraw()
+        splits = self._agent.backlog.split([(work.first, work.count) for work in waiting], begun, cancelled)
+        for work, split in zip(waiting, splits):
+            for run in split.kept:
+                self._put(work.part(*run))
+            for run in split.returned:
+                self._agent.returned(work.epoch, *run, now)
+
+    def return_all(self, now: float) -> None:
+        """Give back every job that has not started."""
+        behind = [rest for execution in self._pool.running() if (rest := execution.take_back()) is not None]
+        self.jobs -= sum([work.count for work in behind])
+        for work in behind + self._withdraw():
+            self._agent.returned(work.epoch, work.first, work.count, now)
+
+    def _withdraw(self) -> list[Slice]:
+        waiting = list(self._pool.take_back())
+        self.jobs -= sum([work.count for work in waiting])
+        return waiting
+
+    def _put(self, work: Slice) -> None:
+        """Into the pool, in slices sized by how long a job takes."""
+        self.jobs += work.count
+        size = self._agent.backlog.slice_size(work.count)
+        end = work.first + work.count
+        for first in range(work.first, end, size):
+            self._pool.put(work.part(first, min(size, end - first)))
+
+
+def _decoded(lease: Lease) -> tuple[list[Any], dict[int, BaseException]]:
+    """The payloads, and what was raised for each index that does not decode."""
+    try:
+        payloads, bad = codec.decode(lease.form, lease.blob)
+        if len(payloads) == lease.count:
+            return payloads, bad
+        error = ValueError(f"a lease of {lease.count} jobs came with {len(payloads)}")
+    except ValueError as raised:
+        error = raised
+    return [None] * lease.count, {index: error for index in range(lease.count)}

@@ -1,0 +1,42 @@
+"""What became of jobs: passed on to the agent, and counted for the progress line."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from taskmaster.core.agent import Agent
+from taskmaster.core.meter import Meter
+from taskmaster.core.runs import Run
+from taskmaster.core.wire import FailedAttempt
+
+log = logging.getLogger(__name__)
+
+
+class Outcomes:
+    """`handled` and `failed` count all jobs of this slave, also those that an earlier master handed out."""
+
+    def __init__(self, agent: Agent) -> None:
+        self.handled = 0
+        self.failed = 0
+        self._agent = agent
+        self._meter = Meter()
+
+    def settle(self, epoch: int, runs: Iterable[Run], now: float) -> None:
+        """The handler returned for these jobs."""
+        for first, count in runs:
+            self.handled += count
+            self._agent.settled(epoch, first, count, now)
+
+    def fail(self, epoch: int, failures: Iterable[FailedAttempt], now: float) -> None:
+        """These attempts failed."""
+        for failure in failures:
+            self.failed += 1
+            log.debug("Job %d failed, attempt %d: %s: %s", failure.offset, failure.attempt, failure.error,
+                      failure.message)
+            self._agent.failed(epoch, failure, now)
+
+    def rate(self, now: float) -> float:
+        """Jobs handled per second of late; to be called at each turn of the loop."""
+        self._meter.observe(now, self.handled)
+        return self._meter.rate(now, self.handled)

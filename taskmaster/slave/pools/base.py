@@ -1,0 +1,109 @@
+"""What a slave's control thread knows of the place where its handlers run. A new kind of pool is a new file here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from taskmaster.core.runs import Run
+from taskmaster.core.wire import FailedAttempt
+from taskmaster.slave.slice import Slice
+
+
+@dataclass(frozen=True)
+class RunningJob:
+    """A job that a handler is in: its offset, and the time on the pool's clock since when it is known to be."""
+
+    offset: int
+    since: float
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What became of a slice's jobs since the last look at it, and what is running now.
+
+    `seconds` is for how long the jobs that ended occupied their slots, summed over the slots.
+    """
+
+    settled: Sequence[Run]
+    failed: Sequence[FailedAttempt]
+    seconds: float
+    running: Sequence[RunningJob]
+
+    @property
+    def ended(self) -> int:
+        """How many jobs ended, well or not."""
+        return sum([count for _, count in self.settled]) + len(self.failed)
+
+
+class Execution(Protocol):
+    """A slice in the hands of the pool. Its jobs start in order, and may run at once and end in any order.
+
+    The control thread calls these while the pool's own threads run the handlers.
+    """
+
+    @property
+    def epoch(self) -> int:
+        """The slice's."""
+
+    @property
+    def attempt(self) -> int:
+        """The slice's."""
+
+    @property
+    def count(self) -> int:
+        """Its jobs, without those that were taken back."""
+
+    @property
+    def unstarted(self) -> int:
+        """How many of them no handler has been called for."""
+
+    def look(self, now: float) -> Progress:
+        """What became of its jobs since the last look. Each job that ended is told of in exactly one look."""
+
+    def take_back(self) -> Slice | None:
+        """Give up the jobs that have not started, which are the last ones: they will not start. None where all have."""
+
+
+class Pool(Protocol):
+    """Takes slices, and calls the handler for their jobs in `slots` places at once.
+
+    All methods belong to the control thread, except that whoever made the pool closes it.
+    """
+
+    wake_below: int
+    """Wake the control thread when a slice ends and fewer than this many wait; 0 is never."""
+
+    @property
+    def slots(self) -> int:
+        """How many jobs may run at once, now."""
+
+    @property
+    def idle(self) -> int:
+        """How many more jobs could start at once."""
+
+    @property
+    def waiting(self) -> int:
+        """How many slices have not begun."""
+
+    def put(self, work: Slice) -> None:
+        """Queue a slice behind those that wait."""
+
+    def running(self) -> Sequence[Execution]:
+        """The slices that have begun and not ended. Their order says nothing."""
+
+    def ended(self) -> Sequence[Execution]:
+        """The slices that have ended since the last call."""
+
+    def take_back(self) -> Sequence[Slice]:
+        """The slices that have not begun, in order; they will not."""
+
+    def stack_of(self, execution: Execution, offset: int) -> str:
+        """Where the handler of a running job is now, as a traceback; empty where that cannot be told."""
+
+    def resize(self, slots: int) -> None:
+        """Run so many jobs at once from now on. Surplus slots finish what they are running and take nothing new."""
+
+    def close(self) -> None:
+        """Start nothing more. Does not wait for what is running."""

@@ -1,0 +1,86 @@
+"""Looks at what the pool has run and is running: what settled, what turned slow, what runs for too long."""
+
+from __future__ import annotations
+
+import logging
+
+from taskmaster import defaults
+from taskmaster.core.agent import Agent
+from taskmaster.slave.backlog import Backlog
+from taskmaster.slave.failed_attempt import timed_out_attempt
+from taskmaster.slave.outcomes import Outcomes
+from taskmaster.slave.pools.base import Execution, Pool, Progress, RunningJob
+
+log = logging.getLogger(__name__)
+
+
+class Watch:
+    """Looks at ended slices whenever asked, at running ones every WATCH_SECONDS.
+
+    `job_timeout` is in seconds; None lets handlers run for as long as they like.
+    """
+
+    def __init__(self, agent: Agent, pool: Pool, backlog: Backlog, outcomes: Outcomes,
+                 job_timeout: float | None = None) -> None:
+        self.due = 0.0  # when the running slices are to be looked at again
+        self._agent = agent
+        self._pool = pool
+        self._backlog = backlog
+        self._outcomes = outcomes
+        self._job_timeout = job_timeout
+        self._timed_out: set[tuple[int, int]] = set()  # epochs and offsets
+
+    @property
+    def timed_out(self) -> bool:
+        """Whether a job exceeded its timeout: then the process has to be replaced."""
+        return bool(self._timed_out)
+
+    def collect(self, now: float) -> None:
+        """Record what came of the slices that have ended."""
+        for execution in self._backlog.ended():
+            self._record(execution, execution.look(now), now)
+
+    def look(self, now: float) -> None:
+        """Look at what is running, where that is due."""
+        if now < self.due:
+            return
+        self.due = now + defaults.WATCH_SECONDS
+        for execution in self._pool.running():
+            self._look_at(execution, now)
+        self._agent.job_duration.roll()
+        if self._agent.backlog.is_overfull(len(self._agent.held)):
+            self._backlog.rebalance(now)
+
+    def _look_at(self, execution: Execution, now: float) -> None:
+        progress = execution.look(now)
+        self._record(execution, progress, now)
+        if progress.running:
+            self._agent.job_duration.still_running(now - min([job.since for job in progress.running]))
+        for job in progress.running:
+            if self._is_overdue(execution, job, now):
+                self._time_out(execution, job, now)
+        if self._agent.backlog.is_held_up(execution.unstarted):
+            self._backlog.spread(execution)
+
+    def _record(self, execution: Execution, progress: Progress, now: float) -> None:
+        if progress.ended:
+            self._agent.job_duration.observe(progress.ended, progress.seconds)
+        self._outcomes.settle(execution.epoch, progress.settled, now)
+        self._outcomes.fail(execution.epoch, progress.failed, now)
+
+    def _is_overdue(self, execution: Execution, job: RunningJob, now: float) -> bool:
+        """Whether it has just exceeded its timeout: each job is reported once."""
+        limit = self._job_timeout
+        return limit is not None and now - job.since >= limit and (execution.epoch, job.offset) not in self._timed_out
+
+    def _time_out(self, execution: Execution, job: RunningJob, now: float) -> None:
+        """The attempt has failed. A handler cannot be stopped: the slave finishes the others and is replaced."""
+        assert self._job_timeout is not None
+        log.warning("Job %d has been running for %.1f s, longer than --job-timeout. This slave finishes the other jobs "
+                    "it is running, then exits to be replaced", job.offset, now - job.since)
+        stack = self._pool.stack_of(execution, job.offset)
+        failure = timed_out_attempt(job.offset, execution.attempt, self._job_timeout, stack)
+        self._timed_out.add((execution.epoch, job.offset))
+        self._outcomes.fail(execution.epoch, [failure], now)
+        self._agent.drain()
+        self._backlog.return_all(now)

@@ -1,0 +1,79 @@
+"""The two ends of a connection, as the master's and the slave's loops see them: frames in, frames out.
+
+`Listener` and `Dialer` are the ZeroMQ ones. Either may belong to one thread only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from taskmaster.transport.waker import Waker
+
+Frames = list[bytes]
+
+Route = tuple[bytes, ...]
+"""The frames that lead a reply back to its request: an opaque value, to be handed back as it is."""
+
+
+class MasterSocket(Protocol):
+    """The master's end: requests from many slaves, each answered along the route by which it came."""
+
+    @property
+    def address(self) -> str:
+        """Where slaves reach it; a port that was given as 0 or * is a real one here."""
+
+    @property
+    def local(self) -> bool:
+        """Whether only this machine can reach it."""
+
+    def register(self, waker: Waker) -> None:
+        """Let `waker` end a `wait`. Once, before the first."""
+
+    def wait(self, seconds: float) -> None:
+        """Until there is a message or a dropped connection, or the waker is set; at most this long."""
+
+    def receive(self) -> tuple[Route, Frames] | None:
+        """The next message; None when there is none now."""
+
+    def send(self, route: Route, frames: Frames) -> None:
+        """Does not block. Messages to a disconnected peer are dropped."""
+
+    def dropped(self) -> list[tuple[bytes, bool]]:
+        """Peers that disconnected since the last call, by the first part of their route, and whether each was on this
+        machine. Call it at every turn of the loop."""
+
+    def close(self) -> None:
+        """Send what is queued, for a second at most, and disconnect."""
+
+
+class SlaveSocket(Protocol):
+    """The slave's end: one request under way at a time, which a newer one replaces."""
+
+    @property
+    def address(self) -> str:
+        """The master's."""
+
+    def register(self, waker: Waker) -> None:
+        """Let `waker` end a `wait`. Once, before the first."""
+
+    def wait(self, seconds: float) -> None:
+        """Until there is a reply or a change of the connection, or the waker is set; at most this long."""
+
+    def send(self, frames: Frames) -> None:
+        """Does not block; a request that cannot be sent now is lost. Replies to earlier requests are dropped."""
+
+    def receive(self) -> Sequence[bytes | memoryview] | None:
+        """The reply to the newest request; None when there is none now.
+
+        Raises KeyRefused once it is certain that the master will never admit this slave.
+        """
+
+    def rebuild(self) -> None:
+        """Start over with a new connection; the request under way is lost."""
+
+    def returned(self) -> bool:
+        """Whether the connection broke and was made again since the last call: then the request under way is lost."""
+
+    def close(self) -> None:
+        """Send what is queued, for a second at most and only to a master that admitted this slave; disconnect."""
