@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.values import closing_with
 
 from taskmaster.errors import StateMismatch, StateUnwritable
 from taskmaster.master.state.checkpoint import Checkpoint, encode
@@ -247,6 +248,18 @@ def test_a_save_is_synced_before_it_is_named_and_the_names_last(
             patch.setattr(os, name, noted(name))
         two.save(at(3))
     assert calls == ["write", "fsync", "link", "replace", "replace", "fsync"]
+
+
+def test_a_checkpoint_is_saved_although_close_reports_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "close", closing_with(errno.EIO))
+        with StateFolder(tmp_path / "state") as folder:
+            folder.save(at(1))
+            folder.save(at(2))
+    with StateFolder(tmp_path / "state") as following:
+        assert following.load() == at(2)
 
 
 # --- crashes ------------------------------------------------------------------------------------------------
