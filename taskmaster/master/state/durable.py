@@ -97,6 +97,26 @@ def sync_folder(folder: Path) -> None:
         close_quietly(file)
 
 
+# A parent that may be entered but not read cannot be opened, and one on a read-only file system has nothing to write.
+_NO_SYNC = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+def make_folder(path: Path) -> None:
+    """Create `path` and what is missing above it (mode 0700), with their names durable on return.
+
+    The name of a folder that exists already is fsynced too: whoever created it may have been killed before doing so.
+    """
+    if path != path.parent and not path.exists():
+        make_folder(path.parent)
+        with contextlib.suppress(FileExistsError):  # another master may have been faster
+            os.mkdir(path, 0o700)
+    try:
+        sync_folder(path.parent)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+
+
 class LockHeld(Exception):
     """Another process holds the lock; `holder` is its process id, as it wrote it into the file."""
 
