@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from chaos.strace import read_log  # noqa: E402
-from chaos.strict_filesystem import StrictFilesystem, Tree  # noqa: E402
-from chaos.traced_files import TracedFiles  # noqa: E402
+from chaos.strace import read_log
+from chaos.strict_filesystem import StrictFilesystem, Tree
+from chaos.traced_files import TracedFiles
 
 OLD, NEW = b"old state", b"new state"
 

@@ -14,7 +14,7 @@ from chaos.handlers import LOG
 from chaos.scene import Scene
 from chaos.strict_filesystem import StrictFilesystem, Tree
 from chaos.traced_files import TracedFiles
-from chaos.traced_run import ENDED, OPTIONS, PLACE, TracedRun, bound, expect_each_failure_once, paced, traced_run
+from chaos.traced_run import PLACE, TracedRun, bound, paced, resume, traced_run
 
 DRAWN = 10  # of about a thousand; each takes a second and a half
 PACE = 0.02
@@ -34,9 +34,9 @@ class PowerLoss:
     last: float
 
 
-def power_loss(act: Act) -> None:
+def power_loss(act: Act, **shim: object) -> None:
     """Each job was handled before the power loss or is handled after it, or is in the failures file, once."""
-    run = traced_run(act, PACE)
+    run = traced_run(act, PACE, **shim)
     losses = _losses(run)
     drawn = act.draw(losses, DRAWN)
     act.remarks.append(f"resumed from {len(drawn)} of the {len(losses)} states that a power loss may leave")
@@ -91,9 +91,7 @@ def _resume(scene: Scene, run: TracedRun, loss: PowerLoss) -> None:
     scene.blows += [dataclasses.replace(blow, at=blow.at + later, until=blow.until + later, kills=0)
                     for blow in run.scene.blows if blow.at <= loss.first]
     scene.blow("power loss", at=now, bound=bound(scene, now), kills=1)
-    resumed = scene.run(1, *OPTIONS)
-    scene.finish(resumed, ENDED)
-    expect_each_failure_once(scene)
+    resume(scene)
     _expect_few_repeated(scene, run.scene, now, loss.last)
 
 

@@ -17,9 +17,7 @@ from chaos.kills import kill_master
 from chaos.scene import Scene
 from chaos.strict_filesystem import StrictFilesystem
 from chaos.traced_files import TracedFiles
-from chaos.traced_run import (
-    ENDED, JOBS, OPTIONS, PLACE, TracedRun, bound, expect_each_failure_once, held, paced, traced_run,
-)
+from chaos.traced_run import ENDED, JOBS, OPTIONS, PLACE, TracedRun, bound, held, paced, resume, traced_run
 
 DRAWN = 5  # of hundreds; each takes three seconds
 PACE = 0.01
@@ -113,9 +111,7 @@ def _inject(scene: Scene, case: Injection, paths: Sequence[Path]) -> bool:
         slave.kill_group()
         now = time.monotonic()
         scene.blow(str(case), at=now, until=now, bound=bound(scene, now), kills=1)
-    resumed = scene.run(1, *OPTIONS)
-    scene.finish(resumed, ENDED)
-    expect_each_failure_once(scene)
+    resume(scene)
     return master.code == -signal.SIGKILL or "(INJECTED)" in log.read_text()
 
 
