@@ -16,10 +16,13 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from chaos.act import Act  # noqa: E402
 from chaos.blow import Blow  # noqa: E402
+from chaos.exceptions import Unplayable  # noqa: E402
 from chaos.faults import FAULTS, Fault, chosen  # noqa: E402
 from chaos.log import Log  # noqa: E402
 from chaos.oracle import judge  # noqa: E402
+from chaos.plays import power  # noqa: E402
 from chaos.report import Row, conclusion  # noqa: E402
 from chaos.suite import AT_ONCE, play_one, repeat  # noqa: E402
 
@@ -99,3 +102,16 @@ def test_the_last_line_names_the_replays_nearest_to_their_bound() -> None:
     rows = [Row(1, "a", kills=3, replays=(5, 10)), Row(2, "b", kills=1200, lost=1, replays=(11, 10))]
     assert conclusion(rows[:1]) == "3 kills, 0 lost, worst replay 5 <= 10"
     assert conclusion(rows) == "1,203 kills, 1 lost, worst replay 11 > 10"
+
+
+def test_a_master_that_never_fsyncs_is_found_by_power_losses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(power, "PACE", 0.01)
+    monkeypatch.setattr(power, "DRAWN", 4)  # four fifths of the states that are left cannot be resumed
+    act = Act(tmp_path / "act", 1, 54)
+    try:
+        power.power_loss(act, fsync=None)
+    except Unplayable as reason:
+        pytest.skip(str(reason))
+    finally:
+        act.close()
+    assert act.scenes[0].violations == [] and any(scene.violations for scene in act.scenes)

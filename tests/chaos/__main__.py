@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import sys
 import time
+from dataclasses import replace
 
 import click
 from chaos import report
@@ -18,14 +19,16 @@ from chaos.suite import AT_ONCE, play, repeat
 @click.option("--seed", type=int, help="Repeats an earlier run; without it, each run differs.")
 @click.option("--at-once", type=click.IntRange(1), default=AT_ONCE, show_default=True,
               help="How many faults are played at the same time.")
+@click.option("--exhaustive", is_flag=True, help="Play every case of a fault that has hundreds, not a few by chance.")
 @click.option("--list", "listed", is_flag=True, help="List the faults, and play none.")
-def command(faults: tuple[str, ...], rounds: int, seed: int | None, at_once: int, listed: bool) -> None:
+def command(faults: tuple[str, ...], rounds: int, seed: int | None, at_once: int, exhaustive: bool,
+            listed: bool) -> None:
     """Play faults against the real commands; report what was lost, what was repeated, and how long it took.
 
     FAULT is a number from --list or a word of its name; without any, all are played.
     """
     try:
-        wanted = chosen(faults)
+        wanted = [replace(fault, exhaustive=exhaustive) for fault in chosen(faults)]
     except LookupError as error:
         raise click.UsageError(str(error.args[0]))
     if listed:
@@ -47,7 +50,7 @@ def _play(wanted: list[Fault], rounds: int, seed: int, at_once: int) -> int:
     skipped = [row for row in rows if row.skipped]
     click.echo(f"\n{report.legend()}\n\n{len(rows)} faults in {time.monotonic() - began:.0f} s, {len(skipped)} of them "
                f"not played, {len(bad)} with violations; to repeat: "
-               f"{repeat([], seed) if len(wanted) > 8 else repeat(wanted, seed)} --rounds {rounds}")
+               f"{repeat(wanted if len(wanted) <= 8 else [], seed)} --rounds {rounds}")
     click.echo(report.conclusion(rows))
     return 1 if bad else 0
 

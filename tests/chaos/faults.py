@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from chaos.act import Act
-from chaos.plays import deaths, disks, drains, network, poison, sources, strangers, words
+from chaos.plays import deaths, disks, drains, network, poison, power, sources, strangers, syscalls, words
 
 WINDOW = "a window + 1.5 s of work"
 HELD = "what a slave holds"
@@ -26,6 +26,7 @@ class Fault:
     bound: str
     seconds: float = 8.0
     isolated: bool = False
+    exhaustive: bool = False  # all cases of a play that draws some are to be played
 
 
 FAULTS: tuple[Fault, ...] = (
@@ -83,6 +84,9 @@ FAULTS: tuple[Fault, ...] = (
     Fault(51, "Ctrl-C: all that runs finishes, 0 replays", drains.interrupted_run, NONE, 7),
     Fault(52, "a second Ctrl-C to tm-run: back in 1 s", drains.second_interrupt_of_a_run, WINDOW, 3),
     Fault(53, "exit codes and last sentences", words.sentences, NONE, 25),
+    Fault(54, "power loss at any call of a run and of its resume", power.power_loss, WINDOW, 18),
+    Fault(55, "kill -9 of the master at any call on its state", syscalls.kills, WINDOW, 20),
+    Fault(56, "an error from any call on the state", syscalls.errors, WINDOW, 20),
 )
 
 

@@ -31,6 +31,7 @@ class Row:
     took: float = 0.0
     doubts: list[str] = field(default_factory=list)  # wrong once, late or on a busy machine; right when played again
     replays: tuple[int, int] = (0, 0)  # the worst of one blow, and its bound
+    remarks: list[str] = field(default_factory=list)  # such as how many cases were played
     violations: list[str] = field(default_factory=list)
     skipped: str = ""
 
@@ -57,7 +58,8 @@ class Row:
                    f"{_span(self.next):>7} {_span(self.again):>7} {kept:>5} {self.false:>5} {self.memory:>4.0f} "
                    f"{self.took:>5.1f}s")
         doubts = (f"      ? played again, for it was late or the machine busy: {text}" for text in self.doubts)
-        return "\n".join([self._title + numbers, *doubts, *(f"      ! {text}" for text in self.violations)])
+        remarks = (f"        {text}" for text in self.remarks)
+        return "\n".join([self._title + numbers, *remarks, *doubts, *(f"      ! {text}" for text in self.violations)])
 
     @property
     def _title(self) -> str:

@@ -7,7 +7,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ class Scene(Stage):
         self.memory_limit = MEMORY_MIB
         self.monitor = Monitor(lambda: self.actors)
         self._closers: list[Callable[[], object]] = []
+        self._closed = False
 
     def work(self, more: str = "", *, seconds: float = 0.004, jobs: int | None = None) -> Scene:
         """Write the job file; without `jobs` its source runs until `complete`."""
@@ -83,14 +84,15 @@ class Scene(Stage):
 
     # -- the end
 
-    def finish(self, actor: Actor, code: int = 0, seconds: float = LIMIT_SECONDS) -> None:
-        """Wait for a command's end, and expect this exit code. Raises Broken if it does not end."""
+    def finish(self, actor: Actor, code: int | Collection[int] = 0, seconds: float = LIMIT_SECONDS) -> None:
+        """Wait for a command's end, and expect this exit code, or one of these. Raises Broken if it does not end."""
         found = actor.wait(seconds)
+        codes = [code] if isinstance(code, int) else code
         if found is None:
             raise Broken(f"tm-{actor.command} was still at work after {seconds:.0f} s: {actor.said[-500:]}")
-        self.expect(found == code, f"tm-{actor.command} ended with {found}, not {code}: {actor.said[-500:]}")
+        self.expect(found in codes, f"tm-{actor.command} ended with {found}, not {code}: {actor.said[-500:]}")
 
-    def complete(self, *actors: Actor, code: int = 0, slaves: int = 0) -> None:
+    def complete(self, *actors: Actor, code: int | Collection[int] = 0, slaves: int = 0) -> None:
         """The source ends, and so does all else: the master with `code`, its slaves with `slaves`."""
         self.await_slaves(actors)
         if self.expected is None:
@@ -112,7 +114,10 @@ class Scene(Stage):
         self._closers.append(closer)
 
     def close(self) -> None:
-        """End everything. A process that outlived its command is a violation."""
+        """End everything, once. A process that outlived its command is a violation."""
+        if self._closed:
+            return
+        self._closed = True
         self._end_processes()
         for closer in reversed(self._closers):
             closer()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +34,13 @@ class Stage(Site):
         return port
 
     def start(self, command: str, *arguments: object, shim: Mapping[str, Any] | None = None, limits: str = "",
-              home: Path | None = None) -> Actor:
-        """Start tm-`command`; `limits` are commands for the shell's ulimit, `home` is where it finds its key."""
+              home: Path | None = None, prefix: Sequence[str] = ()) -> Actor:
+        """Start tm-`command`; `limits` are commands for the shell's ulimit, `home` is where it finds its key.
+
+        `prefix` is a command that becomes this one, such as env or strace -D.
+        """
         on_tcp = any(str(argument).startswith("tcp://") for argument in arguments)
-        argv = command_line(command, *arguments, *(INSECURE if self.insecure and on_tcp else ()))
+        argv = [*prefix, *command_line(command, *arguments, *(INSECURE if self.insecure and on_tcp else ()))]
         actor = Actor(command, argv, self.folder, next(self._number), {**self.shim, **(shim or {})}, limits, home)
         self.actors.append(actor)
         return actor

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.values import closing_with
 
 from taskmaster.errors import StateMismatch, StateUnwritable
+from taskmaster.master.state import durable
 from taskmaster.master.state.checkpoint import Checkpoint, encode
 from taskmaster.master.state.folder import StateFolder
 
@@ -49,6 +51,43 @@ def test_the_folder_is_made_for_its_owner_alone(tmp_path: Path) -> None:
         folder.save(at(1))
         assert folder.path.stat().st_mode & 0o777 == 0o700
         assert {path.stat().st_mode & 0o777 for path in folder.path.iterdir()} == {0o600}
+
+
+def test_the_name_of_each_new_folder_is_fsynced_before_anything_is_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    calls: list[tuple[str, str]] = []
+    with monkeypatch.context() as patch:
+        for name in ("mkdir", "open"):
+            patch.setattr(os, name, noting(calls, name))
+        with StateFolder(Path("a/b")):
+            assert calls[:5] == [("open", "."), ("mkdir", "a"), ("open", "."), ("mkdir", "a/b"), ("open", "a")]
+        calls.clear()
+        with StateFolder(Path("a/b")):
+            assert calls[0] == ("open", "a")  # a master that was killed had perhaps only made it
+
+
+def noting(calls: list[tuple[str, str]], name: str) -> Callable[..., Any]:
+    """A system call that notes the path it is given."""
+    real = getattr(os, name)
+
+    def call(path: Any, *arguments: Any, **options: Any) -> Any:
+        calls.append((name, str(path)))
+        return real(path, *arguments, **options)
+    return call
+
+
+def test_a_parent_that_cannot_be_read_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(durable, "sync_folder", refusing(errno.EACCES))
+    durable.make_folder(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir()
+
+
+def test_a_name_that_cannot_be_fsynced_is_found_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(durable, "sync_folder", refusing(errno.EIO))
+    with pytest.raises(StateUnwritable, match=os.strerror(errno.EIO)):
+        StateFolder(tmp_path / "state").open()
 
 
 def test_a_second_master_is_refused_with_the_process_that_holds_it(folder: StateFolder) -> None:
@@ -247,6 +286,18 @@ def test_a_save_is_synced_before_it_is_named_and_the_names_last(
             patch.setattr(os, name, noted(name))
         two.save(at(3))
     assert calls == ["write", "fsync", "link", "replace", "replace", "fsync"]
+
+
+def test_a_checkpoint_is_saved_although_close_reports_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "close", closing_with(errno.EIO))
+        with StateFolder(tmp_path / "state") as folder:
+            folder.save(at(1))
+            folder.save(at(2))
+    with StateFolder(tmp_path / "state") as following:
+        assert following.load() == at(2)
 
 
 # --- crashes ------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.values import closing_with
 from support.values import failure_record as failure
 
 from taskmaster.core.failure import to_line
@@ -93,6 +94,16 @@ def test_nor_does_one_on_the_first_record(
             file.append([failure(1)])
     file.append([failure(1)])
     assert offsets(file) == [1]
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.EDQUOT])
+def test_lines_are_not_written_again_because_close_reports_an_error(
+    code: int, file: FailuresFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "close", closing_with(code))
+    file.append([failure(1)])
+    file.append([failure(2)])
+    assert offsets(file) == [1, 2]
 
 
 @pytest.mark.parametrize("resumed", [False, True])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
+from support.values import closing_with
 
 from taskmaster.master.state.handed_out import HandedOut
 
@@ -63,3 +65,13 @@ def test_it_is_not_written_for_an_offset_that_is_not_higher(
     for offset in (7, 7, 3, 8, 0):
         mark.note(offset)
     assert [int(line) for line in written] == [8, 9]
+
+
+def test_a_close_that_reports_an_error_ends_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mark = HandedOut(tmp_path / "handed-out")
+    mark.note(5)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "close", closing_with(errno.EDQUOT))
+        mark.close()
+    mark.note(6)
+    assert mark.read() == 7

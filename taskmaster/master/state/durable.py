@@ -5,6 +5,7 @@ It does not know what the bytes mean. An OSError is passed on as it is: the call
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sys
@@ -41,11 +42,20 @@ def write_fresh(path: Path, data: bytes) -> None:
             write_all(file, data)
             os.fsync(file)
         finally:
-            os.close(file)
+            close_quietly(file)
     except OSError as error:
         error.filename = str(path)
         remove_quietly(path)
         raise
+
+
+def close_quietly(file: int) -> None:
+    """Close a file whose data was fsynced or does not matter, so that an error cannot mean a loss.
+
+    NFS and quotas may report EIO, ENOSPC or EDQUOT only here. The file is closed even then.
+    """
+    with contextlib.suppress(OSError):
+        os.close(file)
 
 
 def remove_quietly(path: Path) -> None:
@@ -84,7 +94,27 @@ def sync_folder(folder: Path) -> None:
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # network file systems may not fsync folders
             raise
     finally:
-        os.close(file)
+        close_quietly(file)
+
+
+# A parent that may be entered but not read cannot be opened, and one on a read-only file system has nothing to write.
+_NO_SYNC = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+def make_folder(path: Path) -> None:
+    """Create `path` and what is missing above it (mode 0700), with their names durable on return.
+
+    The name of a folder that exists already is fsynced too: whoever created it may have been killed before doing so.
+    """
+    if path != path.parent and not path.exists():
+        make_folder(path.parent)
+        with contextlib.suppress(FileExistsError):  # another master may have been faster
+            os.mkdir(path, 0o700)
+    try:
+        sync_folder(path.parent)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
 
 
 class LockHeld(Exception):
@@ -117,14 +147,14 @@ class FileLock:
             os.ftruncate(file, 0)
             write_all(file, f"{os.getpid()}\n".encode())
         except BaseException:
-            os.close(file)
+            close_quietly(file)
             raise
         self._file = file
 
     def release(self) -> None:
         """Release the lock. Does nothing when it is not held."""
         if self._file is not None:
-            os.close(self._file)
+            close_quietly(self._file)
             self._file = None
 
     def _lock(self, file: int) -> None:

@@ -38,7 +38,7 @@ class FailuresFile:
             self._append_at(file, self._end, data)
             self._end += len(data)
         finally:
-            os.close(file)
+            durable.close_quietly(file)  # an error here would have the lines written a second time
 
     def prune(self, watermark: int) -> int:
         """Drop the records at or above `watermark`, whose jobs run again, and a torn last line.

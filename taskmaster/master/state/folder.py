@@ -46,7 +46,7 @@ class StateFolder:
         Raises StateUnwritable: no space, no permission, or another master is using it.
         """
         try:
-            os.makedirs(self.path, mode=0o700, exist_ok=True)
+            durable.make_folder(self.path)
             self._lock.take()
             # A whole block: on a full disk a few bytes may still fit into the lock file's old one.
             durable.write_fresh(self._fresh, b"\n" * 4096)

@@ -50,7 +50,7 @@ class HandedOut:
     def close(self) -> None:
         """Let go of the file; the next `note` opens it again."""
         if self._file is not None:
-            os.close(self._file)
+            durable.close_quietly(self._file)
             self._file = None
 
     def _write(self, line: bytes) -> None:

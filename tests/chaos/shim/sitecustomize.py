@@ -1,10 +1,10 @@
 """What a fault needs inside a process of the product, from a JSON object in CHAOS_SHIM; without it, nothing.
 
-Keys: `defaults` {name: value} sets times for which there is no option; `only` names the commands that the rest is
-for; `fsync` are the seconds that each fsync takes; `clock` names a file with the seconds by which the wall clock is
-off; `die_at` N kills the process before the Nth step of writing checkpoints; `die_telling` "before" or "after" kills a
-slave as it reports settled jobs, the Nth time for `die_telling_at` N; `full` names a file: while it exists, no state
-can be written.
+Keys: `defaults` {name: value} sets times for which there is no option; `only` names the commands that the rest is for;
+`fsync` are the seconds that each fsync takes, or null for no fsync at all; `clock` names a file with the seconds by
+which the wall clock is off; `die_at` N kills the process before the Nth step of writing checkpoints; `die_telling`
+"before" or "after" kills a slave as it reports settled jobs, the Nth time for `die_telling_at` N; `full` names a file:
+while it exists, no state can be written.
 """
 
 from __future__ import annotations
@@ -41,12 +41,13 @@ def _set_defaults(values: dict[str, Any]) -> None:
     sys.modules["taskmaster.defaults"] = module
 
 
-def _slow_fsync(seconds: float) -> None:
+def _set_fsync(seconds: float | None) -> None:
     honest = os.fsync
 
     def fsync(file: Any) -> None:
-        time.sleep(seconds)
-        honest(file)
+        if seconds is not None:
+            time.sleep(seconds)
+            honest(file)
 
     os.fsync = fsync
 
@@ -155,7 +156,7 @@ if _command and _shim:
         _set_defaults(_shim["defaults"])
     if _command in _shim.get("only", [_command]):
         if "fsync" in _shim:
-            _slow_fsync(_shim["fsync"])
+            _set_fsync(_shim["fsync"])
         if "clock" in _shim:
             _step_clock(_shim["clock"])
         if "die_at" in _shim:
