@@ -115,6 +115,7 @@ KEPT_SECONDS: Final = 0.25  # a master with room keeps a probe's connection so l
 NOBODY_SECONDS: Final = 0.3  # without a connection before a slave concludes that no master runs yet
 TURNED_AWAY_FIRST_SECONDS: Final = 1.0  # collects rejected connections into one log line,
 TURNED_AWAY_SECONDS: Final = 60.0  # then one such line at most this often
+KEY_FILE_BYTES: Final = 4096  # read from a key file: far more than its one line, whatever else the file may be
 
 # State on disk.
 CHECKPOINT_SECONDS: Final = 1.0  # while jobs settle: a crash repeats the last second's work; costs 1 ms of fsync

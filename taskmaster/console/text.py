@@ -1,6 +1,6 @@
 """Runs and slaves in words: the status line and the summary.
 
-Values in, text out. It must not know where the text is shown, nor how wide that place is beyond a number of columns.
+Values in, text out. It does not know where the text is shown.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Shown = Stats | SlaveStats
 
 @dataclass(frozen=True)
 class Cell:
-    """A piece of a line. Where room is short the highest `rank` goes first; `tone` is "", "bad" or "wait"."""
+    """A piece of a line. On a narrow line the highest `rank` is left out first; `tone` is "", "bad" or "wait"."""
 
     text: str
     rank: int
@@ -105,7 +105,7 @@ def join(cells: Iterable[Cell], separator: str = SEPARATOR) -> str:
 
 
 def fit(cells: Sequence[Cell], columns: int, separator: str = SEPARATOR) -> list[Cell]:
-    """The pieces that fit into so many columns: the least telling go first, the last one is cut."""
+    """The pieces that fit into so many columns: the least important are left out; the last one left is cut."""
     kept = list(cells)
     while len(kept) > 1 and len(join(kept, separator)) > columns:
         kept.remove(max(kept, key=lambda cell: cell.rank))
@@ -114,20 +114,23 @@ def fit(cells: Sequence[Cell], columns: int, separator: str = SEPARATOR) -> list
     return kept
 
 
-def summary_text(stats: Stats, *, failures_file: str | None = None, resume: str | None = None) -> str:
-    """The end of a run in a few short lines, without a line end after the last.
+def summary_text(stats: Stats, *, failures_file: str | None = None, resume: str | None = None,
+                 common_errors: Sequence[str] = ()) -> str:
+    """The end of a run in a few short lines, without a line feed after the last.
 
-    `failures_file` is where the failed jobs are; `resume` the command that goes on where this run stopped.
+    `failures_file` has the failed jobs, `resume` is the command that resumes the run, and `common_errors` are the most
+    common errors, each in one line.
     """
-    rows = _rows(stats, failures_file, resume)
+    rows = [(f"{name}:", text) for name, text in _rows(stats, failures_file, resume, common_errors)]
     width = max((len(name) for name, _ in rows), default=0)
-    return "\n".join([_headline(stats), *(f"  {name:<{width}}  {text}" for name, text in rows)])
+    beside = "\n" + " " * (width + 4)
+    return "\n".join([_headline(stats), *(f"  {name:<{width}}  {text}".replace("\n", beside) for name, text in rows)])
 
 
 def summary_json(
     stats: Stats, *, exit_code: int, failures_file: str | None = None, resume: str | None = None
 ) -> dict[str, Any]:
-    """The end of a run for a program: every field of `stats`, and what the summary says besides."""
+    """The end of a run for programs: each field of `stats`, and what else the summary says."""
     return {
         **vars(stats),
         "queued": stats.queued,
@@ -161,12 +164,14 @@ def _nothing_new(stats: Stats) -> str:
     return f"Nothing new: {plural(stats.settled, 'job')} settled by earlier runs."
 
 
-def _rows(stats: Stats, failures_file: str | None, resume: str | None) -> list[tuple[str, str]]:
+def _rows(stats: Stats, failures_file: str | None, resume: str | None,
+          common_errors: Sequence[str]) -> list[tuple[str, str]]:
     """The lines below the headline, as names and texts: those that have something to say."""
     earlier = stats.settled - stats.run_settled
     where = f", see {failures_file}" if failures_file else ""
     rows = [
         (stats.failed, "failed", count_text(stats.failed) + where),
+        (common_errors, "most common errors", "\n".join(common_errors)),
         (stats.retried, "retried", f"{count_text(stats.retried)} after a failed attempt"),
         (stats.replayed, "replayed", f"{count_text(stats.replayed)} already handed out by an earlier run"),
         (stats.duplicates, "duplicates", f"{count_text(stats.duplicates)} reported more than once"),
@@ -174,7 +179,7 @@ def _rows(stats: Stats, failures_file: str | None, resume: str | None) -> list[t
         (not stats.finished, "settled", f"every job below offset {count_text(stats.offset)}"),
         (not stats.finished and resume, "resume with", resume or ""),
     ]
-    return [(f"{name}:", text) for shown, name, text in rows if shown]
+    return [(name, text) for shown, name, text in rows if shown]
 
 
 def count_text(number: int) -> str:

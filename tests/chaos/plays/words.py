@@ -111,7 +111,7 @@ CASES: tuple[tuple[int, Callable[[Scene], Actor], str], ...] = (
     (2, _usage, r"(?m)^Error: Invalid value for 'PROCS'"),
     (3, _failed, r"(?m)^  failed: +1, see state/failures\.jsonl$"),
     (4, _source, r"OSError: gone\n[^\0]*Error: get_jobs raised this exception\. The jobs it had yielded before are "),
-    (5, _too_many, r"(?m)^  commonest [\d,]+ x ZeroDivisionError: division by zero$"),
+    (5, _too_many, r"(?m)^  most common errors: +[\d,]+ x ZeroDivisionError: division by zero$"),
     (69, _master_gone, r"(?m)^Error: No master at tcp://127\.0\.0\.1:\d+ for \d+ s\. Start one there"),
     (74, _unwritable, r"(?m)^Error: The state folder way/state cannot be written: "),
     (74, _in_use, r"(?m)^Error: The state folder state is in use by another master \(process \d+\)\. "),
