@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -108,6 +109,20 @@ def test_closed_it_starts_nothing_more(gate: Gate) -> None:
     gate.let_go(4)
     assert until(lambda: not pool.running())
     assert gate.calls == {0: 1, 1: 1} and [work.first for work in pool.take_back()] == [2, 3]
+
+
+def test_payloads_that_were_handled_are_let_go_of() -> None:
+    """Each idle thread kept those of its last slice, up to a lease's bytes, until it took another."""
+    class Payload:
+        pass
+
+    pool = ThreadPool(lambda job: None, 1, time.monotonic, lambda: None)
+    payload = Payload()
+    reference = weakref.ref(payload)
+    pool.put(Slice(1, 0, 1, [payload]))
+    del payload
+    assert until(lambda: reference() is None)
+    pool.close()
 
 
 def test_more_threads_run_more_jobs_at_once(gate: Gate) -> None:
