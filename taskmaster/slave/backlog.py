@@ -81,10 +81,8 @@ class Backlog:
     def _put(self, work: Slice) -> None:
         """Into the pool, in slices sized by how long a job takes."""
         self.jobs += work.count
-        size = self._agent.backlog_policy.slice_size(work.count)
-        end = work.first + work.count
-        for first in range(work.first, end, size):
-            self._pool.put(work.part(first, min(size, end - first)))
+        for piece in work.cut(self._agent.backlog_policy.slice_size(work.count)):
+            self._pool.put(piece)
 
 
 def _decoded(lease: Lease) -> tuple[list[Any], dict[int, BaseException]]:

@@ -20,6 +20,13 @@ class Slice:
         """Its jobs."""
         return len(self.payloads)
 
+    def cut(self, size: int) -> list[Slice]:
+        """All of it, in slices of at most `size` jobs."""
+        if size >= len(self.payloads):
+            return [self]
+        return [Slice(self.epoch, self.first + at, self.attempt, self.payloads[at:at + size])
+                for at in range(0, len(self.payloads), size)]
+
     def part(self, first: int, count: int) -> Slice:
         """The `count` jobs from offset `first` on, all of which are in it."""
         if count == self.count:

@@ -63,10 +63,11 @@ class Watch:
             self._backlog.spread(execution)
 
     def _record(self, execution: Execution, progress: Progress, now: float) -> None:
-        if progress.ended:
-            self._agent.job_duration.observe(progress.ended, progress.seconds)
-        self._outcomes.settle(execution.epoch, progress.settled, now)
-        self._outcomes.fail(execution.epoch, progress.failed, now)
+        ended = progress.ended
+        if ended:
+            self._agent.job_duration.observe(ended, progress.seconds)
+            self._outcomes.settle(execution.epoch, progress.settled, now)
+            self._outcomes.fail(execution.epoch, progress.failed, now)
 
     def _is_overdue(self, execution: Execution, job: RunningJob, now: float) -> bool:
         """Whether it has just exceeded its timeout: each job is reported once."""

@@ -77,14 +77,16 @@ class SequentialExecution:
     def look(self, now: float) -> Progress:
         """What became of its jobs since the last look."""
         with self._lock:
-            over, started, before, since = self._ended_at, self.started, self._reported, self._since
-            settled, failed = self._outcomes(started - 1 if over is None else self._total)
+            since = self._since
+            if self._ended_at is not None:
+                return Progress(*self._outcomes(self._total), self._ended_at - since, [])
+            started = self.started
             if started != self._seen:
                 self._seen, self._since = started, now
-            more = self._reported > before
-            seconds = (now if over is None else over) - since if more else 0.0
-            running = [RunningJob(self.first + started - 1, now if more else since)] if over is None and started else []
-            return Progress(settled, failed, seconds, running)
+            settled, failed = self._outcomes(started - 1)
+            if settled or failed:
+                return Progress(settled, failed, now - since, [RunningJob(self.first + started - 1, now)])
+            return Progress([], [], 0.0, [RunningJob(self.first + started - 1, since)] if started else [])
 
     def _outcomes(self, ended: int) -> tuple[list[Run], list[FailedAttempt]]:
         """What became of the first `ended` jobs, without what an earlier look reported."""
