@@ -13,9 +13,9 @@ from pathlib import Path
 from chaos.exceptions import Unplayable
 
 # What changes a file or a name, and what only looks at one or moves its offset.
-CHANGES = ("openat", "open", "creat", "close", "write", "writev", "pwrite64", "ftruncate", "fallocate", "fsync",
-           "fdatasync", "rename", "renameat", "renameat2", "link", "linkat", "unlink", "unlinkat", "mkdir", "mkdirat",
-           "rmdir")
+CHANGES = ("openat", "open", "creat", "close", "write", "writev", "pwrite64", "pwritev", "truncate", "ftruncate",
+           "fallocate", "fsync", "fdatasync", "rename", "renameat", "renameat2", "link", "linkat", "unlink",
+           "unlinkat", "mkdir", "mkdirat", "rmdir")
 LOOKS = ("read", "lseek", "flock", "newfstatat", "fstat")
 WHOLE = 100_000_000  # bytes of an argument that are logged, so all
 

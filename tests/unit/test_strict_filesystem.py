@@ -145,6 +145,17 @@ def test_a_file_of_elsewhere_is_not_followed_even_under_a_number_of_ours() -> No
                  "write(5, 'x', 1) = 1") == {OLD}
 
 
+@pytest.mark.parametrize("call", [
+    "writev(5, [{iov_base='x', iov_len=1}], 1) = 1",
+    "truncate('state/main', 0) = 0",
+    "openat(5, 'x', O_RDONLY) = 6",
+    "rename('state/main', '/elsewhere') = 0",
+])
+def test_a_change_that_cannot_be_followed_is_no_silence(call: str) -> None:
+    with pytest.raises(ValueError, match="follow"):
+        mains("openat(AT_FDCWD, 'state/main', O_RDWR) = 5", call)
+
+
 def test_offsets_follow_reads_seeks_and_appends() -> None:
     filesystem = saved(b"12345")
     calls = log("openat(AT_FDCWD, 'state/main', O_RDWR) = 5", "read(0x5, 0x7f00, 0x2) = 0x2", "write(5, 'a', 1) = 1",
