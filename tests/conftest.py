@@ -13,20 +13,20 @@ from types import FrameType
 import pytest
 
 LIMIT_SECONDS = 60.0
-AGAIN_SECONDS = 5.0  # once more if the test swallowed it
+AGAIN_SECONDS = 5.0  # until it is raised again if the test swallowed it
 
 
 class OverTime(BaseException):
     """A test ran longer than its limit.
 
-    No Exception, lest the code under test handles it; nor pytest's own Failed, which Hypothesis takes for a
+    Not an Exception, which the code under test might handle; nor pytest's own Failed, which Hypothesis takes for a
     failing example and would run again, without a limit, to shrink it.
     """
 
 
 @contextmanager
 def _limited(item: pytest.Item) -> Iterator[None]:
-    """Each of setup, call and teardown on its own, because pytest must get on between them."""
+    """Limits setup, call and teardown separately, since pytest has work to do between them."""
     marker = item.get_closest_marker("limit")
     seconds = float(marker.args[0]) if marker else LIMIT_SECONDS
 
@@ -49,7 +49,7 @@ def _limited(item: pytest.Item) -> Iterator[None]:
 
 
 def _other_threads() -> str:
-    """The stacks of the threads besides this one, which the report shows: a join hangs for what they do."""
+    """The stacks of all threads but this one, which is in the report: a join hangs because of what they do."""
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     frames = sys._current_frames()
     del frames[threading.get_ident()]

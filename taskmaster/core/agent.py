@@ -49,7 +49,7 @@ class Agent:
         self.slave_id = slave_id
         self.job_duration = JobDuration()
         self.prefetch = PrefetchTarget(slots, self.job_duration)
-        self.backlog = BacklogPolicy(self.job_duration, self.prefetch)
+        self.backlog_policy = BacklogPolicy(self.job_duration, self.prefetch)
         self.epoch = 0  # counts this slave's masters: the masters' own epochs start over with a new run
         self.state = "run"
         self.dismissed = False  # told to stop by the master before it wanted to stop itself
@@ -97,10 +97,10 @@ class Agent:
         return not self.held and self._reports.delivered
 
     def wake_below(self, waiting: int) -> int:
-        """How few of the slices that wait now may be left before the end of another wakes the control loop; 0 never.
+        """Below how many waiting slices the end of one should wake the control loop, while `waiting` wait; 0 is never.
 
-        Nothing can be reported while an answer is due: to wake for it was half of the loop's turns. And more is asked
-        for when half of what waits is gone: at each slice of 2 ms, a turn was a tenth of what a slave computed.
+        Nothing can be reported while an answer is due: waking for it was half of the loop's turns. And more is asked
+        for when half of what waits is gone: a turn at the end of each slice of 2 ms was a tenth of a slave's CPU time.
         """
         return 0 if self._request.answer_is_due else waiting // 2 + 1
 

@@ -41,10 +41,9 @@ class Suspicion:
 
     def verdict(self, offset: int, how: str) -> FailedAttempt:
         """The failure to record for a job that kills its slaves; `how` the last of them died."""
-        count = self.isolated_deaths
-        slaves = "1 slave" if count == 1 else f"{count} slaves"
-        message = f"{slaves} died while running this job alone; the last: {how}"
-        return FailedAttempt(offset, count, "killed", "SlaveKilled", message, "")
+        times = f", {self.isolated_deaths} times" if self.isolated_deaths > 1 else ""
+        message = f"its slave died while running no other job: {how}{times}"
+        return FailedAttempt(offset, self.isolated_deaths, "killed", "SlaveKilled", message, "")
 
 
 INNOCENT: Final = Suspicion()

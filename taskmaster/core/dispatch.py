@@ -3,7 +3,7 @@
 Total: no input makes it raise. It owns the window and the sessions, and performs nothing itself: the loop sends, writes
 and logs what it returns.
 
-    message -> joining (a session) -> reports (outcomes) -> leasing (jobs) -> a reply, or parked until there is work
+    message -> joining (a session) -> accounting (outcomes) -> leasing (jobs) -> a reply, or parked until there is work
     deaths -> jobs back in the window -> replies to parked requests
 """
 
@@ -71,7 +71,7 @@ class Dispatcher:
 
     @property
     def running(self) -> int:
-        """Jobs in a handler: each slave keeps its threads busy as far as its jobs go."""
+        """Jobs in a handler, as far as a master can know: of each slave's jobs, as many as it has threads."""
         return sum(min(one.threads, self.window.leased(one.slave_id)) for one in self._slaves.sessions())
 
     @property
@@ -150,7 +150,7 @@ class Dispatcher:
         return [self._reply(session, "wait", wait_ms=20 if poll.want else 0)]
 
     def _dismiss(self, session: Session, poll: Poll, reason: str) -> list[Effect]:
-        """Stop a slave: one that holds nothing is gone with this reply, the others report and say goodbye."""
+        """Tell a slave to stop. One that holds nothing leaves at once, any other reports its jobs and says goodbye."""
         return [self._reply(session, "stop", reason=reason)] if poll.held else self._farewell(session)
 
     def _farewell(self, session: Session) -> list[Effect]:
@@ -222,7 +222,7 @@ class Dispatcher:
     # -- holding, draining, stopping
 
     def hold(self, holding: bool) -> None:
-        """Stop leasing jobs, or start again."""
+        """Stop leasing jobs, or resume."""
         self._leasing.paused = holding
 
     def drain(self) -> None:
@@ -230,8 +230,8 @@ class Dispatcher:
         self._leasing.drain()
 
     def stop(self, reason: str) -> list[Effect]:
-        """Tell every slave to stop: the parked ones at once, the others when they ask. They finish what is running,
-        report it and say goodbye."""
+        """Tell every slave to stop, parked ones at once, others when they ask: they finish their running jobs, report
+        them and say goodbye."""
         self._stop_reason = reason
         self._leasing.paused = True
         effects: list[Effect] = []

@@ -33,5 +33,5 @@ class Joining:
 
     @staticmethod
     def announce(session: Session, poll: Poll) -> list[Effect]:
-        """To be logged when a slave begins to serve this master: it introduces itself."""
+        """Log that a slave joined, if this request introduces it."""
         return [Log("info", "slave %s joined", (session.name,))] if poll.info else []

@@ -15,7 +15,7 @@ from taskmaster.core.wire import Poll
 
 
 class Leasing:
-    """Grants leases on the window's jobs. It decides nothing about when a slave is answered, or how."""
+    """Grants leases on the window's jobs; when and how a slave is answered is up to the dispatcher."""
 
     def __init__(self, window: Window, slaves: Roster, rate: float | None) -> None:
         self.handed_out_to = window.head  # every job below this offset has been leased at least once
@@ -24,7 +24,7 @@ class Leasing:
         self._slaves = slaves
         self._bucket = TokenBucket(rate)
         self._drain_limit = inf  # while draining: grants only jobs below this offset
-        self._isolated = ""  # the slave that is kept free of other jobs, to run suspects
+        self._isolated = ""  # the slave that runs suspects, and gets no other jobs while there are any
 
     # -- how much may be granted
 
@@ -35,13 +35,13 @@ class Leasing:
         return self._window.suspects or self._bucket.allowed(now) != 0
 
     def rate_due(self, now: float) -> float | None:
-        """When the rate limit lets the next job through; None if that is not what ready jobs are waiting for."""
+        """When the rate limit allows the next job; None unless ready jobs are waiting for that."""
         return self._bucket.due(now) if self._window.ready and self._bucket.allowed(now) == 0 else None
 
     def drain(self) -> None:
-        """Grant no job for the first time, and retries at once.
+        """From now on grant only jobs that have been leased before.
 
-        So no job is settled above the watermark without those below it, which a resumed run would repeat.
+        If others were granted, some would be settled above one that is not, and a resumed run would repeat them.
         """
         self._drain_limit = self.handed_out_to
         self.paused = False
@@ -52,7 +52,7 @@ class Leasing:
 
     @property
     def drained(self) -> bool:
-        """Whether every job is settled that had been leased when the drain began."""
+        """Whether every job leased before the drain began is settled."""
         return self._window.watermark >= self._drain_limit
 
     # -- one lease
@@ -64,7 +64,7 @@ class Leasing:
             return []
         if not self._any_ready():
             return []
-        if window.suspects and self._is_isolated(session):
+        if window.suspects and self._isolated_slave(session) == session.slave_id:
             idle = window.leased(session.slave_id) == 0
             return self._granted(window.lease_suspect(session.slave_id, poll.seq, now)) if idle else []
         want = self._size(poll.want, now)
@@ -78,12 +78,12 @@ class Leasing:
             return True  # nearly always: which jobs they are does not matter unless draining
         return self._window.any_ready_below(self._drain_limit)
 
-    def _is_isolated(self, session: Session) -> bool:
-        """Whether this slave is the one that runs suspects, one lease of them at a time, and nothing else."""
+    def _isolated_slave(self, candidate: Session) -> str:
+        """The slave that runs suspects, one lease at a time and nothing else: the candidate, unless another does."""
         free = not self._window.holds_suspect(self._isolated)
-        if self._isolated not in self._slaves or (free and self._window.leased(session.slave_id) == 0):
-            self._isolated = session.slave_id
-        return self._isolated == session.slave_id
+        if self._isolated not in self._slaves or (free and self._window.leased(candidate.slave_id) == 0):
+            self._isolated = candidate.slave_id
+        return self._isolated
 
     def _size(self, want: int, now: float) -> int:
         if self._window.ready == 0:

@@ -1,4 +1,4 @@
-"""What a slave has yet to tell its master, and what it has told without an answer."""
+"""What a slave has to report to its master, up to the answer that shows it has arrived."""
 
 from __future__ import annotations
 

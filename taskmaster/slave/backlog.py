@@ -59,7 +59,7 @@ class Backlog:
         """Cut anew what waits, by how long jobs take now. What is cancelled or too much goes back to the master."""
         begun = sum([execution.count for execution in self._pool.running()])
         waiting = self._withdraw()
-        splits = self._agent.backlog.split([(work.first, work.count) for work in waiting], begun, cancelled)
+        splits = self._agent.backlog_policy.split([(work.first, work.count) for work in waiting], begun, cancelled)
         for work, split in zip(waiting, splits):
             for run in split.kept:
                 self._put(work.part(*run))
@@ -81,7 +81,7 @@ class Backlog:
     def _put(self, work: Slice) -> None:
         """Into the pool, in slices sized by how long a job takes."""
         self.jobs += work.count
-        size = self._agent.backlog.slice_size(work.count)
+        size = self._agent.backlog_policy.slice_size(work.count)
         end = work.first + work.count
         for first in range(work.first, end, size):
             self._pool.put(work.part(first, min(size, end - first)))

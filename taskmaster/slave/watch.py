@@ -48,7 +48,7 @@ class Watch:
         for execution in self._pool.running():
             self._look_at(execution, now)
         self._agent.job_duration.roll()
-        if self._agent.backlog.is_overfull(len(self._agent.held)):
+        if self._agent.backlog_policy.is_overfull(len(self._agent.held)):
             self._backlog.rebalance(now)
 
     def _look_at(self, execution: Execution, now: float) -> None:
@@ -59,7 +59,7 @@ class Watch:
         for job in progress.running:
             if self._is_overdue(execution, job, now):
                 self._time_out(execution, job, now)
-        if self._agent.backlog.is_held_up(execution.unstarted):
+        if self._agent.backlog_policy.is_held_up(execution.unstarted):
             self._backlog.spread(execution)
 
     def _record(self, execution: Execution, progress: Progress, now: float) -> None:

@@ -1,4 +1,4 @@
-"""The place in which a test runs commands; it sees to it that none is left behind."""
+"""The place in which a test runs commands; it fails the test if a process is left behind."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from helpers import Place  # noqa: E402
 def place(tmp_path: Path) -> Iterator[Place]:
     """A folder with the common workload, `work.py`."""
     if not sys.platform.startswith("linux"):
-        pytest.skip("who is left behind is read off /proc")
+        pytest.skip("processes left behind are found in /proc")
     made = Place(tmp_path.resolve())
     made.write()
     try:

@@ -46,7 +46,7 @@ def _drawn() -> list[Fault]:
 @pytest.fixture(scope="module")
 def played() -> Iterator[dict[int, Future[Row]]]:
     if not sys.platform.startswith("linux"):
-        pytest.skip("who is left behind is read off /proc")
+        pytest.skip("processes left behind are found in /proc")
     print(f"chaos seed {SEED}")
     with ThreadPoolExecutor(AT_ONCE) as pool:
         yield {fault.number: pool.submit(play_one, fault, 1, SEED) for fault in _drawn()}

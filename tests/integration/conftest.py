@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture
 def opened() -> Iterator[Callable[[Any], Any]]:
-    """What is given to it is closed at the end."""
+    """Closes what is passed to it when the test ends."""
     made: list[Any] = []
 
     def note(one: Any) -> Any:

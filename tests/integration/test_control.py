@@ -110,7 +110,7 @@ class Parts:
 
 
 class Stepped:
-    """An execution in a thread of its own whose jobs end one by one, as they are told to."""
+    """An execution in a thread of its own, whose jobs end one by one when the test says so."""
 
     def __init__(self, work: Slice) -> None:
         self._begun, self._go = threading.Semaphore(0), threading.Semaphore(0)
@@ -248,7 +248,7 @@ class Scripted(Pool):
 
 
 def test_what_ended_while_an_answer_was_due_is_collected_before_the_next_wait() -> None:
-    """Its end wakes nobody then: looked at only after the wait, a settled job was told of 50 ms late."""
+    """Its end wakes nobody then: looked at only after the wait, a settled job was reported 50 ms late."""
     scripted = Scripted()
     scripted.wake_below = 1
     agent = Agent("s", 1, {}, Patience(), 0.0)

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -211,25 +212,64 @@ def test_a_stranger_who_says_nothing_is_cut_off(opened: Callable[[Any], Any], mo
             pass  # the greeting, and then the end
 
 
+def serve(listener: Listener, seconds: float) -> None:
+    """Wait as the server does: it learns of dropped connections, too, which makes room."""
+    listener.wait(seconds)
+    listener.dropped()
+
+
+class Served:
+    """A listener in a thread of its own, and all that it heard."""
+
+    def __init__(self) -> None:
+        self.heard: list[list[bytes]] = []
+        self._listener = Listener(ANYWHERE, OURS)
+        self.address = self._listener.address
+        self._waker, self._stop = Waker(), threading.Event()
+        self._listener.register(self._waker)
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while not self._stop.is_set():
+            serve(self._listener, 1.0)
+            while (message := self._listener.receive()) is not None:
+                self.heard.append(message[1])
+        self._listener.close()
+
+    def hears(self, frames: list[bytes], dialer: Dialer, seconds: float = SECONDS) -> bool:
+        """Whether these frames of the dialer's arrive; sent again whenever it had to reconnect."""
+        def arrived() -> bool:
+            dialer.receive()  # raises once it concludes that it will never get in
+            if dialer.returned():
+                dialer.send(frames)  # what was on its way is lost
+            return frames in self.heard
+
+        dialer.send(frames)
+        return bool(awaited(arrived, dialer.wait, seconds))
+
+    def close(self) -> None:
+        self._stop.set()
+        self._waker.wake()
+        self._thread.join()
+        self._waker.close()
+
+
 def test_strangers_who_fill_the_room_are_cut_off_for_a_slave_that_speaks(
         opened: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(net, "make_room", lambda: 3)
     listener = opened(Listener(ANYWHERE, OURS))
 
-    def serve(seconds: float) -> Any:
-        listener.wait(seconds)
-        listener.dropped()
-
-    def heard(dialer: Dialer, seconds: float = SECONDS) -> bool:
+    def heard(dialer: Dialer) -> bool:
         dialer.send([b"hello"])
-        return awaited(listener.receive, serve, seconds) is not None
+        return awaited(listener.receive, partial(serve, listener)) is not None
 
     early = [opened(Dialer(listener.address, OURS)) for _ in range(2)]
     assert all(map(heard, early))
     host, port = listener.address.removeprefix("tcp://").split(":")
     strangers = [socket.create_connection((host, int(port)), SECONDS) for _ in range(20)]
-    awaited(lambda: None, serve, 0.3)
-    assert all(map(heard, early)), "who was in was put out"
+    awaited(lambda: None, partial(serve, listener), 0.3)
+    assert all(map(heard, early)), "a slave that was in was cut off"
     assert heard(opened(Dialer(listener.address, OURS))), "strangers keep a slave out"
     for stranger in strangers:
         stranger.close()
@@ -239,42 +279,13 @@ def test_strangers_who_fill_the_room_are_cut_off_for_a_slave_that_speaks(
 def test_a_slave_too_many_waits_for_room(opened: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """It used to say that the master had another key, and to end with 77."""
     monkeypatch.setattr(net, "make_room", lambda: 1)
-    heard: list[list[bytes]] = []
-    listener = Listener(ANYWHERE, OURS)
-    stop, waker = threading.Event(), opened(Waker())
-    listener.register(waker)
-
-    def serve() -> None:
-        while not stop.is_set():
-            listener.wait(1.0)
-            listener.dropped()
-            while (message := listener.receive()) is not None:
-                heard.append(message[1])
-        listener.close()
-
-    def until_heard(frames: list[bytes], dialer: Dialer, seconds: float = SECONDS) -> bool:
-        def again() -> bool:
-            dialer.receive()  # raises once it thinks that it will never get in
-            if dialer.returned():
-                dialer.send(frames)  # what was on its way is lost
-            return frames in heard
-
-        dialer.send(frames)
-        return bool(awaited(again, dialer.wait, seconds))
-
-    serving = threading.Thread(target=serve)
-    serving.start()
-    try:
-        first = Dialer(listener.address, OURS)
-        assert until_heard([b"first"], first)
-        late = opened(Dialer(listener.address, OURS))
-        assert not until_heard([b"late"], late, SOON)
-        first.close()
-        assert until_heard([b"late"], late)
-    finally:
-        stop.set()
-        waker.wake()
-        serving.join()
+    served = opened(Served())
+    first = Dialer(served.address, OURS)
+    assert served.hears([b"first"], first)
+    late = opened(Dialer(served.address, OURS))
+    assert not served.hears([b"late"], late, SOON)
+    first.close()
+    assert served.hears([b"late"], late)
 
 
 def test_of_a_message_with_very_many_frames_few_are_kept(opened: Callable[[Any], Any]) -> None:

@@ -1,4 +1,4 @@
-"""Whole clusters in one thread: the shipped code keeps its promises in fresh seeds, and broken parts are found."""
+"""Whole clusters in simulated time: the shipped code keeps its promises in fresh seeds, and broken parts are found."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from simulation.play import play
 TESTS = Path(__file__).resolve().parents[1]
 MOST_SEEDS = 1000  # in which each broken part must be found
 
-# What is broken, which part that is, and a seed that found it once: tried first, for it may have moved since.
+# Which part, how it is broken, and a seed that once found it: it is tried first, but may have changed since.
 BROKEN: list[tuple[str, type[Any], int]] = [
     ("window", window.RenewsBySession, 0),
     ("window", window.RequeuesNothing, 6),

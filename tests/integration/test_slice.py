@@ -40,7 +40,7 @@ def test_a_slice_that_ran_is_settled_as_one_run() -> None:
     progress = work.look(9.0)
     assert (progress.settled, progress.failed, progress.running) == ([(100, 5)], [], [])
     assert (progress.ended, progress.seconds) == (5, 3.0)
-    assert work.look(9.0).ended == 0, "told twice"
+    assert work.look(9.0).ended == 0, "reported twice"
 
 
 def test_a_slice_that_was_looked_at_counts_what_came_after() -> None:

@@ -1,4 +1,4 @@
-"""The pool of threads: it runs what it is given, in as many threads as it is told."""
+"""The pool of threads: it runs what it is given, in as many threads as it has slots, which may change."""
 
 from __future__ import annotations
 

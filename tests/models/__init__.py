@@ -5,7 +5,7 @@ What surrounds it   network and sockets, disk, source, pool, crew
 The shipped code    master and slave; watched_master and watched_slave show a watcher what they do
 What must hold      oracle with its ledger and witness; master_watch and slave_watch; trace; broken
 Whole clusters      world: a run with masters and slaves that come and go (masters, slaves, scenario, fates)
-                    cluster: led by hand, step by step (led_slave, fair_play)
+                    cluster: driven by hand, step by step (manual_slave, fair_play)
                     fleet: how long some work takes (work, fleet_master, fleet_slave)
 Broken parts        parts, mutants
 

@@ -1,4 +1,4 @@
-"""A cluster that is led by hand: the real Dispatcher, Window and Agents, and a network that does its worst.
+"""A cluster that is driven by hand: the real Dispatcher, Window and Agents, and a network that does its worst.
 
 It has no loops and no threads: each method is one thing that may happen, in any order. `oracle` names the invariants.
 """
@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Any
 
 from models.broken import must
-from models.led_slave import THREADS, LedSlave
+from models.manual_slave import THREADS, ManualSlave
 from models.oracle import Oracle
 from models.source import Source, offset_of
 from models.witness import Witness, decoded_reply
@@ -57,7 +57,7 @@ class Cluster:
         self.source = Source(length)
         self.packets: list[Packet] = []  # on their way
         self.hints: list[bytes] = []  # peers whose connection dropped, which the master may learn or not
-        self.slaves: list[LedSlave] = []
+        self.slaves: list[ManualSlave] = []
         self.saved = Checkpoint(0, NO_CURSOR)
         self.saved_epoch = 0
         self.writing: Checkpoint | None = None
@@ -133,8 +133,8 @@ class Cluster:
         """It becomes durable only now, however far the watermark has moved since; unless the disk is full."""
         if self.writing is not None and written:
             self.saved = self.writing
-            buried = {offset_of(payload) for payload in self.oracle.buried}  # their records are written before it
-            self.oracle.save(self.saved.offset, self.saved_epoch, self.saved.cursor, buried)
+            abandoned = {offset_of(payload) for payload in self.oracle.abandoned}  # recorded before it is written
+            self.oracle.save(self.saved.offset, self.saved_epoch, self.saved.cursor, abandoned)
         self.writing = None
 
     # -- the network
@@ -174,11 +174,11 @@ class Cluster:
 
     # -- the slaves
 
-    def spawn(self) -> LedSlave:
+    def spawn(self) -> ManualSlave:
         self._names += 1
         info = {"host": "here", "pid": self._names}
         agent = self.agent_class(f"slave{self._names}", THREADS, info, Patience(), self.now)
-        slave = LedSlave(agent, self._peer())
+        slave = ManualSlave(agent, self._peer())
         self.slaves.append(slave)
         return slave
 
@@ -186,34 +186,34 @@ class Cluster:
         self._names += 1
         return b"peer%d" % self._names
 
-    def ask(self, slave: LedSlave) -> None:
+    def ask(self, slave: ManualSlave) -> None:
         """Wait until the agent has something to send, but not until its patience ends."""
         due = min(slave.agent.next_due(slave.load), self.now + 5)
         if due > self.now:
             self.wait(due - self.now)
         self.poll(slave)
 
-    def poll(self, slave: LedSlave) -> None:
+    def poll(self, slave: ManualSlave) -> None:
         self._perform_for(slave, slave.agent.tick(slave.load, self.now))
 
-    def exchange(self, slave: LedSlave) -> None:
+    def exchange(self, slave: ManualSlave) -> None:
         """A round trip on which nothing goes wrong."""
         self.ask(slave)
         self._deliver_of(slave, to_master=True)
         self._deliver_of(slave, to_master=False)
 
-    def _deliver_of(self, slave: LedSlave, to_master: bool) -> None:
+    def _deliver_of(self, slave: ManualSlave, to_master: bool) -> None:
         for packet in [one for one in self.packets if self._is_of(one, slave, to_master)][-1:]:
             self.packets.remove(packet)
             self._hand_over(packet)
 
     @staticmethod
-    def _is_of(packet: Packet, slave: LedSlave, to_master: bool) -> bool:
+    def _is_of(packet: Packet, slave: ManualSlave, to_master: bool) -> bool:
         if to_master:
             return not packet.slave_id and packet.route[0] == slave.peer
         return packet.slave_id == slave.slave_id
 
-    def finish_job(self, slave: LedSlave, index: int, succeeds: bool) -> None:
+    def finish_job(self, slave: ManualSlave, index: int, succeeds: bool) -> None:
         """A handler returns or raises."""
         item = slave.take(index)
         self.attempted += 1
@@ -223,12 +223,12 @@ class Cluster:
         else:
             slave.failed(item, self.now)
 
-    def die(self, slave: LedSlave, hint: bool) -> None:
+    def die(self, slave: ManualSlave, hint: bool) -> None:
         self.slaves.remove(slave)
         if hint:
             self.hints.append(slave.peer)
 
-    def mistake_for_dead(self, slave: LedSlave) -> None:
+    def mistake_for_dead(self, slave: ManualSlave) -> None:
         """Its connection drops and comes back too late."""
         self.master.disconnected(slave.peer, self.now, GRACE)
         self.wait(2 * GRACE)
@@ -242,7 +242,7 @@ class Cluster:
                 self._send(effect)
             elif isinstance(effect, master_effects.Abandon):
                 for job in effect.jobs:
-                    self.oracle.bury(job)
+                    self.oracle.abandon(job)
             else:
                 departure = self.witness.departs(effect)
                 if departure is not None:
@@ -257,7 +257,7 @@ class Cluster:
             if slave.peer == effect.route[0]:
                 self.packets.append(Packet(slave.slave_id, effect.route, effect.frames))
 
-    def _perform_for(self, slave: LedSlave, effects: Sequence[slave_effects.Effect]) -> None:
+    def _perform_for(self, slave: ManualSlave, effects: Sequence[slave_effects.Effect]) -> None:
         for effect in effects:
             match effect:
                 case slave_effects.Request(frames):
@@ -274,7 +274,7 @@ class Cluster:
                 case _:
                     slave.obey(effect, self.now)
 
-    def _request(self, slave: LedSlave, frames: wire.Frames) -> None:
+    def _request(self, slave: ManualSlave, frames: wire.Frames) -> None:
         poll = slave.requests.sends(frames)
         self.packets.append(Packet("", (slave.peer, b"%d" % poll.seq, b""), frames))
 
@@ -284,7 +284,7 @@ class Cluster:
         self.oracle.check(self.window, self.master)
         for slave in self.slaves:
             self.oracle.check_agent(slave.agent)
-        must(self.master.slaves <= self._names + 1, "I8: sessions of nobody")
+        must(self.master.slaves <= self._names + 1, "I8: a session without a slave")
         below = [offset for offset in range(self.saved.offset) if not self.oracle.is_accounted(offset)]
         must(not below, "I2: the checkpoint passed unsettled jobs", below, self.saved)
 

@@ -1,4 +1,4 @@
-"""How a led cluster comes to its end: from here on every message arrives, every slave lives and no handler fails."""
+"""How a cluster comes to its end: from here on every message arrives, every slave lives and no handler fails."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Ledger:
     freed: set[int] = field(default_factory=set)  # taken back from their holders
     gone: set[str] = field(default_factory=set)  # slaves taken for dead
     asked: dict[str, int] = field(default_factory=dict)  # each slave's newest request
-    buried: set[int] = field(default_factory=set)
+    abandoned: set[int] = field(default_factory=set)
     isolated_deaths: Counter[int] = field(default_factory=Counter)  # of slaves that held nothing but this job
 
     def hear(self, poll: Poll) -> None:
@@ -61,11 +61,11 @@ class Ledger:
         self.newest[offset] = grant
         self.held.setdefault(grant.slave_id, {})[offset] = grant.seq
 
-    def give_up(self, slave_id: str) -> None:
+    def lose(self, slave_id: str) -> None:
         """The master takes this slave for dead."""
         self.gone.add(slave_id)
         mine = self.held.get(slave_id, {})
-        unsettled = [at for at in mine if at not in self.heard_done and at not in self.buried]
+        unsettled = [at for at in mine if at not in self.heard_done and at not in self.abandoned]
         if len(unsettled) == 1:
             self.isolated_deaths[unsettled[0]] += 1
         self._free(mine, list(mine))

@@ -138,7 +138,7 @@ class AtOnce:
             return None
 
 
-def _writer_at(place: Place, state: RunState, wake: Callable[[], None]) -> StateWriter:
+def _writer_at(place: Place, state: RunState, wake: Callable[[], None]) -> StateWriter[Any]:
     process = place.process
     recorder = FailureRecorder(state._failures, IDENTITY.handler, state._payloads)
     writer: StateWriter[Any] = place.parts.writer(state._folder, recorder, wake, clock=process.clock)

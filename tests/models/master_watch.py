@@ -11,7 +11,7 @@ from models.disk import Disk
 from models.inside import dispatcher_of, window_of
 from models.master import SimulatedMaster
 from models.scheduler import Scheduler, loud
-from models.trace import Trace, answered, told
+from models.trace import Trace, poll_note, reply_note
 from models.witness import Departure, Witness
 
 from taskmaster import defaults
@@ -95,7 +95,7 @@ class MasterWatch:
             return
         window, dispatcher = window_of(server), dispatcher_of(server)
         self.oracle.check(window, dispatcher)
-        must(dispatcher.slaves <= self.counts["slaves"] + self.counts["forged"], "I8: sessions of nobody")
+        must(dispatcher.slaves <= self.counts["slaves"] + self.counts["forged"], "I8: a session without a slave")
         if not self._marks or self._marks[-1][1] != window.watermark:
             self._marks.append((self.scheduler.now, window.watermark))
         oldest = self._offers[0][0] if self._offers else self.scheduler.now
@@ -123,14 +123,14 @@ class MasterWatch:
         if isinstance(poll, WireError):
             self.trace.note("master", f"hears garbage: {poll.reason}")
             return
-        self.trace.note(f"{poll.slave_id} -> master", told(poll))
+        self.trace.note(f"{poll.slave_id} -> master", poll_note(poll))
         self._sightings.hear(poll.slave_id, route[0], self.scheduler.now)
 
     def is_dropped(self, peer: bytes) -> None:
         """The master learns that a connection dropped."""
         self._sightings.lose(peer, self.scheduler.now)
 
-    def fleet_tells(self, slave_id: str) -> None:
+    def fleet_reports(self, slave_id: str) -> None:
         """The master learns from its fleet that this process is gone."""
         self._died.add(slave_id)
 
@@ -149,22 +149,22 @@ class MasterWatch:
 
     def _sends(self, effect: effects.Send) -> None:
         reply, is_news = self.witness.reply_in(effect.frames)
-        self.trace.note(f"master -> {reply.slave_id}", answered(reply))
+        self.trace.note(f"master -> {reply.slave_id}", reply_note(reply))
         if is_news:
             must(not (reply.leases and self._must_hold), "I9: jobs are handed out while nothing can be saved")
             self.oracle.answer(reply)
 
     def _abandons(self, effect: effects.Abandon) -> None:
         for job in effect.jobs:
-            self.trace.note("master", f"buries {job.offset} ({job.kind}, attempt {job.attempts})")
-            self.counts["buried"] += 1
-            self.oracle.bury(job)
+            self.trace.note("master", f"abandons {job.offset} ({job.kind}, attempt {job.attempts})")
+            self.counts["abandoned"] += 1
+            self.oracle.abandon(job)
 
     def _sees_off(self, departure: Departure) -> None:
         slave_id, how = departure.slave_id, departure.how
         if how:
-            self.trace.note("master", f"gives up {slave_id}: {how}")
-            self.counts["given up"] += 1
+            self.trace.note("master", f"takes {slave_id} for dead: {how}")
+            self.counts["taken for dead"] += 1
             self._check_cause(slave_id, how)
         self.witness.departed(departure)
         self._sightings.forget(slave_id)
@@ -174,13 +174,14 @@ class MasterWatch:
         now = self.scheduler.now
         if how.startswith("silent"):
             silent = now - self._sightings.heard[slave_id]
-            must(silent > defaults.LEASE_LIFE_SECONDS - 0.01, "I14: given up though it was heard", slave_id, silent)
+            life = defaults.LEASE_LIFE_SECONDS
+            must(silent > life - 0.01, "I14: taken for dead though it was heard", slave_id, silent)
         elif how == "its connection dropped":
             lost = now - self._sightings.lost_since(slave_id, now)
             grace = defaults.RECONNECT_GRACE_SECONDS_LOCAL
-            must(lost > grace - 0.01, "I14: given up though it is connected", slave_id, lost)
+            must(lost > grace - 0.01, "I14: taken for dead though it is connected", slave_id, lost)
         else:
-            must(slave_id in self._died, "I14: given up though it lives", slave_id, how)
+            must(slave_id in self._died, "I14: taken for dead though it lives", slave_id, how)
 
     # -- its disk
 

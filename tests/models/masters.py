@@ -96,7 +96,7 @@ class Masters:
             self._ended(process, outcome.exit_code, self._is_finished(master, outcome))
 
     def _crew(self) -> Crew | None:
-        return Crew(self._world.slaves.take_dead, self.watch.fleet_tells) if self._world.scenario.crew else None
+        return Crew(self._world.slaves.take_dead, self.watch.fleet_reports) if self._world.scenario.crew else None
 
     def _check_code(self, outcome: Outcome) -> None:
         """A master ends for a reason; an error in its own code is none."""

@@ -1,23 +1,23 @@
 """Judges a cluster from outside: what was executed, leased, reported and saved, against the promises.
 
-It takes no part in the play, and says `Broken` as soon as an invariant does not hold:
+It raises `Broken` as soon as an invariant does not hold:
 
-    I1  nothing is settled that was not executed or buried
-    I2  no checkpoint, and no watermark, passes an unsettled job, nor one whose failure is not on disk
+    I1  a job is settled only after it was executed or abandoned
+    I2  no watermark and no checkpoint passes an unsettled job; no checkpoint passes a failure that is not on disk
     I3  head - watermark is at most the window's size
-    I4  from anywhere, fair play leads to completion
-    I5  a job is in one place: settled, waiting or on lease, and a lease ends before the next one begins
+    I4  once everything is fair, the run completes
+    I5  a job is in one place: settled, waiting or on lease; a lease ends before the next one begins
     I6  epoch and checkpoint never go back
-    I7  a reply serves its own request only, and once
+    I7  an answer is used for its own request only, and once
     I8  what a master keeps is O(window) + O(slaves)
     I9  a crash repeats nothing below the last checkpoint: only what was in flight, or settled since
-    I10 at the end each job was handled or is buried
-    I11 no job outlives `attempts` slaves that it killed alone
-    I12 buried means that the newest attempt failed, and that no success had been heard of before
-    I13 nobody is busy with nothing
-    I14 nobody is given up without a cause, and no job is run twice without one
+    I10 at the end each job has been handled, or is in the failures file
+    I11 no job outlives `attempts` slaves that died while they held nothing else
+    I12 a job is abandoned only if its newest attempt failed and no success had been reported before
+    I13 no loop spins
+    I14 no slave is taken for dead without a cause, and no job runs twice without one
     I15 the counts of a run add up
-    I16 a slave that leaves has nothing in its hands, unless nobody answers it
+    I16 a slave that leaves has nothing left to do or to report, unless no master answers it
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ from taskmaster.core.window import AbandonedJob, Window
 from taskmaster.core.wire import Poll, Reply
 from taskmaster.job import NO_CURSOR
 
-REPLAYS = ("in flight at a crash", "settled since the last checkpoint", "retried", "lease lost")  # what explains one
+REPLAYS = ("in flight at a crash", "settled since the last checkpoint", "retried", "lease lost")  # reasons for one
 BLAMED = ("raised", "timeout", "undecodable")  # kinds of failure that a slave reports
 
 
 @dataclass(frozen=True)
 class Start:
-    """A handler was called, for a lease of the master that was number `life`."""
+    """A handler call, for a lease that the master number `life` granted."""
 
     slave_id: str
     life: int
@@ -52,15 +52,15 @@ class Start:
 
 
 class Oracle:
-    """Told of everything as it happens; `check` is for after each step."""
+    """It is told everything as it happens; `check` looks at a master after each of its steps."""
 
     def __init__(self, source: Source, size: int, attempts: int) -> None:
         self.source = source
         self.size = size
         self.attempts = attempts
         self.executed: Counter[int] = Counter()  # by payload, how often its handler returned
-        self.buried: dict[int, AbandonedJob] = {}  # by payload
-        self.replays: Counter[str] = Counter()  # by what explains them
+        self.abandoned: dict[int, AbandonedJob] = {}  # by payload
+        self.replays: Counter[str] = Counter()  # by reason
         self.lives: list[Ledger] = []
         self.saved = 0
         self.saved_epoch = 0
@@ -113,53 +113,54 @@ class Oracle:
     def _grant(self, offset: int, grant: Grant) -> None:
         life, before = self.life, self.life.newest.get(offset)
         must(offset >= life.first, "I9: repeated below the checkpoint", offset)
-        must(offset not in life.heard_done and offset not in life.buried, "I5: leased after it was settled", offset)
+        must(offset not in life.heard_done and offset not in life.abandoned, "I5: leased after it was settled", offset)
         if before is None:
-            must(grant.attempt == 1, "I12: a first attempt with a number of its own", offset, grant)
+            must(grant.attempt == 1, "I12: a first attempt that is not number 1", offset, grant)
         elif grant.attempt == before.attempt + 1:
             told = (before.slave_id, offset, before.attempt) in life.heard_failed
             must(told, "I12: an attempt was spent without a failure", offset, grant)
         else:
-            must(grant.attempt == before.attempt, "I12: attempts leap", offset, before, grant)
+            must(grant.attempt == before.attempt, "I12: an attempt was skipped", offset, before, grant)
             must(offset in life.freed, "I5: leased again while another holds it", offset, before, grant)
         life.grant(offset, grant)
 
-    def give_up(self, slave_id: str) -> None:
+    def lose(self, slave_id: str) -> None:
         """The master takes this slave for dead."""
-        self.life.give_up(slave_id)
+        self.life.lose(slave_id)
 
     def leave(self, slave_id: str) -> None:
-        """The master takes this slave for one that has left in good order."""
+        """The master has seen this slave leave in good order."""
         self.life.leave(slave_id)
 
-    def bury(self, job: AbandonedJob) -> None:
+    def abandon(self, job: AbandonedJob) -> None:
+        """The master writes this job down as failed."""
         life, offset, payload = self.life, job.offset, self.source.payload(job.offset)
-        self.buried[payload] = job
-        must(offset not in life.heard_done, "I12: buried after a success was heard of", offset)
-        must(offset not in life.buried, "I12: buried twice", offset)
-        life.buried.add(offset)
+        self.abandoned[payload] = job
+        must(offset not in life.heard_done, "I12: abandoned after a success was reported", offset)
+        must(offset not in life.abandoned, "I12: abandoned twice", offset)
+        life.abandoned.add(offset)
         if job.kind in BLAMED:
             self._check_blame(job)
         if job.kind == "killed":
             alone = life.isolated_deaths[offset]
             must(alone >= self.attempts, "I11: blamed for deaths of others", offset, alone)
         if job.kind in BLAMED or job.kind == "killed":
-            must(job.attempts == self.attempts, "I11: given up on too early or too late", job)
-            must(job.batch is not None, "I12: buried without its payload", job)
+            must(job.attempts == self.attempts, "I11: abandoned too early or too late", job)
+            must(job.batch is not None, "I12: abandoned without its payload", job)
         must(job.cursor == self.source.resume_at(offset), "another job's cursor", job)
 
     def _check_blame(self, job: AbandonedJob) -> None:
         newest = self.life.newest.get(job.offset)
         named = newest is not None and (self.names.get(newest.slave_id), newest.attempt) == (job.holder, job.attempts)
-        must(named, "I12: buried by a late failure", job, newest)
+        must(named, "I12: abandoned because of a late failure", job, newest)
         assert newest is not None
         heard = (newest.slave_id, job.offset, job.attempts)
-        must(heard in self.life.heard_failed, "I12: buried without a failure", job)
+        must(heard in self.life.heard_failed, "I12: abandoned without a failure", job)
 
     # -- what is done
 
     def start(self, payload: int, offset: int, slave_id: str, life: int, attempt: int) -> None:
-        """A handler is called, for a lease of the master that was number `life`."""
+        """A handler is called, for a lease that the master number `life` granted."""
         start, before = Start(slave_id, life, attempt), self._starts.setdefault(payload, [])
         for one in before:
             self._explain(one, start, offset)
@@ -176,7 +177,7 @@ class Oracle:
         else:
             gone = self.lives[start.life].gone
             lost = before.slave_id in gone or start.slave_id in gone
-            must(lost, "I14: run twice, and nothing explains it", offset, before, start)
+            must(lost, "I14: run twice without a reason", offset, before, start)
             self.replays["lease lost"] += 1
 
     def done(self, payload: int) -> None:
@@ -188,7 +189,7 @@ class Oracle:
 
     def is_accounted(self, offset: int) -> bool:
         payload = self.source.payload(offset)
-        return payload in self.executed or payload in self.buried
+        return payload in self.executed or payload in self.abandoned
 
     # -- what must hold
 
@@ -223,7 +224,7 @@ class Oracle:
         never = [offset for offset in before - left if not self.is_accounted(offset)]
         passed = [offset for offset in left if offset < window.watermark]
         must(not passed, "I2: the watermark passed unsettled jobs", passed)
-        must(not never, "I1: settled, but never executed nor buried", never)
+        must(not never, "I1: settled, but neither executed nor abandoned", never)
         must(left <= before, "I5: what was settled is back", left - before)
         lowest = min(left, default=window.head)
         must(window.watermark == lowest, "the watermark lags", window.watermark, lowest)
@@ -236,5 +237,6 @@ class Oracle:
             must(cursor == self.source.resume_at(window.watermark - 1), "the cursor is another job's", cursor)
 
     def check_agent(self, agent: Agent) -> None:
-        most = self.size + agent.prefetch.slots  # besides the window, what runs for nothing since others settled it
+        """Besides the window, it may run in vain what others have settled."""
+        most = self.size + agent.prefetch.slots
         must(agent.held.count_of_runs <= most, "I8: more runs than jobs", agent.held)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from taskmaster.core.agent import Agent
 from taskmaster.core.dispatch import Dispatcher
@@ -19,7 +20,7 @@ class Parts:
     dispatcher: type[Dispatcher] = Dispatcher
     agent: type[Agent] = Agent
     run_state: type[RunState] = RunState
-    writer: type[StateWriter] = StateWriter
+    writer: type[StateWriter[Any]] = StateWriter
 
 
 SHIPPED = Parts()

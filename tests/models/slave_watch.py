@@ -35,7 +35,7 @@ class SlaveWatch:
     def asks(self, slave: WatchedSlave, frames: Frames) -> None:
         poll = slave.requests.sends(frames)
         if slave.requests.times_sent == 2:
-            self.trace.note(slave.slave_id, f"asks {poll.seq} again and again")
+            self.trace.note(slave.slave_id, f"repeats request {poll.seq}")
         self.oracle.check_agent(slave.agent)
 
     def is_answered(self, slave: WatchedSlave, frames: Frames) -> None:
@@ -56,7 +56,7 @@ class SlaveWatch:
     def _leaves(self, slave: WatchedSlave) -> None:
         self.trace.note(slave.slave_id, "leaves")
         patient = self.scheduler.now - slave.answered_at > defaults.LEAVING_SECONDS - 0.1
-        must(slave.agent.quiet or patient, "I16: a slave leaves with something in its hands", slave.agent.held)
+        must(slave.agent.quiet or patient, "I16: a slave leaves with work left", slave.agent.held)
 
     def takes(self, slave: WatchedSlave, work: Slice) -> None:
         """Into its pool: for the first time under this master, or cut anew."""

@@ -23,7 +23,7 @@ class Trace:
         self._last: deque[tuple[float, str, Any]] = deque(maxlen=kept)
 
     def note(self, who: str, what: Any) -> None:
-        """`what` is a text, or a message as `told` and `answered` return it."""
+        """`what` is a text, or a message as `poll_note` and `reply_note` return it."""
         now = self._scheduler.now
         self.hash = crc32(f"{now!r} {who} {what!r}".encode(), self.hash)
         self._last.append((now, who, what))
@@ -32,12 +32,12 @@ class Trace:
         return [f"{now:12.6f}  {who:<22} {_readable(what)}" for now, who, what in self._last]
 
 
-def told(poll: Poll) -> tuple[Any, ...]:
+def poll_note(poll: Poll) -> tuple[Any, ...]:
     failed = tuple((one.offset, one.attempt) for one in poll.failed)
     return ("poll", poll.seq, poll.epoch, poll.want, poll.wait_ms, poll.state, poll.held, poll.done, failed)
 
 
-def answered(reply: Reply) -> tuple[Any, ...]:
+def reply_note(reply: Reply) -> tuple[Any, ...]:
     leases = tuple((one.first, one.count, one.attempt) for one in reply.leases)
     return ("reply", reply.seq, reply.epoch, reply.kind, leases, reply.drop)
 

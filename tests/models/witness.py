@@ -56,7 +56,7 @@ class Witness:
 
     def departed(self, departure: Departure) -> None:
         if departure.how:
-            self.oracle.give_up(departure.slave_id)
+            self.oracle.lose(departure.slave_id)
         else:
             self.oracle.leave(departure.slave_id)
 

@@ -1,1 +1,1 @@
-"""A whole cluster in one thread, from one seed: the shipped loops and core, on a simulated clock, network and disk."""
+"""Whole clusters in simulated time, one from each seed: `draw` makes a scenario, `faults` disturb, `play` plays it."""

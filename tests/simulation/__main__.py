@@ -1,4 +1,4 @@
-"""The command: plays seeds, says what they came to, and shows the end of one that is broken."""
+"""The command: plays seeds, prints their results, and shows the end of any that are broken."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from models.world import Result
 from simulation.campaign import Tally, run
 from simulation.play import play
 
-TOLD_SECONDS = 10.0
+SHOWN_SECONDS = 10.0
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -33,18 +33,18 @@ def main(arguments: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="scripts/simulate", description="Plays whole clusters, each from one seed.")
-    parser.add_argument("--seeds", type=int, metavar="N", help="how many (1000)")
-    parser.add_argument("--seed", type=int, metavar="S", help="the first, a fresh one by default; alone, it is shown")
-    parser.add_argument("--seconds", type=float, metavar="T", help="for how long, instead of how many")
-    parser.add_argument("--trace", type=int, metavar="N", default=KEPT, help=f"events to show of one seed ({KEPT})")
+    parser.add_argument("--seeds", type=int, metavar="N", help="how many to play (1000)")
+    parser.add_argument("--seed", type=int, metavar="S", help="the first one, random by default; alone, it is shown")
+    parser.add_argument("--seconds", type=float, metavar="T", help="for how long to play, instead of how many")
+    parser.add_argument("--trace", type=int, metavar="N", default=KEPT, help=f"events of one seed to show ({KEPT})")
     return parser
 
 
 def _run_all(first: int, seeds: int | None, seconds: float | None) -> Tally:
-    tally, told = Tally(), time.monotonic()
+    tally, shown = Tally(), time.monotonic()
     for tally in run(first, seeds, seconds):
-        if time.monotonic() - told >= TOLD_SECONDS:
-            told = time.monotonic()
+        if time.monotonic() - shown >= SHOWN_SECONDS:
+            shown = time.monotonic()
             print(tally.line(), file=sys.stderr, flush=True)
     return tally
 
@@ -59,7 +59,7 @@ def _show_one(seed: int, kept: int) -> int:
 
 
 def _show(result: Result) -> None:
-    print(f"\nSeed {result.seed}: {result.scenario}\nThe last of what happened:")
+    print(f"\nSeed {result.seed}: {result.scenario}\nThe last events:")
     print("\n".join(result.trace))
     if result.broken is not None:
         print(f"Seed {result.seed} is broken: {result.broken}\nReplay it with: scripts/simulate --seed {result.seed}\n")

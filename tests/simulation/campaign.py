@@ -1,4 +1,4 @@
-"""Many seeds on all processors, and what they came to together."""
+"""Many seeds on all processors, and their results together."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from models.oracle import REPLAYS
 from models.world import Result
 from simulation.play import play
 
-BATCH = 50  # seeds for each process before anybody looks at the time
+BATCH = 50  # seeds for each process between two looks at the time
 
 
 @dataclass
 class Tally:
-    """What all the seeds so far came to; `broken` are those in which an invariant did not hold."""
+    """The results so far; `broken` are the seeds in which an invariant did not hold."""
 
     seeds: int = 0
     hours: float = 0.0
@@ -38,18 +38,18 @@ class Tally:
             self.broken.append(result)
 
     def line(self) -> str:
-        """All of it, in one line."""
+        """Everything in one line."""
         counts = self.counts
         replays = ", ".join(f"{counts[reason]:,} {reason}" for reason in REPLAYS)
         return (f"{self.seeds:,} seeds, {len(self.broken)} broken: {counts['handled']:,} jobs handled, "
-                f"{counts['buried']:,} given up, {sum(counts[one] for one in REPLAYS):,} replays ({replays}); "
+                f"{counts['abandoned']:,} abandoned, {sum(counts[one] for one in REPLAYS):,} replays ({replays}); "
                 f"{counts['crashes']:,} master crashes, {counts['slave deaths']:,} slave deaths, "
                 f"{counts['partitions']:,} partitions, {counts['messages']:,} messages, "
                 f"{self.hours:,.1f} simulated hours; trace {self.hash:08x}")
 
 
 def run(first: int, seeds: int | None, seconds: float | None) -> Iterator[Tally]:
-    """Play seeds from `first` on, so many or for so long, until some are broken; gives the tally now and then."""
+    """Play seeds from `first` on, this many or for this long, until some are broken; yields the tally now and then."""
     tally, at, end = Tally(), first, None if seconds is None else time.monotonic() + seconds
     with _processes() as pool:
         while seeds is None or tally.seeds < seeds:
@@ -72,6 +72,6 @@ def _play(seed: int) -> Result:
 
 @contextmanager
 def _processes() -> Iterator[Any]:
-    """Started afresh, so that nothing of this process is in them."""
+    """Spawned, so that they share nothing with this one."""
     with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
         yield pool

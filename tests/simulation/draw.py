@@ -9,7 +9,7 @@ from models.scenario import FateShares, Scenario
 
 FAULTS = (
     "slave killed", "slave lost", "slave stalled", "slave drained", "slave joins",
-    "connection reset", "connection cut", "rumour",
+    "connection reset", "connection cut", "false hint",
     "master killed", "master killed within", "power cut", "master stalled", "master interrupted", "master aborted",
     "master reset", "disk full", "disk slow", "disk error", "forged report", "garbage",
 )

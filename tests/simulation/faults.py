@@ -24,7 +24,10 @@ class Faults:
         self._due_at = 0  # messages
         self._due_by = 0.0
         self._power_cut = False
-        self._deeds: dict[str, Callable[[], object]] = {
+        self._deeds = self._table(world)
+
+    def _table(self, world: World) -> dict[str, Callable[[], object]]:
+        return {
             "slave killed": self._kill_slave,
             "slave lost": self._lose_slave,
             "slave stalled": self._stall_slave,
@@ -32,7 +35,7 @@ class Faults:
             "slave joins": self._join,
             "connection reset": self._reset_connection,
             "connection cut": self._cut_connection,
-            "rumour": self._spread_rumour,
+            "false hint": self._hint_falsely,
             "master killed": world.masters.kill,
             "master killed within": self._kill_master_within,
             "power cut": self._cut_power,
@@ -156,7 +159,7 @@ class Faults:
 
         world.scheduler.after(self._long(), heal)
 
-    def _spread_rumour(self) -> None:
+    def _hint_falsely(self) -> None:
         """A descriptor was reused: a live connection looks as if it had dropped."""
         slave, listener = self._slave(), self._world.network.listener
         if slave is not None and listener is not None and slave.dialer.peer is not None:

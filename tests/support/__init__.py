@@ -1,1 +1,1 @@
-"""What tests of several folders need: waiting, processes, and values to test with."""
+"""What tests of several folders need: waiting, processes, values, conversations with an agent or a dispatcher."""

@@ -44,7 +44,7 @@ def test_a_restarted_master_is_told_who_it_is() -> None:
     assert talk.asks().info == INFO
 
 
-def test_its_appetite_doubles_as_long_as_jobs_are_quick() -> None:
+def test_it_wants_twice_as_many_each_time_as_long_as_jobs_are_quick() -> None:
     talk, wants, offset = Talk(threads=4), [], 0
     poll = talk.join()
     for _ in range(5):
@@ -57,7 +57,7 @@ def test_its_appetite_doubles_as_long_as_jobs_are_quick() -> None:
     assert wants == [4, 8, 16, 32, 64]
 
 
-def test_its_appetite_doubles_though_half_is_settled_before_each_answer() -> None:
+def test_it_wants_more_each_time_though_half_is_settled_before_each_answer() -> None:
     """It asked for half of its target, held only that when it came, and so for ever wanted eight jobs at a time."""
     talk, wants, offset = Talk(threads=4), [], 4
     talk.holding((0, 4))
@@ -118,7 +118,7 @@ def test_only_an_idle_slave_lets_its_request_be_held(load: Load, held_back: bool
     talk = Talk()
     talk.holding((0, 2))
     assert (talk.asks(load, seconds=9).wait_ms > 0) == held_back
-    assert (talk.agent.wake_below(9) == 0) != held_back, "nothing can be told before an answer that is not held back"
+    assert (talk.agent.wake_below(9) == 0) != held_back, "nothing can be said before an answer that is not held"
     talk.answer("wait", wait_ms=20)
     assert talk.agent.wake_below(9) == 5
 

@@ -17,7 +17,7 @@ from hypothesis.stateful import (RuleBasedStateMachine, initialize, invariant, p
 from models.broken import Broken
 from models.cluster import SIZE, Checkpoint, Cluster
 from models.fair_play import finish
-from models.led_slave import LedSlave
+from models.manual_slave import ManualSlave
 from models.mutants.agent import ReportsWhatItDropped, UsesAnswersToOlderRequests
 from models.mutants.dispatcher import AcceptsStaleAcknowledgements
 from models.mutants.window import (ForgetsTheSpan, LateFailureCounts, LateFailureOverridesLateSuccess, RenewsBySession,
@@ -41,10 +41,10 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.cluster = self.cluster_class()
 
-    def slave(self, which: int) -> LedSlave:
+    def slave(self, which: int) -> ManualSlave:
         return self.cluster.slaves[which % len(self.cluster.slaves)]
 
-    def busy(self) -> list[LedSlave]:
+    def busy(self) -> list[ManualSlave]:
         return [one for one in self.cluster.slaves if one.backlog or one.running]
 
     @initialize(slaves=st.integers(1, 2), jobs=st.integers(0, SIZE))

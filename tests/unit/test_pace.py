@@ -17,10 +17,10 @@ def prefetch(threads: int, seconds: float | None, handled: int = 0, size: int = 
     guess = JobDuration()
     if seconds is not None:
         guess.observe(1, seconds)
-    hungry = PrefetchTarget(threads, guess)
-    hungry.received(1, size, 1)
-    hungry.handled(handled)
-    return hungry
+    wanted = PrefetchTarget(threads, guess)
+    wanted.received(1, size, 1)
+    wanted.handled(handled)
+    return wanted
 
 
 @pytest.mark.parametrize("threads, seconds, handled, target", [
@@ -39,9 +39,9 @@ def test_a_slave_holds_one_job_a_thread_and_fifty_milliseconds_behind(threads, s
 
 @pytest.mark.parametrize("trip, target", [(0.0, 60), (0.02, 100), (0.2, 460), (5.0, 460)])
 def test_a_far_or_busy_master_is_made_up_for_by_more_work(trip, target) -> None:
-    hungry = prefetch(10, 0.01, 1000)
-    hungry.trip = trip
-    assert hungry.target() == pytest.approx(target, abs=1)
+    wanted = prefetch(10, 0.01, 1000)
+    wanted.trip = trip
+    assert wanted.target() == pytest.approx(target, abs=1)
 
 
 @pytest.mark.parametrize("seconds, most", [(None, 10), (0.01, 110), (0.05, 30), (0.09, 21), (0.2, 10), (10.0, 10)])
@@ -56,18 +56,18 @@ def test_a_slave_holds_few_large_jobs_though_they_are_quick() -> None:
 
 @pytest.mark.parametrize("held, low", [(104, False), (64, False), (54, True), (14, True), (4, True)])
 def test_a_slave_runs_low_when_half_of_what_waited_is_gone(held, low) -> None:
-    hungry = prefetch(4, 0.002, 1000)
-    assert hungry.target() == 104
-    hungry.received(100, 100, 104)
-    assert hungry.runs_low(held) is low and not hungry.cut_short
+    wanted = prefetch(4, 0.002, 1000)
+    assert wanted.target() == 104
+    wanted.received(100, 100, 104)
+    assert wanted.runs_low(held) is low and not wanted.cut_short
 
 
 def test_a_lease_that_was_cut_by_its_bytes_is_not_all_there_is() -> None:
-    hungry = prefetch(4, 0.002, 1000)
-    hungry.received(20, 100, 20)
-    assert not hungry.runs_low(19) and not hungry.cut_short
-    hungry.received(20, defaults.LEASE_BYTES, 20)
-    assert hungry.runs_low(12) and hungry.cut_short
+    wanted = prefetch(4, 0.002, 1000)
+    wanted.received(20, 100, 20)
+    assert not wanted.runs_low(19) and not wanted.cut_short
+    wanted.received(20, defaults.LEASE_BYTES, 20)
+    assert wanted.runs_low(12) and wanted.cut_short
 
 
 def test_three_slow_jobs_outweigh_a_million_quick_ones() -> None:

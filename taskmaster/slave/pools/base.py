@@ -40,7 +40,7 @@ class Progress:
 class Execution(Protocol):
     """A slice in the hands of the pool. Its jobs start in order, and may run at once and end in any order.
 
-    The control thread calls these while the pool's own threads run the handlers.
+    All of this is called by the control thread, while the pool runs the handlers.
     """
 
     @property
@@ -60,20 +60,21 @@ class Execution(Protocol):
         """How many of them no handler has been called for."""
 
     def look(self, now: float) -> Progress:
-        """What became of its jobs since the last look. Each job that ended is told of in exactly one look."""
+        """What became of its jobs since the last look. Each job that ended appears in exactly one look."""
 
     def take_back(self) -> Slice | None:
-        """Give up the jobs that have not started, which are the last ones: they will not start. None where all have."""
+        """Hand over the jobs that have not started, which are the last ones; they will not. None if all have."""
 
 
 class Pool(Protocol):
-    """Takes slices, and calls the handler for their jobs in `slots` places at once.
+    """Takes slices, and runs the handler for up to `slots` of their jobs at once.
 
-    All methods belong to the control thread, except that whoever made the pool closes it.
+    Its methods belong to the control thread and, when that has ended, to whoever made the pool. It wakes the control
+    thread, by the callable that it was made with, when a slice ends and fewer than `wake_below` slices wait.
     """
 
     wake_below: int
-    """Wake the control thread when a slice ends and fewer than this many wait; 0 is never."""
+    """Set by the control thread at each of its turns; 0 is never."""
 
     @property
     def slots(self) -> int:
@@ -81,7 +82,7 @@ class Pool(Protocol):
 
     @property
     def idle(self) -> int:
-        """How many more jobs could start at once."""
+        """How many slots have no job."""
 
     @property
     def waiting(self) -> int:
@@ -91,7 +92,7 @@ class Pool(Protocol):
         """Queue a slice behind those that wait."""
 
     def running(self) -> Sequence[Execution]:
-        """The slices that have begun and not ended. Their order says nothing."""
+        """The slices that have begun and not ended, in any order. For a moment one may be in neither list."""
 
     def ended(self) -> Sequence[Execution]:
         """The slices that have ended since the last call."""
@@ -100,7 +101,7 @@ class Pool(Protocol):
         """The slices that have not begun, in order; they will not."""
 
     def stack_of(self, execution: Execution, offset: int) -> str:
-        """Where the handler of a running job is now, as a traceback; empty where that cannot be told."""
+        """Where the handler of a running job is now, as a traceback; empty if unknown."""
 
     def resize(self, slots: int) -> None:
         """Run so many jobs at once from now on. Surplus slots finish what they are running and take nothing new."""

@@ -88,12 +88,18 @@ class SequentialExecution:
 
     def _outcomes(self, ended: int) -> tuple[list[Run], list[FailedAttempt]]:
         """What became of the first `ended` jobs, without what an earlier look reported."""
-        before, self._reported = self._reported, max(self._reported, ended)
-        failed = [self._failed.pop(index) for index in sorted(self._failed) if index < self._reported]
-        runs = Runs([(self.first + before, self._reported - before)] if self._reported > before else [])
+        before = self._reported
+        if ended <= before:
+            return [], []
+        self._reported = ended
+        run = (self.first + before, ended - before)
+        if not self._failed:  # nearly always
+            return [run], []
+        failed = [self._failed.pop(index) for index in sorted(self._failed) if index < ended]
+        settled = Runs([run])
         for failure in failed:
-            runs.remove(failure.offset, 1)
-        return list(runs), failed
+            settled.remove(failure.offset, 1)
+        return list(settled), failed
 
     def _note(self, error: BaseException) -> None:
         with self._lock:

@@ -107,7 +107,7 @@ def _check_drained(scene: Scene, actor: Actor) -> None:
     saved = scene.checkpoint()
     done = scene.log.done()
     scene.expect(saved and saved["offset"] == len(done), "the checkpoint does not cover all that was done")
-    scene.expect("go on with" in actor.said, "it does not say how to go on")
+    scene.expect("resume with:" in actor.said, "it does not say how to resume")
 
 
 # -- twice: back within a second, with a state from which a run resumes

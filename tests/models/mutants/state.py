@@ -62,7 +62,7 @@ class KeepsFailuresOfJobsThatRunAgain(RunState):
         super().begin(found, first_offset)
 
 
-class SavesBeforeFailures(StateWriter):
+class SavesBeforeFailures(StateWriter[Any]):
     """Writes the checkpoint first."""
 
     def _write(self) -> None:
@@ -78,7 +78,7 @@ class SavesBeforeFailures(StateWriter):
         self._settle(checkpoint)
 
 
-class TakesFailuresOfAnotherMoment(StateWriter):
+class TakesFailuresOfAnotherMoment(StateWriter[Any]):
     """Takes the newest checkpoint after writing the failures: it may depend on a failure that came later."""
 
     def _write(self) -> None:
@@ -96,7 +96,7 @@ class TakesFailuresOfAnotherMoment(StateWriter):
         self._settle(checkpoint)
 
 
-class LosesFailuresToAFullDisk(StateWriter):
+class LosesFailuresToAFullDisk(StateWriter[Any]):
     """Does not try again to write what could not be written."""
 
     def _write(self) -> None:
@@ -107,7 +107,7 @@ class LosesFailuresToAFullDisk(StateWriter):
             raise
 
 
-class LosesAnOfferMadeWhileItWrites(StateWriter):
+class LosesAnOfferMadeWhileItWrites(StateWriter[Any]):
     """Takes everything offered for written, even what was offered meanwhile."""
 
     def _settle(self, checkpoint: Checkpoint | None) -> None:

@@ -1,4 +1,4 @@
-"""A slave that is led by hand: the real agent, and around it a backlog and running jobs that change when told to."""
+"""A slave that is driven by hand: the real agent, a backlog, and jobs that begin and end when a test says so."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Item:
     payload: int
 
 
-class LedSlave:
-    """What the control loop and the pool are to an agent, as far as it matters."""
+class ManualSlave:
+    """Does for its agent what the control loop and the pool do."""
 
     def __init__(self, agent: Agent, peer: bytes) -> None:
         self.agent = agent
@@ -75,7 +75,7 @@ class LedSlave:
         return effects
 
     def obey(self, effect: slave_effects.Effect, now: float) -> None:
-        """An order that concerns nobody but this slave."""
+        """Carry out an order that does not concern the cluster."""
         match effect:
             case slave_effects.Enqueue(leases):
                 for lease in leases:
