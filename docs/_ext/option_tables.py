@@ -83,8 +83,7 @@ def _row(option: click.Option, context: click.Context, heading: str) -> Row:
     spelling = ", ".join([*option.opts, *option.secondary_opts])
     if not option.is_flag:
         spelling += f" {option.make_metavar(context)}"
-    is_help = "--help" in option.opts
-    variable = "" if is_help else f"{context.auto_envvar_prefix}_{(option.name or '').upper()}"
+    variable = "" if not option.allow_from_autoenv else f"{context.auto_envvar_prefix}_{(option.name or '').upper()}"
     return Row(heading, spelling, _DEFAULT.sub("", meaning).strip(), default, variable)
 
 

@@ -13,7 +13,6 @@ import importlib.util
 import itertools
 import json
 import os
-import pkgutil
 import re
 import site
 import sys
@@ -163,6 +162,8 @@ def _no_module(name: str, missing: str) -> str:
     parent, _, last = name.rpartition(".")
     if hasattr(sys.modules.get(parent), last):
         return f"No module named {missing!r}, but {parent} has a {last!r}. Did you mean {parent}:{last}?"
+    import pkgutil  # here: it takes a millisecond, and only a mistyped name needs it
+
     hint = did_you_mean(name, sorted(module.name for module in pkgutil.iter_modules([os.getcwd()])))
     return f"No module named {missing!r} (searched the working folder and sys.path).{hint} {FORMS}"
 

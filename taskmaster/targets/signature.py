@@ -6,7 +6,6 @@ It knows functions, not where they come from.
 from __future__ import annotations
 
 import contextlib
-import difflib
 import inspect
 import types
 import typing
@@ -162,5 +161,7 @@ def first_offset(get_jobs: Callable[..., Any]) -> int:
 
 def did_you_mean(word: str, names: Iterable[str]) -> str:
     """A sentence that suggests the closest of `names`, to follow another sentence; empty if none is close."""
+    import difflib  # here: it takes a millisecond, and only a mistyped name needs it
+
     near = difflib.get_close_matches(word, list(names), n=1)
     return f" Did you mean {near[0]!r}?" if near else ""

@@ -118,7 +118,7 @@ class Scene:
         self._others_take_the_rest()
         assert self.leased and self.master.window.ready == 0
 
-    def _slave_is_given_up(self) -> None:
+    def _slave_is_expired(self) -> None:
         self._slave_is_holding()
         self.disconnect()
         assert not self.knows_the_slave
@@ -131,7 +131,7 @@ class Scene:
         self.admit(40)
 
     def _master_is_no_jobs(self) -> None:
-        if self.master.window.ready:  # what a slave that was given up had
+        if self.master.window.ready:  # what an expired slave had
             self._others_take_the_rest()
 
     def _master_is_paused(self) -> None:
