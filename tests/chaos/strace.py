@@ -13,9 +13,9 @@ from pathlib import Path
 from chaos.exceptions import Unplayable
 
 # What changes a file or a name, and what only looks at one or moves its offset.
-CHANGES = ("openat", "open", "creat", "close", "write", "writev", "pwrite64", "ftruncate", "fallocate", "fsync",
-           "fdatasync", "rename", "renameat", "renameat2", "link", "linkat", "unlink", "unlinkat", "mkdir", "mkdirat",
-           "rmdir")
+CHANGES = ("openat", "open", "creat", "close", "write", "writev", "pwrite64", "pwritev", "truncate", "ftruncate",
+           "fallocate", "fsync", "fdatasync", "rename", "renameat", "renameat2", "link", "linkat", "unlink",
+           "unlinkat", "mkdir", "mkdirat", "rmdir")
 LOOKS = ("read", "lseek", "flock", "newfstatat", "fstat")
 WHOLE = 100_000_000  # bytes of an argument that are logged, so all
 
@@ -23,7 +23,7 @@ WHOLE = 100_000_000  # bytes of an argument that are logged, so all
 # with it, strace 6.1 injects no signal.
 _LAUNCHING = ("strace", "-D", "-f", "-q")
 
-_LINE = re.compile(r" *(\d+) (?:(\d+\.\d+) )?(.*)")
+_LINE = re.compile(r"(\d+) +(?:(\d+\.\d+) )?(.*)")  # process ids are padded to five columns
 _RESUMED = re.compile(r"<\.\.\. (\w+) resumed>(.*)")
 _ENTERED = re.compile(r"(\w+)\((.*?) ?<unfinished \.\.\.>")
 _DONE = re.compile(r"(\w+)\((.*)\) += (-?\d+|-?0x[0-9a-f]+)\b.*")
@@ -109,7 +109,7 @@ def _is_traced(pid: int) -> bool:
 
 def ended(log: Path, pid: int) -> bool:
     """Whether the log is complete, for this process has ended."""
-    return re.search(rf"^ *{pid} (?:\S+ )?\+\+\+ ", log.read_text(), re.MULTILINE) is not None
+    return re.search(rf"^{pid} +(?:\S+ )?\+\+\+ ", log.read_text(), re.MULTILINE) is not None
 
 
 def read_log(lines: Iterable[str]) -> Iterator[Call]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from chaos.strace import Call
+from chaos.strace import CHANGES, Call
 from chaos.strict_filesystem import Node, StrictFilesystem
 
 
@@ -40,14 +40,18 @@ class TracedFiles:
         return [] if call.number(0) is not None else [path for path in self._names(call) if path is not None]
 
     def take(self, call: Call) -> bool:
-        """Follow this call, in the log's order; returns whether a power loss may end otherwise after it."""
+        """Follow this call, in the log's order; returns whether a power loss may leave something else after it.
+
+        Raises ValueError for one that changes something in a way that is not modelled.
+        """
         if call.result is None:
             self._enter(call)
             return False
         if call.result < 0:
             return False
-        follow = _FOLLOW.get(call.name)
-        return follow is not None and follow(self, call)
+        if call.name in CHANGES and call.name not in _FOLLOW and self.paths(call):
+            raise ValueError(f"{call.name} of {self.paths(call)} is not followed")
+        return call.name in _FOLLOW and _FOLLOW[call.name](self, call)
 
     def _enter(self, call: Call) -> None:
         """Another thread may be given the number of a file as soon as it is being closed."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
+from chaos import strace
 from chaos.strace import read_log
 from chaos.strict_filesystem import StrictFilesystem, Tree
 from chaos.traced_files import TracedFiles
@@ -23,7 +24,7 @@ def log(*calls: str, thread: int = 7) -> list[str]:
     for call in calls:
         parts = call.split("'")
         parts[1::2] = map(hexed, parts[1::2])
-        lines.append(f"{thread} 1700000000.5 {''.join(parts)}")
+        lines.append(f"{thread:<5} 1700000000.5 {''.join(parts)}")
     return lines
 
 
@@ -145,6 +146,17 @@ def test_a_file_of_elsewhere_is_not_followed_even_under_a_number_of_ours() -> No
                  "write(5, 'x', 1) = 1") == {OLD}
 
 
+@pytest.mark.parametrize("call", [
+    "writev(5, [{iov_base='x', iov_len=1}], 1) = 1",
+    "truncate('state/main', 0) = 0",
+    "openat(5, 'x', O_RDONLY) = 6",
+    "rename('state/main', '/elsewhere') = 0",
+])
+def test_a_change_that_cannot_be_followed_is_no_silence(call: str) -> None:
+    with pytest.raises(ValueError, match="follow"):
+        mains("openat(AT_FDCWD, 'state/main', O_RDWR) = 5", call)
+
+
 def test_offsets_follow_reads_seeks_and_appends() -> None:
     filesystem = saved(b"12345")
     calls = log("openat(AT_FDCWD, 'state/main', O_RDWR) = 5", "read(0x5, 0x7f00, 0x2) = 0x2", "write(5, 'a', 1) = 1",
@@ -178,10 +190,17 @@ def test_a_number_is_free_once_its_close_is_entered() -> None:
 
 
 def test_lines_that_are_no_calls_are_passed_over() -> None:
-    lines = ["  7 1700000000.5 --- SIGTERM {si_signo=SIGTERM, si_code=SI_USER, si_pid=1} ---",
-             "7 1700000000.5 write(5, <unfinished ...>", "7 1700000000.5 fsync(5) = ?",
-             "7 1700000000.6 +++ killed by SIGKILL +++"]
+    lines = ["7     1700000000.5 --- SIGTERM {si_signo=SIGTERM, si_code=SI_USER, si_pid=1} ---",
+             "7     1700000000.5 write(5, <unfinished ...>", "12345 1700000000.5 fsync(5) = ?",
+             "7     1700000000.6 +++ killed by SIGKILL +++"]
 
-    assert [(call.name, call.result) for call in read_log(lines)] == [("write", None)]
+    assert [(call.thread, call.name, call.result) for call in read_log(lines)] == [(7, "write", None)]
     with pytest.raises(ValueError, match="not a line of strace"):
         list(read_log(["strace: Process 7 attached"]))
+
+
+def test_a_log_is_complete_once_the_process_itself_has_ended(tmp_path: Path) -> None:
+    for ended in ("70    1700000000.6 +++ exited with 3 +++", "70    +++ killed by SIGKILL +++"):
+        (tmp_path / "log").write_text(f"71    1700000000.6 +++ exited with 0 +++\n{ended}\n")
+        assert strace.ended(tmp_path / "log", 70) and strace.ended(tmp_path / "log", 71)
+        assert not strace.ended(tmp_path / "log", 7)

@@ -16,8 +16,8 @@ from chaos.strict_filesystem import StrictFilesystem, Tree
 from chaos.traced_files import TracedFiles
 from chaos.traced_run import PLACE, TracedRun, bound, paced, resume, traced_run
 
-DRAWN = 10  # of about a thousand; each takes a second and a half
-PACE = 0.02
+DRAWN = 10  # of about 300; each takes a second
+PACE = 0.02  # seconds from one job to the next: three seconds of a run, with fifteen checkpoints
 SLACK_SECONDS = 0.005  # between the clocks of strace and of the handlers' notes
 
 

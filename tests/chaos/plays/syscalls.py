@@ -19,8 +19,8 @@ from chaos.strict_filesystem import StrictFilesystem
 from chaos.traced_files import TracedFiles
 from chaos.traced_run import ENDED, JOBS, OPTIONS, PLACE, TracedRun, bound, held, paced, resume, traced_run
 
-DRAWN = 5  # of hundreds; each takes three seconds
-PACE = 0.01
+DRAWN = 5  # of 200 kills and 800 errors; each takes three seconds
+PACE = 0.01  # seconds from one job to the next
 MOST_OF_A_KIND = 16  # in one phase and thread; what comes later is the same line of code in another turn of its loop
 UNWRITABLE, INTERRUPTED = 74, 75
 
