@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from taskmaster.core.codec import Bytes, is_sealed, open_batch, open_part
 from taskmaster.core.failure import FailureRecord
 from taskmaster.core.wire import FailedAttempt
 
@@ -13,3 +16,15 @@ def failed_attempt(offset: int, attempt: int = 1) -> FailedAttempt:
 def failure_record(offset: int, message: str = "no") -> FailureRecord:
     return FailureRecord(offset, {"json": offset + 1}, 3, "raised", "ValueError", message, "Traceback",
                          "jobs:handle_job", "here:1", "2024-05-06T07:08:09Z", {"json": offset}, repr(offset))
+
+
+def decoded(form: str, blob: Bytes) -> tuple[list[Any], dict[int, BaseException]]:
+    """The payloads of a batch, and what was raised for each that does not decode."""
+    parts = open_batch(form, blob)
+    payloads, bad = (parts, {}) if not is_sealed(form) else ([None] * len(parts), dict[int, BaseException]())
+    for index in range(len(parts)) if is_sealed(form) else ():
+        try:
+            payloads[index] = open_part(parts[index])
+        except BaseException as error:
+            bad[index] = error
+    return payloads, bad

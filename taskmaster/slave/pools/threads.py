@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice, repeat, starmap
 from queue import Empty, SimpleQueue
 from threading import Lock, get_ident
 from typing import Any, TypeVar
@@ -61,7 +62,7 @@ class ThreadPool:
 
     def ended(self) -> list[SequentialExecution]:
         """The slices that have ended since the last call."""
-        return _drained(self._ended)
+        return [execution for execution in _drained(self._ended) if execution.collect()]
 
     def take_back(self) -> list[Slice]:
         """The slices that no thread has taken yet; none will."""
@@ -102,15 +103,35 @@ class ThreadPool:
                 native.spawn(self._loop)
 
     def _loop(self) -> None:
-        ident = get_ident()
+        """Take slices and run them, for as long as the process lives.
+
+        User code can raise an exception in this thread from another one, as timeouts for functions do. It may arrive
+        late, at any step here. So what the thread has taken stays in `hand` until it is done with, and each step may be
+        repeated.
+        """
+        hand: list[Slice | SequentialExecution | None] = []
+        source = starmap(self._waiting.get, repeat(()))
         while True:
+            try:
+                self._step(get_ident(), hand, source)
+            except BaseException:
+                continue
+
+    def _step(self, ident: int, hand: list[Slice | SequentialExecution | None], source: Iterator[Slice | None]) -> None:
+        if not hand:
             if self._is_surplus():
                 self._resumed.get()
-            work = self._waiting.get()
-            if work is None:
-                self._forget_nudge()
-            else:
-                self._run(ident, work)
+            hand.extend(islice(source, 1))  # one step: between taking it and keeping it no exception can arrive
+        taken = hand[0]
+        if taken is None:
+            hand.clear()
+            return self._forget_nudge()
+        if isinstance(taken, Slice):
+            taken = hand[0] = SequentialExecution(taken, self._clock())
+        self._run(ident, taken)
+        hand.clear()
+        if self.waiting < self.wake_below:
+            self._wake()
 
     def _forget_nudge(self) -> None:
         with self._lock:
@@ -123,13 +144,11 @@ class ThreadPool:
             self._parked += surplus
             return surplus
 
-    def _run(self, ident: int, work: Slice) -> None:
-        self._running[ident] = execution = SequentialExecution(work, self._clock())
+    def _run(self, ident: int, execution: SequentialExecution) -> None:
+        self._running[ident] = execution
         execution.run(self._handler, self._clock)
-        del self._running[ident]
+        self._running.pop(ident, None)
         self._ended.put(execution)
-        if self.waiting < self.wake_below:
-            self._wake()
 
 
 def _drained(queue: SimpleQueue[_T]) -> list[_T]:
