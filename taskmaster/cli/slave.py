@@ -10,7 +10,7 @@ import click
 
 from taskmaster import defaults
 from taskmaster.cli import entry, options
-from taskmaster.cli.shared_key import slave_keys, warn_of_insecure_master
+from taskmaster.cli.shared_key import hide_key, slave_keys, warn_of_insecure_master
 from taskmaster.core.agent import Patience
 from taskmaster.core.interrupts import Interrupts
 from taskmaster.core.stats import SlaveStats
@@ -37,6 +37,7 @@ def command(target: str, address: str, key_file: Path | None, insecure: bool, co
     in_fleet = lifeline.guard()
     draw, close = _output(log_level, not no_progress)
     shared = slave_keys(address, key_file, insecure)
+    hide_key()
     if insecure and not in_fleet:
         warn_of_insecure_master(address)
     wanted = parse_target(target, defaults.HANDLE_JOB)

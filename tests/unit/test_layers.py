@@ -16,7 +16,7 @@ MOST_LINES = 320
 
 # A floor may import what is on the floors below it, and nobody beside itself but those named here.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "defaults", "job", "malloc", "handlers"),
+    ("errors", "defaults", "job", "malloc", "handlers", "forks", "native"),
     ("core", "targets"),
     ("transport", "fleet", "console", "sources", "sinks"),
     ("master", "slave", "control"),

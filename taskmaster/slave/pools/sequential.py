@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from operator import length_hint
-from threading import Lock
 from typing import Any
 
 from taskmaster.core.codec import open_part
 from taskmaster.core.runs import Run, Runs
 from taskmaster.core.wire import FailedAttempt
+from taskmaster.forks import leave
+from taskmaster.native import Lock
 from taskmaster.slave.failed_attempt import failed_attempt, undescribed_attempt
 from taskmaster.slave.pools.base import Progress, RunningJob
 from taskmaster.slave.slice import Slice
@@ -39,8 +40,8 @@ class SequentialExecution:
     here or taken back, never both.
     """
 
-    __slots__ = ("_begun", "_collected", "_ended_at", "_failed", "_jobs", "_lock", "_reported", "_sealed", "_seen",
-                 "_since", "_total", "attempt", "epoch", "first")
+    __slots__ = ("_begun", "_collected", "_ended_at", "_failed", "_forked", "_jobs", "_lock", "_reported", "_sealed",
+                 "_seen", "_since", "_total", "attempt", "epoch", "first")
 
     def __init__(self, work: Slice, now: float) -> None:
         self.epoch = work.epoch
@@ -51,6 +52,7 @@ class SequentialExecution:
         self._sealed = work.sealed
         self._begun = False
         self._collected = False
+        self._forked = False
         self._failed: dict[int, FailedAttempt] = {}
         self._ended_at: float | None = None
         self._reported = 0  # jobs that had ended at the last look
@@ -91,9 +93,19 @@ class SequentialExecution:
                         result = None
                 break
             except BaseException as error:  # SystemExit and KeyboardInterrupt of a handler are its failures, too
+                if self._forked:
+                    leave(error)
                 self._note(error)
+        if self._forked:
+            leave()
         with self._lock:
             self._ended_at = clock()
+
+    def end_in_child(self) -> None:
+        """A handler has forked, and this is the child: it must not run the next jobs as well."""
+        self._forked = True
+        for _ in self._jobs:
+            pass
 
     def collect(self) -> bool:
         """Whether this is the first call: a thread that was interrupted may say twice that it has ended."""

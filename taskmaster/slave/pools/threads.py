@@ -6,12 +6,12 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from itertools import islice, repeat, starmap
-from queue import Empty, SimpleQueue
-from threading import Lock, get_ident
 from typing import Any, TypeVar
 
 import gevent.threadpool
 
+from taskmaster.forks import call_in_children
+from taskmaster.native import Empty, Lock, SimpleQueue, get_ident
 from taskmaster.slave.pools.base import Execution
 from taskmaster.slave.pools.sequential import SequentialExecution
 from taskmaster.slave.slice import Slice
@@ -40,6 +40,7 @@ class ThreadPool:
         self._parked = 0  # those that do not; kept, as a gevent thread cannot be ended from another
         self._resumed: SimpleQueue[None] = SimpleQueue()
         self._lock = Lock()
+        call_in_children(self, ThreadPool._end_in_child)
         self.resize(slots)
 
     @property
@@ -95,6 +96,10 @@ class ThreadPool:
     def close(self) -> None:
         """Start no further slice; does not wait for those that are running."""
         self.resize(0)
+
+    def _end_in_child(self) -> None:
+        for execution in self._running.values():
+            execution.end_in_child()
 
     def _start(self, threads: int) -> None:
         if threads:
