@@ -9,6 +9,7 @@ code returns to it.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 import weakref
@@ -16,7 +17,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NoReturn
 
+from taskmaster.native import get_ident
+
 _descriptors: dict[int, tuple[int, int]] = {}  # with device and inode, as a number may be another file's by now
+_masks: dict[int, Any] = {}  # of the threads that are forking
 _callbacks: weakref.WeakKeyDictionary[Any, Callable[[Any], object]] = weakref.WeakKeyDictionary()
 
 
@@ -66,7 +70,25 @@ def _identity(descriptor: int) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
+def _before() -> None:
+    """A signal that reached the child before it has its handlers back would be lost."""
+    if sys.platform != "win32":
+        _masks[get_ident()] = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+
+
+def _after() -> None:
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_SETMASK, _masks.pop(get_ident(), set()))
+
+
 def _in_child() -> None:
+    try:
+        _let_go()
+    finally:
+        _after()
+
+
+def _let_go() -> None:
     for descriptor, identity in _descriptors.items():
         with suppress(OSError):
             if _identity(descriptor) == identity:
@@ -77,4 +99,4 @@ def _in_child() -> None:
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
-    os.register_at_fork(after_in_child=_in_child)
+    os.register_at_fork(before=_before, after_in_parent=_after, after_in_child=_in_child)

@@ -18,6 +18,7 @@ from taskmaster.slave import lifeline
 from taskmaster.slave.slave import Slave
 from taskmaster.targets.load import load_target, parse_target
 from taskmaster.targets.signature import check_arity
+from taskmaster.transport import addresses
 
 _slaves: list[Slave] = []
 
@@ -36,6 +37,7 @@ def command(target: str, address: str, key_file: Path | None, insecure: bool, co
     """
     in_fleet = lifeline.guard()
     draw, close = _output(log_level, not no_progress)
+    address = addresses.absolute(address)  # the handler's module may change the working folder
     shared = slave_keys(address, key_file, insecure)
     hide_key()
     if insecure and not in_fleet:

@@ -34,7 +34,8 @@ _OTHER_MECHANISM = 0x11000002  # libzmq's ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISM
 
 EVENTS = zmq.EVENT_LISTENING | zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED
 FAILURES = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
-"""The monitor's events for `Listener`, its limit of connections and its log of rejected ones. Peers that hang up midway are not counted."""
+"""The monitor's events for `Listener`, its limit of connections and its log of rejected ones. Peers that hang up midway
+are not counted."""
 
 
 class ZapAuthenticator:

@@ -23,7 +23,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("api", "web"),
     ("cli",),
 )
-BESIDE: Mapping[str, set[str]] = {"job": {"errors", "defaults"}, "__init__": {"job", "api", "handlers", "errors"}}
+BESIDE: Mapping[str, set[str]] = {"job": {"errors", "defaults"}, "forks": {"native"},
+                                  "__init__": {"job", "api", "handlers", "errors"}}
 #: Floors that are further down than their number says: these may import nothing else of the house.
 ALONE: Mapping[str, set[str]] = {
     "malloc": set(),
