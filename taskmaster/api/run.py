@@ -12,10 +12,10 @@ from taskmaster import defaults
 from taskmaster.api.local_run import LocalRun
 from taskmaster.console.progress import make_progress
 from taskmaster.core.budget import parse_budget
-from taskmaster.errors import TargetError
+from taskmaster.errors import TargetError, UsageError
 from taskmaster.master.outcome import Outcome
 from taskmaster.master.workload import Options, workload_of
-from taskmaster.targets.load import Target, parse_target
+from taskmaster.targets.load import Target, importing, parse_target
 from taskmaster.targets.signature import check_arity
 
 
@@ -30,7 +30,11 @@ def run(get_jobs: Callable[..., Any], handle_job: Callable[[Any], Any], *, slave
     `Options`: size, attempts, limit, rate, total, codec, reset, force_resume. Returns the outcome, whose `exit_code` is
     that of the same `tm-run`. Raises TaskmasterError if the run cannot begin.
     """
+    if importing():
+        raise UsageError("run() is called while a slave imports this module, which would start a run in each slave. "
+                         'Put the call under: if __name__ == "__main__":')
     source, handler = _target_of(get_jobs), _target_of(handle_job)
+    _check_reachable(handle_job)
     check_arity(handle_job)
     given = arguments or {}
     texts = {key: str(value) for key, value in given.items()}
@@ -50,3 +54,16 @@ def _target_of(function: Callable[..., Any]) -> Target:
     if module != "__main__":
         return parse_target(f"{module}:{name}", name)
     return parse_target(f"{inspect.getsourcefile(function)}:{name}", name)
+
+
+def _check_reachable(handler: Callable[..., Any]) -> None:
+    """Raise TargetError unless what slaves import by the handler's name is this very handler."""
+    found: Any = sys.modules.get(handler.__module__)
+    for part in handler.__qualname__.split("."):
+        found = getattr(found, part, None)
+    if found != handler:
+        what = f"{handler.__module__}.{handler.__qualname__}"
+        owner = getattr(handler, "__self__", None)
+        why = "it would lose its instance" if owner is not None else "that name leads to something else"
+        raise TargetError(f"Slaves import the handler as {what}, but {why}. Define a function at the top level of a "
+                          "module that calls it:\n    def handle_job(job):\n        worker.handle(job)")

@@ -6,14 +6,17 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FrameType
-from typing import Protocol
+from typing import Any, Protocol
 
 import click
 
 from taskmaster.errors import EXIT_ERROR, EXIT_USAGE, TaskmasterError, UserCodeError
+from taskmaster.forks import call_in_children
 from taskmaster.targets.frames import import_traceback, user_traceback
+
+_installed: list[object] = []  # signal handlers, kept for as long as the process lives
 
 
 class LogStream(Protocol):
@@ -36,12 +39,22 @@ def configure_logging(level: str, stream: LogStream | None = None) -> None:
 
 
 def on_signals(interrupt: Callable[[], object]) -> None:
-    """SIGINT and SIGTERM only call `interrupt`, which takes note; the loops do the rest."""
+    """SIGINT and SIGTERM only call `interrupt`, which takes note; the loops do the rest.
+
+    Forked children get the handlers back that were there before: multiprocessing ends its workers by SIGTERM.
+    """
     def handle(signum: int, frame: FrameType | None) -> None:
         interrupt()
 
-    signal.signal(signal.SIGINT, handle)
-    signal.signal(signal.SIGTERM, handle)
+    before = {signum: signal.signal(signum, handle) for signum in (signal.SIGINT, signal.SIGTERM)}
+    call_in_children(handle, lambda ours: _restore(before, ours))
+    _installed.append(handle)
+
+
+def _restore(before: Mapping[signal.Signals, Any], ours: object) -> None:
+    for signum, handler in before.items():
+        if handler is not None and signal.getsignal(signum) is ours:  # the user's own handlers are left alone
+            signal.signal(signum, handler)
 
 
 def report(error: BaseException) -> None:

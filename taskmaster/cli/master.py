@@ -11,7 +11,7 @@ import click
 
 from taskmaster import defaults
 from taskmaster.cli import entry, master_options, options
-from taskmaster.cli.shared_key import master_keys
+from taskmaster.cli.shared_key import hide_key, master_keys
 from taskmaster.console.log import Lines
 from taskmaster.console.progress import make_progress
 from taskmaster.master.master import Master
@@ -40,8 +40,9 @@ def command(target: str, arguments: tuple[str, ...], address: str, key_file: Pat
     entry.configure_logging(log_level, Lines(progress))
     master_options.check_summary(summary)
     source = parse_target(target, defaults.GET_JOBS)
-    work = master_options.workload(source, source, arguments, state)
     shared = master_keys(address, key_file, insecure)
+    hide_key()
+    work = master_options.workload(source, source, arguments, state)
     one = Master(work, master_options.master_settings(master), progress)
     entry.on_signals(one.interrupt)
     try:

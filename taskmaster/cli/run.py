@@ -12,6 +12,7 @@ from taskmaster import defaults
 from taskmaster.api.local_run import LocalRun
 from taskmaster.cli import entry, master_options, options
 from taskmaster.cli.help import WHAT
+from taskmaster.cli.shared_key import hide_key
 from taskmaster.console.log import Lines
 from taskmaster.console.progress import make_progress
 from taskmaster.fleet.command import slave_arguments
@@ -40,6 +41,7 @@ def command(target: str, procs: int, arguments: tuple[str, ...], get_jobs_callba
     progress = make_progress(not no_progress, sys.stderr)
     entry.configure_logging(log_level, Lines(progress))
     master_options.check_summary(summary)
+    hide_key()  # not needed here: the socket file belongs to this user
     handler = parse_target(target, handle_job_callback)
     work = master_options.workload(parse_target(target, get_jobs_callback), handler, arguments, state)
     check_arity(load_target(handler))

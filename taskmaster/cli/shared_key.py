@@ -33,11 +33,18 @@ def slave_keys(address: str, key_file: Path | None, insecure: bool) -> Keys | No
     if insecure or not _wants_keys(address):
         return None
     found, dialed = keys.find(key_file, os.environ), addresses.dial_address(address)
+    if found is not None:
+        return found  # first: who has the text of a key needs no home folder to keep one in
     path = keys.place(key_file, os.environ)
-    if found is None and not (addresses.is_local(dialed) and key_file is None):
+    if not (addresses.is_local(dialed) and key_file is None):
         raise KeyRefused(f"This slave has no key for the master at {dialed}: there is no {path}. "
                          f"{handshake.how_to_copy(dialed, str(path))}")
-    return found or _made(path)
+    return _made(path)
+
+
+def hide_key() -> None:
+    """Take the key's text out of the environment, once it is read: the programs that user code starts inherit that."""
+    os.environ.pop(keys.VARIABLE, None)
 
 
 def warn_of_insecure_master(address: str) -> None:

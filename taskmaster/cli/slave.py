@@ -10,7 +10,7 @@ import click
 
 from taskmaster import defaults
 from taskmaster.cli import entry, options
-from taskmaster.cli.shared_key import slave_keys, warn_of_insecure_master
+from taskmaster.cli.shared_key import hide_key, slave_keys, warn_of_insecure_master
 from taskmaster.core.agent import Patience
 from taskmaster.core.interrupts import Interrupts
 from taskmaster.core.stats import SlaveStats
@@ -18,6 +18,7 @@ from taskmaster.slave import lifeline
 from taskmaster.slave.slave import Slave
 from taskmaster.targets.load import load_target, parse_target
 from taskmaster.targets.signature import check_arity
+from taskmaster.transport import addresses
 
 _slaves: list[Slave] = []
 
@@ -36,7 +37,9 @@ def command(target: str, address: str, key_file: Path | None, insecure: bool, co
     """
     in_fleet = lifeline.guard()
     draw, close = _output(log_level, not no_progress)
+    address = addresses.absolute(address)  # the handler's module may change the working folder
     shared = slave_keys(address, key_file, insecure)
+    hide_key()
     if insecure and not in_fleet:
         warn_of_insecure_master(address)
     wanted = parse_target(target, defaults.HANDLE_JOB)

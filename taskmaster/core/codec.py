@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from taskmaster.core.exceptions import message_of, type_name
+
 # A larger slice becomes several batches: a lease is sized by the mean of a batch, and has to fit its frame.
 BATCH_BYTES = 4 << 20
 PROTOCOL = 5  # the newest one that all of Python 3.10 to 3.13 read and write
@@ -126,34 +128,28 @@ def encode_plain(payloads: list[Any], codec: str, limit: int) -> Batch | None:
     return batch if batch.size <= min(limit, BATCH_BYTES) else None
 
 
-def decode(form: str, blob: Bytes) -> tuple[list[Any], dict[int, BaseException]]:
-    """The payloads in order, and by index the error of each one that cannot be decoded (its payload is None).
+def open_batch(form: str, blob: Bytes) -> list[Any]:
+    """What a batch holds: for `pickles` a pickle for each job, which `open_part` decodes, else the payloads themselves.
 
-    Raises ValueError if the container itself is not of the given form.
+    None of the user's code runs. Raises ValueError if the container is not of the given form.
     """
     try:
         parts = _CONTAINERS[form].load(blob)
     except Exception as error:
-        raise ValueError(f"{len(blob)} bytes are not a batch of form {form!r}: {error}") from error
+        raise ValueError(f"{len(blob)} bytes are not a batch of form {form!r}: {message_of(error)}") from error
     if not isinstance(parts, list):
         raise ValueError(f"a batch of form {form!r} holds a {type(parts).__name__}, not a list")
-    return (parts, {}) if form != "pickles" else _loads_each(parts)
+    return parts
 
 
-def _loads_each(parts: list[bytes]) -> tuple[list[Any], dict[int, BaseException]]:
-    try:
-        return list(map(pickle.loads, parts)), {}
-    except BaseException:  # the code of some job raised: decode one by one, so that only that job fails
-        pass
-    payloads: list[Any] = []
-    bad: dict[int, BaseException] = {}
-    for index, part in enumerate(parts):
-        try:
-            payloads.append(pickle.loads(part))
-        except BaseException as error:
-            payloads.append(None)
-            bad[index] = error
-    return payloads, bad
+def is_sealed(form: str) -> bool:
+    """Whether the parts of such a batch are pickles, one a job, which run the user's code as they are decoded."""
+    return form == "pickles"
+
+
+def open_part(part: bytes) -> Any:
+    """The payload in one pickle of a `pickles` batch. Raises whatever decoding it raises; it may take its time."""
+    return pickle.loads(part)
 
 
 @dataclass(frozen=True)
@@ -244,7 +240,7 @@ def _encode_one(index: int, payload: Any, codec: str, limit: int) -> bytes | Bad
     try:
         data = _dump_json(payload) if codec == "json" else _dump_pickle(payload)
     except BaseException as error:
-        return BadJob(index, "unpicklable", type(error).__name__, f"cannot be encoded as {codec}: {error}")
+        return BadJob(index, "unpicklable", type_name(error), f"cannot be encoded as {codec}: {message_of(error)}")
     if len(data) > limit:
         return BadJob(index, "too large", "JobTooLarge", f"{len(data):,} bytes encoded, the limit is {limit:,}: "
                       "store the data in a file and yield its name")

@@ -21,6 +21,7 @@ from taskmaster.fleet.base import Exit
 from taskmaster.fleet.exits import exit_of
 from taskmaster.fleet.oom import oom_kills
 from taskmaster.fleet.output import Capture, Relays
+from taskmaster.forks import close_in_children, keep_in_children
 
 
 class LocalProcess:
@@ -94,6 +95,7 @@ class LocalLauncher:
         self._owner = threading.current_thread()
         # Slaves read from one end, which tells them when the other is gone with us; they never get that one.
         self._parent_read, self._parent_write = _high_pipe()
+        close_in_children(self._parent_write)  # held by a child of this process, it would keep orphans alive
         self._closed = False
 
     def launch(self, slot: int) -> LocalProcess:
@@ -122,6 +124,7 @@ class LocalLauncher:
             self._closed = True
             self._relays.join()
             os.close(self._parent_read)
+            keep_in_children(self._parent_write)
             os.close(self._parent_write)
 
     def _spawn(self, word_fd: int) -> subprocess.Popen[bytes]:

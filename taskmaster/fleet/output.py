@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from typing import IO
 
 from taskmaster import defaults
+from taskmaster.native import Thread
 
 _log = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ class Relays:
 
     def __init__(self, capture: Capture | None) -> None:
         self._capture = capture
-        self._threads: list[threading.Thread] = []
+        self._threads: list[Thread] = []
 
     @property
     def wanted(self) -> bool:
@@ -31,7 +31,7 @@ class Relays:
         """Pass on the lines of this stream until it ends, then close it."""
         if self._capture is None or stream is None:
             return
-        thread = threading.Thread(target=_relay, args=(stream, self._capture), name="slave-output", daemon=True)
+        thread = Thread(target=_relay, args=(stream, self._capture), name="slave-output")
         thread.start()
         self._threads = [*(one for one in self._threads if one.is_alive()), thread]
 

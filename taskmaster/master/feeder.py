@@ -6,11 +6,10 @@ slice, the server takes what has been pulled so far with `overdue`.
 
 from __future__ import annotations
 
-import threading
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from queue import Empty, SimpleQueue
 from typing import Any
 
 from taskmaster import defaults
@@ -18,8 +17,10 @@ from taskmaster.core.codec import BadJob, GoodJobs, encode, encode_plain
 from taskmaster.core.portable import pack
 from taskmaster.core.pull_size import PullSize
 from taskmaster.errors import SourceError
+from taskmaster.forks import leave
 from taskmaster.job import NO_CURSOR, unwrap, unwrap_all
 from taskmaster.master.source import Source
+from taskmaster.native import Condition, Empty, Lock, SimpleQueue, Thread
 
 _IMMUTABLE = (int, float, complex, str, bytes, tuple, frozenset, type(None))
 
@@ -64,19 +65,20 @@ class Feeder:
         self._codec = codec
         self._clock = clock
         self._wake = wake
+        self._pid = os.getpid()
         self._pulled = first  # the offset of the next job
         self._end = None if limit is None else first + limit
         self._fed: SimpleQueue[Fed] = SimpleQueue()
         self._allowed = first  # guarded, like the next, by _room
         self._queued_bytes = 0  # in _fed
-        self._room = threading.Condition()
+        self._room = Condition()
         self._size = PullSize()
         self._slice: list[Any] = []  # the jobs that are being pulled
         self._taken = 0  # how many of them were handed over
         self._since: float | None = None
-        self._handing = threading.Lock()
+        self._handing = Lock()
         self._last: Any = None  # the payload before: a source may yield one object again and again, changed in between
-        self._thread = threading.Thread(target=self._run, name="feeder", daemon=True)
+        self._thread = Thread(target=self._run, name="feeder")
 
     @property
     def length(self) -> int | None:
@@ -178,6 +180,8 @@ class Feeder:
         return pulled.size
 
     def _feed(self, fed: Fed) -> None:
+        if os.getpid() != self._pid:  # the source has forked, and this is the child, which must not pull as well
+            leave(fed.error if isinstance(fed, Raised) else None)
         self._fed.put(fed)
         self._wake()
 

@@ -1,4 +1,4 @@
-"""The jobs between their arrival and their handler: decoded, cut into slices, given back where they are too many."""
+"""The jobs between their arrival and their handler: cut into slices, given back where they are too many."""
 
 from __future__ import annotations
 
@@ -30,17 +30,18 @@ class Backlog:
         return Load(max(0, self.jobs - begun), self._pool.idle)
 
     def enqueue(self, lease: Lease, now: float) -> None:
-        """Decode a lease and hand it to the pool; a job that does not decode has failed."""
+        """Hand a lease to the pool, whose threads open the jobs that need the user's code for it.
+
+        Opened here, jobs that take seconds would run one after the other, and hold up the renewal of the leases.
+        """
         epoch = self._agent.epoch
-        payloads, bad = _decoded(lease)
-        good = Runs([(lease.first, len(payloads))])
-        for index, error in bad.items():
-            good.remove(lease.first + index, 1)
-            failure = failed_attempt(lease.first + index, lease.attempt, error, "undecodable")
-            self._outcomes.fail(epoch, [failure], now)
-        work = Slice(epoch, lease.first, lease.attempt, payloads)
-        for run in good:
-            self._put(work.part(*run))
+        try:
+            payloads = _opened(lease)
+        except ValueError as error:
+            offsets = range(lease.first, lease.first + lease.count)
+            failures = [failed_attempt(offset, lease.attempt, error, "undecodable") for offset in offsets]
+            return self._outcomes.fail(epoch, failures, now)
+        self._put(Slice(epoch, lease.first, lease.attempt, payloads, codec.is_sealed(lease.form)))
 
     def ended(self) -> list[Execution]:
         """The slices that have ended since the last call."""
@@ -85,13 +86,9 @@ class Backlog:
             self._pool.put(piece)
 
 
-def _decoded(lease: Lease) -> tuple[list[Any], dict[int, BaseException]]:
-    """The payloads, and what was raised for each index that does not decode."""
-    try:
-        payloads, bad = codec.decode(lease.form, lease.blob)
-        if len(payloads) == lease.count:
-            return payloads, bad
-        error = ValueError(f"a lease of {lease.count} jobs came with {len(payloads)}")
-    except ValueError as raised:
-        error = raised
-    return [None] * lease.count, {index: error for index in range(lease.count)}
+def _opened(lease: Lease) -> list[Any]:
+    """Its payloads. Raises ValueError if these are not as many as it says, or not a batch at all."""
+    payloads = codec.open_batch(lease.form, lease.blob)
+    if len(payloads) != lease.count:
+        raise ValueError(f"a lease of {lease.count} jobs came with {len(payloads)}")
+    return payloads

@@ -6,19 +6,38 @@ import traceback
 from typing import Any
 
 from taskmaster import defaults
+from taskmaster.core.exceptions import message_of, type_name
 from taskmaster.core.wire import FailedAttempt
 
 
 def failed_attempt(offset: int, attempt: int, error: BaseException, kind: str = "raised") -> FailedAttempt:
-    """An attempt that ended with an exception; the frames above the handler are left out of its traceback."""
-    shown = "".join(traceback.format_exception(type(error), error, _below_handler(error)))
-    message = _text_of(error)[:defaults.FAILURE_MESSAGE_CHARACTERS]
-    return FailedAttempt(offset, attempt, kind, type(error).__name__, message, _end_of(shown))
+    """An attempt that ended with an exception; the frames above the handler are left out of its traceback.
+
+    No exception is too odd to be described: only a lack of memory makes this raise, see `undescribed_attempt`.
+    """
+    message = message_of(error)[:defaults.FAILURE_MESSAGE_CHARACTERS]
+    return FailedAttempt(offset, attempt, kind, type_name(error), message, _end_of(_shown(error)))
+
+
+def undescribed_attempt(offset: int, attempt: int, error: BaseException) -> FailedAttempt:
+    """The same for an exception whose description failed. It lets go of the frames, where the handler's data are."""
+    error.__traceback__ = error.__context__ = error.__cause__ = None
+    return FailedAttempt(offset, attempt, "raised", type_name(error), "could not be described for lack of memory", "")
 
 
 def timed_out_attempt(offset: int, attempt: int, seconds: float, stack: str) -> FailedAttempt:
     """An attempt that is still running after the `seconds` that it may take; `stack` is where it is."""
     return FailedAttempt(offset, attempt, "timeout", "JobTimeout", f"still running after {seconds:g} s", _end_of(stack))
+
+
+def _shown(error: BaseException) -> str:
+    trace = _below_handler(error)
+    try:
+        return "".join(traceback.format_exception(type(error), error, trace))
+    except MemoryError:
+        raise
+    except BaseException:  # as for SyntaxError("bad", "abcdef"), or where the exception's own code raises
+        return "".join(traceback.format_tb(trace)) + f"{type_name(error)}: {message_of(error)}\n"
 
 
 def _end_of(text: str) -> str:
@@ -28,10 +47,3 @@ def _end_of(text: str) -> str:
 def _below_handler(error: BaseException) -> Any:
     trace = error.__traceback__
     return trace.tb_next if trace is not None and trace.tb_next is not None else trace
-
-
-def _text_of(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception as broken:  # the user's own __str__
-        return f"<no message: its __str__ raised {type(broken).__name__}>"

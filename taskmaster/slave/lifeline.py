@@ -18,6 +18,7 @@ from select import select
 from typing import Final
 
 from taskmaster.defaults import PARENT_FD, PARENT_LOOK_SECONDS, PARENT_PID, WORD_FD
+from taskmaster.forks import close_in_children
 
 _PR_SET_PDEATHSIG: Final = 1  # from linux/prctl.h
 
@@ -36,6 +37,7 @@ def guard() -> bool:
     word_fd = _take_fd(WORD_FD)
     if word_fd is not None:
         _word_fds.append(word_fd)
+        close_in_children(word_fd)
     if parent_pid:
         _die_with(int(parent_pid))
     if parent_fd is not None:

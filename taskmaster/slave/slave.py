@@ -7,7 +7,6 @@ import os
 import platform
 import secrets
 import socket
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +16,7 @@ from taskmaster.core.agent import Agent, Patience
 from taskmaster.core.stats import SlaveStats
 from taskmaster.errors import EXIT_ERROR, TaskmasterError
 from taskmaster.malloc import keep_freed_memory
+from taskmaster.native import Thread
 from taskmaster.slave.control import Control
 from taskmaster.slave.pools.threads import ThreadPool
 from taskmaster.transport.addresses import dial_address, is_local
@@ -75,7 +75,7 @@ class Slave:
     def run(self) -> int:
         """Serve until the end; returns the exit code. The main thread is free to run signal handlers meanwhile."""
         keep_freed_memory()
-        thread = threading.Thread(target=self._serve, name="control", daemon=True)
+        thread = Thread(target=self._serve, name="control")
         thread.start()
         thread.join()
         self._pool.close()

@@ -8,12 +8,16 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Slice:
-    """`payloads` are the jobs from `first` on, all of one attempt, leased in one epoch of the agent."""
+    """`payloads` are the jobs from `first` on, all of one attempt, leased in one epoch of the agent.
+
+    While they are `sealed`, each is a pickle, which the thread that calls the handler opens just before.
+    """
 
     epoch: int
     first: int
     attempt: int
     payloads: list[Any]
+    sealed: bool = False
 
     @property
     def count(self) -> int:
@@ -32,4 +36,4 @@ class Slice:
         if count == self.count:
             return self
         start = first - self.first
-        return Slice(self.epoch, first, self.attempt, self.payloads[start:start + count])
+        return Slice(self.epoch, first, self.attempt, self.payloads[start:start + count], self.sealed)

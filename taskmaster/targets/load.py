@@ -144,7 +144,16 @@ def _load_module(name: str) -> ModuleType:
     return sys.modules[name]
 
 
+_importing: list[str] = []
+
+
+def importing() -> str:
+    """The target whose module is being imported right now; empty when none is."""
+    return _importing[-1] if _importing else ""
+
+
 def _import(name: str, import_it: Callable[[], object]) -> None:
+    _importing.append(name)
     try:
         import_it()
     except KeyboardInterrupt:
@@ -154,6 +163,8 @@ def _import(name: str, import_it: Callable[[], object]) -> None:
             raise TargetError(_no_module(name, str(error.name))) from None
         what = traceback.format_exception_only(type(error), error)[-1].strip().rstrip(".")
         raise UserCodeError(f"Importing {name} failed: {what}. {_remedy(error)}") from error
+    finally:
+        _importing.pop()
 
 
 def _no_module(name: str, missing: str) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from taskmaster.errors import TargetError, UsageError
+from taskmaster.targets.lazy import is_lazy
 
 BOOLS = {
     "true": True, "yes": True, "1": True, "on": True,
@@ -142,7 +143,7 @@ def check_arity(handler: Callable[..., Any]) -> None:
     except TypeError:
         raise TargetError(f"A handler is called with one job, but {_shown(handler)} does not accept that. Write it as: "
                           "def handle_job(job).") from None
-    if inspect.iscoroutinefunction(handler) or inspect.isgeneratorfunction(handler):
+    if is_lazy(handler):
         # Calling it only creates an object: every job would count as handled although none was.
         raise TargetError(f"{_shown(handler)} is async or yields, so calling it does not run it. Write it as: "
                           "def handle_job(job), with asyncio.run or a loop inside.")

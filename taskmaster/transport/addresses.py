@@ -48,6 +48,12 @@ def ipc_path(address: str) -> str:
     return address[len(_IPC):] if address.startswith(_IPC) else ""
 
 
+def absolute(address: str) -> str:
+    """The same address, with the full path of its socket file. Raises UsageError if it is not valid."""
+    path = ipc_path(check_address(address))
+    return check_address(_IPC + os.path.abspath(path)) if path else address
+
+
 def dial_address(address: str) -> str:
     """Where a slave on this machine reaches a master that listens at `address`, which may be every interface."""
     return _in_place_of_everywhere(address, "127.0.0.1")

@@ -10,7 +10,6 @@ import logging
 import os
 import socket
 import sys
-import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ import zmq
 from zmq.utils import z85
 
 from taskmaster import defaults
+from taskmaster.native import Thread
 from taskmaster.transport.addresses import address_in_use, ipc_path
 from taskmaster.transport.keys import Keys
 
@@ -32,9 +32,10 @@ _GOOD, _BAD = b"200", b"400"
 _OTHER_KEY = 0x11000001  # libzmq's ZMQ_PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC
 _OTHER_MECHANISM = 0x11000002  # libzmq's ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH
 
-EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED
+EVENTS = zmq.EVENT_LISTENING | zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED
 FAILURES = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
-"""The monitor's events for `ConnectionLimit` and `RejectedConnections`. Peers that hang up midway are not counted."""
+"""The monitor's events for `Listener`, its limit of connections and its log of rejected ones. Peers that hang up midway
+are not counted."""
 
 
 class ZapAuthenticator:
@@ -46,7 +47,7 @@ class ZapAuthenticator:
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.bind(_ZAP_ADDRESS)
         # In its own thread, so that handshakes do not wait for the master's loop, nor the loop for handshakes.
-        threading.Thread(target=self._serve, name="zap", daemon=True).start()
+        Thread(target=self._serve, name="zap").start()
 
     def guard(self, router: zmq.Socket[bytes]) -> None:
         """Admit only peers with the key to this socket."""

@@ -10,6 +10,7 @@ import zmq
 
 from taskmaster import defaults
 from taskmaster.errors import KeyRefused
+from taskmaster.forks import close_in_children
 from taskmaster.transport import handshake
 from taskmaster.transport.addresses import dial_address, ipc_path
 from taskmaster.transport.base import Frames
@@ -120,6 +121,8 @@ class Dialer:
             event, value = found
             self._returned |= event == zmq.EVENT_HANDSHAKE_SUCCEEDED and self._handshakes.admitted
             self._handshakes.observe(event, value)
+            if event == zmq.EVENT_CONNECTED:
+                close_in_children(value)  # else, if this slave is killed, a child of its handler makes it look alive
             if event == zmq.EVENT_CONNECTED and ipc_path(self.address):
                 self._check_owner(value)
         if self._handshakes.in_doubt:

@@ -8,6 +8,7 @@ import zmq
 
 from taskmaster import defaults
 from taskmaster.errors import UsageError
+from taskmaster.forks import close_in_children, keep_in_children
 from taskmaster.transport import admission
 from taskmaster.transport.addresses import address_in_use, check_address, ipc_path, is_local, is_loopback
 from taskmaster.transport.admission import (ConnectionLimit, RejectedConnections, ZapAuthenticator, closed_to_others,
@@ -42,6 +43,7 @@ class Listener:
         self._known: dict[bytes, bool] = {}  # by peer id: whether it is on this machine
         self._dropped: list[tuple[bytes, bool]] = []  # not yet reported
         self._bind(address)
+        self._note_dropped()
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
         self._poller.register(self._monitor, zmq.POLLIN)
@@ -116,9 +118,13 @@ class Listener:
             event, value = found
             if event & admission.FAILURES:
                 self._rejected.observe(event, value, now)
+            elif event == zmq.EVENT_LISTENING:
+                close_in_children(value)  # else a child of the source keeps the port when this master ends
             elif event == zmq.EVENT_ACCEPTED:
+                close_in_children(value)
                 self._limit.came(value)
             else:
+                keep_in_children(value)
                 self._limit.left(value)
                 peer = self._peers.pop(value, None)
                 if peer is not None:

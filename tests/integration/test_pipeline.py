@@ -195,7 +195,7 @@ def test_a_job_that_exits_as_it_is_decoded_spoils_nobody(cluster: Cluster) -> No
 
 
 class Slow:
-    """Decoded at once by slaves, in their thread "control"; in the master, only when the test lets it pass."""
+    """Decoded at once by slaves; in the master, in its thread "payload-reader", only when the test lets it pass."""
 
     gate = threading.Event()
     met = threading.Event()
@@ -208,7 +208,7 @@ class Slow:
 
 
 def pass_gate(number: int) -> int:
-    if threading.current_thread().name != "control":
+    if threading.current_thread().name == "payload-reader":
         Slow.met.set()
         assert Slow.gate.wait(2 * SECONDS)
     return number
@@ -403,7 +403,7 @@ def test_a_slave_without_a_key_unpickles_nothing_that_comes_from_afar(
     master = cluster.master(lambda: [[number] for number in range(10)], codec=codec)
     monkeypatch.setattr("taskmaster.slave.slave.is_local", lambda address: False)
     decoded: list[Any] = []
-    monkeypatch.setattr("taskmaster.slave.backlog.codec.decode", lambda *what: decoded.append(what) or ([], {}))
+    monkeypatch.setattr("taskmaster.slave.backlog.codec.open_batch", lambda *what: decoded.append(what) or [])
     cluster.serve(master)
     slave = cluster.slave(patience=Patience(0.5, 4))
     if codec == "pickle":

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -136,3 +138,125 @@ def test_each_job_is_run_or_taken_back_never_both() -> None:
         runs += settled(work)
         assert ran + (back.payloads if back else []) == list(range(300))
         assert sum(count for _, count in runs) == len(ran) == work.count
+
+
+class Exits(Exception):
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+
+class Nameless(type):
+    def __getattribute__(cls, name: str) -> Any:
+        if name in ("__qualname__", "__name__", "__module__"):
+            raise RuntimeError(name)
+        return super().__getattribute__(name)
+
+
+class Odd(Exception, metaclass=Nameless):
+    pass
+
+
+class Letters(str):
+    def __getitem__(self, index: Any) -> str:
+        raise SystemExit(4)
+
+
+class Lettered(Exception):
+    def __str__(self) -> str:
+        return Letters("in letters")
+
+
+@pytest.mark.parametrize("error, name", [
+    (Exits(), "Exits"), (Odd("odd"), "Odd"), (SyntaxError("bad template", "abcdef"), "SyntaxError"),
+    (Lettered(), "Lettered")])
+def test_an_exception_that_cannot_be_shown_is_one_failed_job(error: BaseException, name: str) -> None:
+    """Else it ended the thread that ran the slice, the rest of which was never reported."""
+    def handler(job: int) -> None:
+        if job == 1:
+            raise error
+
+    work = execution(0, 3)
+    work.run(handler, time.monotonic)
+    progress = work.look(0.0)
+    assert [(failed.offset, failed.error) for failed in progress.failed] == [(1, name)]
+    assert progress.settled == [(0, 1), (2, 1)] and "in handler" in progress.failed[0].traceback
+
+
+def test_a_failure_that_there_is_no_memory_to_describe_is_recorded_all_the_same(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*what: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("taskmaster.slave.failed_attempt.message_of", full)
+    frames = []
+
+    def handler(job: int) -> None:
+        try:
+            raise MemoryError
+        except MemoryError as error:
+            frames.append(error)
+            raise
+
+    work = execution(0, 1)
+    work.run(handler, time.monotonic)
+    [failed] = work.look(0.0).failed
+    assert (failed.offset, failed.error) == (0, "MemoryError") and "memory" in failed.message
+    assert frames[0].__traceback__ is None, "the frames hold what filled the memory"
+
+
+def test_a_slice_that_was_interrupted_continues_and_fails_the_job_in_doubt() -> None:
+    """An exception that another thread raises in this one may arrive between two jobs, or after the last one."""
+    ran: list[int] = []
+    work = execution(0, 4)
+    late = iter([KeyboardInterrupt, None])
+
+    def clock() -> float:
+        error = next(late)
+        if error is not None:
+            raise error
+        return 1.0
+
+    with pytest.raises(KeyboardInterrupt):
+        work.run(ran.append, clock)
+    work.run(ran.append, clock)
+    progress = work.look(1.0)
+    assert ran == [0, 1, 2, 3] and progress.settled == [(0, 3)]
+    assert [(failed.offset, failed.error) for failed in progress.failed] == [(3, "LateException")]
+
+
+async def coroutine() -> None:
+    """Does nothing."""
+
+
+def generator() -> Iterator[None]:
+    yield
+
+
+async def both() -> AsyncIterator[None]:
+    yield
+
+
+@pytest.mark.parametrize("make", [coroutine, generator, both])
+def test_a_handler_that_returns_what_nothing_runs_has_failed(make: Callable[[], Any]) -> None:
+    work = execution(0, 3)
+    work.run(lambda job: make() if job == 1 else job, time.monotonic)
+    progress = work.look(0.0)
+    assert [(failed.offset, failed.error) for failed in progress.failed] == [(1, "NothingRan")]
+    assert progress.settled == [(0, 1), (2, 1)]
+
+
+def test_sealed_jobs_are_opened_where_they_run_and_fail_alone() -> None:
+    ran: list[Any] = []
+    parts = [pickle.dumps(0), b"no pickle", pickle.dumps(2)]
+    work = SequentialExecution(Slice(1, 5, 1, parts, sealed=True), 0.0)
+    work.run(ran.append, time.monotonic)
+    progress = work.look(0.0)
+    assert ran == [0, 2] and progress.settled == [(5, 1), (7, 1)]
+    assert [(failed.offset, failed.kind, failed.error) for failed in progress.failed] == [
+        (6, "undecodable", "UnpicklingError")]
+
+
+def test_what_is_taken_back_of_a_sealed_slice_is_sealed() -> None:
+    work = SequentialExecution(Slice(1, 5, 1, [b"a", b"b"], sealed=True), 0.0)
+    assert work.take_back() == Slice(1, 5, 1, [b"a", b"b"], sealed=True)
+    assert Slice(1, 5, 1, [b"a", b"b"], sealed=True).part(6, 1).sealed

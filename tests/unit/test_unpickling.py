@@ -26,7 +26,8 @@ DANGEROUS: Mapping[str, set[str]] = {
 }
 #: Calls that unpickle, by their last name, and the files that may make them.
 CALLS: Mapping[str, set[str]] = {
-    "codec.decode": {"slave/backlog.py"},
+    "codec.open_batch": {"slave/backlog.py"},
+    "open_part": {"slave/pools/sequential.py"},
     "pickle.loads": {"core/codec.py", "core/portable.py"},
     "Batch": {"core/codec.py"},  # of bytes: only where the master's own jobs are encoded
 }
@@ -94,7 +95,7 @@ def test_nothing_that_sees_a_slaves_message_can_unpickle() -> None:
     ("core/dispatch.py", "from taskmaster.core import codec", "core/dispatch.py takes codec"),
     ("core/dispatch.py", "from taskmaster.core.portable import unpack", "core/dispatch.py names unpack"),
     ("core/dispatch.py", "Batch('pickle', 1, poll.blob)", "core/dispatch.py calls Batch"),
-    ("master/server.py", "codec.decode('pickle', b'')", "master/server.py calls codec.decode"),
+    ("master/server.py", "codec.open_batch('pickle', b'')", "master/server.py calls codec.open_batch"),
     ("net.py", "socket.recv_pyobj()", "net.py names recv_pyobj"),
     ("master/keeper.py", "eval(text)", "master/keeper.py names eval"),
 ])

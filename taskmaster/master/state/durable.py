@@ -11,6 +11,8 @@ import os
 import sys
 from pathlib import Path
 
+from taskmaster.forks import close_in_children, keep_in_children
+
 BINARY = getattr(os, "O_BINARY", 0)  # without it Windows changes line ends
 # What link() answers on file systems without hard links, such as FAT, CIFS and some FUSE ones.
 _NO_LINKS = {
@@ -150,10 +152,12 @@ class FileLock:
             close_quietly(file)
             raise
         self._file = file
+        close_in_children(file)
 
     def release(self) -> None:
         """Release the lock. Does nothing when it is not held."""
         if self._file is not None:
+            keep_in_children(self._file)
             close_quietly(self._file)
             self._file = None
 

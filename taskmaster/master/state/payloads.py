@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Sequence
-from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from taskmaster import defaults
+from taskmaster.native import Flag, SimpleQueue, Thread
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +26,7 @@ class PayloadReader:
         self._seconds = seconds
         self._requests: SimpleQueue[_Request[Any, Any]] = SimpleQueue()
         self._latest: _Request[Any, Any] | None = None
-        self._thread: threading.Thread | None = None
+        self._thread: Thread | None = None
 
     def each(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result | None]:
         """`function(item)` for each item, None where it raised; None, too, from the first item that took too long on.
@@ -47,7 +46,7 @@ class PayloadReader:
 
     def _start_once(self) -> None:
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="payload-reader", daemon=True)
+            self._thread = Thread(target=self._run, name="payload-reader")
             self._thread.start()
 
     def _run(self) -> None:
@@ -59,7 +58,7 @@ class _Request(Generic[Item, Result]):
     """The items of one call: `run` in the reader's thread, `wait` in the caller's."""
 
     def __init__(self, function: Callable[[Item], Result], items: Sequence[Item]) -> None:
-        self.done = threading.Event()
+        self.done = Flag()
         self._function = function
         self._items = items
         self._results: list[Result | None] = []

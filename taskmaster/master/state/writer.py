@@ -6,7 +6,6 @@ It does not decide when a checkpoint is due: the server offers one, and asks her
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -15,6 +14,7 @@ from typing import Generic, Protocol, TypeVar
 from taskmaster import defaults
 from taskmaster.core.backoff import Backoff
 from taskmaster.master.state.checkpoint import Checkpoint
+from taskmaster.native import Condition, Flag, Thread
 
 log = logging.getLogger(__name__)
 
@@ -55,10 +55,10 @@ class StateWriter(Generic[Failure]):
         self._failures = failures
         self._wake = wake
         self._clock = clock
-        self._nudge = threading.Event()
+        self._nudge = Flag()
         self._rest = rest or self._nudge.wait
-        self._thread = threading.Thread(target=self._work, name="state-writer", daemon=True)
-        self._changed = threading.Condition()
+        self._thread = Thread(target=self._work, name="state-writer")
+        self._changed = Condition()
         # Guarded by _changed:
         self._unwritten: list[Failure] = []
         self._offered: Checkpoint | None = None
@@ -119,8 +119,7 @@ class StateWriter(Generic[Failure]):
             self._closing = True
             self._changed.notify()
         self._nudge.set()  # cuts one rest between two attempts short: somebody is waiting now
-        if self._thread.ident is not None:
-            self._thread.join(timeout)
+        self._thread.join(timeout)
         with self._changed:
             self._abandoned = True
         self._nudge.set()

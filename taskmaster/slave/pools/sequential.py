@@ -6,15 +6,31 @@ The position is read off the list's own iterator: nothing is counted per job, so
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from operator import length_hint
-from threading import Lock
 from typing import Any
 
+from taskmaster.core.codec import open_part
 from taskmaster.core.runs import Run, Runs
 from taskmaster.core.wire import FailedAttempt
-from taskmaster.slave.failed_attempt import failed_attempt
+from taskmaster.forks import leave
+from taskmaster.native import Lock
+from taskmaster.slave.failed_attempt import failed_attempt, undescribed_attempt
 from taskmaster.slave.pools.base import Progress, RunningJob
 from taskmaster.slave.slice import Slice
+from taskmaster.targets.lazy import refuse_lazy
+
+
+class LateException(Exception):
+    """Another thread raised an exception in this one, and it arrived when no handler was there to take it."""
+
+
+class Undecodable(Exception):
+    """Opening a sealed payload raised `error`."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(error)
+        self.error = error
 
 
 class SequentialExecution:
@@ -24,8 +40,8 @@ class SequentialExecution:
     here or taken back, never both.
     """
 
-    __slots__ = ("_ended_at", "_failed", "_jobs", "_lock", "_reported", "_seen", "_since", "_total", "attempt",
-                 "epoch", "first")
+    __slots__ = ("_begun", "_collected", "_ended_at", "_failed", "_forked", "_jobs", "_lock", "_reported", "_sealed",
+                 "_seen", "_since", "_total", "attempt", "epoch", "first")
 
     def __init__(self, work: Slice, now: float) -> None:
         self.epoch = work.epoch
@@ -33,6 +49,10 @@ class SequentialExecution:
         self.attempt = work.attempt
         self._jobs = iter(work.payloads)
         self._total = work.count
+        self._sealed = work.sealed
+        self._begun = False
+        self._collected = False
+        self._forked = False
         self._failed: dict[int, FailedAttempt] = {}
         self._ended_at: float | None = None
         self._reported = 0  # jobs that had ended at the last look
@@ -56,23 +76,48 @@ class SequentialExecution:
         return self._total - length_hint(self._jobs)
 
     def run(self, handler: Callable[[Any], Any], clock: Callable[[], float]) -> None:
-        """Call the handler for each job; whatever it raises is the failure of that job alone."""
+        """Call the handler for each job; whatever it raises is the failure of that job alone.
+
+        A second call, after an exception that another thread raised in this one, continues with the next job.
+        """
+        if self._begun:
+            self._note(LateException("raised into this thread from another one"))  # the job may or may not have ended
+        self._begun = True
+        call = partial(_open_and_call, handler) if self._sealed else handler
         while True:
             try:
                 for payload in self._jobs:
-                    handler(payload)
+                    result = call(payload)
+                    if result is not None:  # costs a no-op nothing that could be measured
+                        refuse_lazy(result)
+                        result = None
                 break
             except BaseException as error:  # SystemExit and KeyboardInterrupt of a handler are its failures, too
+                if self._forked:
+                    leave(error)
                 self._note(error)
+        if self._forked:
+            leave()
         with self._lock:
             self._ended_at = clock()
+
+    def end_in_child(self) -> None:
+        """A handler has forked, and this is the child: it must not run the next jobs as well."""
+        self._forked = True
+        for _ in self._jobs:
+            pass
+
+    def collect(self) -> bool:
+        """Whether this is the first call: a thread that was interrupted may say twice that it has ended."""
+        first, self._collected = not self._collected, True
+        return first
 
     def take_back(self) -> Slice | None:
         """The jobs that have not started, which now will not."""
         with self._lock:
             rest = list(self._jobs)
             self._total -= len(rest)
-            return Slice(self.epoch, self.first + self._total, self.attempt, rest) if rest else None
+            return Slice(self.epoch, self.first + self._total, self.attempt, rest, self._sealed) if rest else None
 
     def look(self, now: float) -> Progress:
         """What became of its jobs since the last look."""
@@ -104,6 +149,25 @@ class SequentialExecution:
         return list(settled), failed
 
     def _note(self, error: BaseException) -> None:
+        """The job that started last has failed."""
         with self._lock:
             index = self.started - 1
-            self._failed[index] = failed_attempt(self.first + index, self.attempt, error)
+        if index >= 0 and index not in self._failed:  # once, whatever follows it
+            failure = self._described(self.first + index, error)
+            with self._lock:
+                self._failed[index] = failure
+
+    def _described(self, offset: int, error: BaseException) -> FailedAttempt:
+        error, kind = (error.error, "undecodable") if isinstance(error, Undecodable) else (error, "raised")
+        try:
+            return failed_attempt(offset, self.attempt, error, kind)
+        except BaseException:  # MemoryError, while the frames of `error` still hold what filled the memory
+            return undescribed_attempt(offset, self.attempt, error)
+
+
+def _open_and_call(handler: Callable[[Any], Any], part: bytes) -> Any:
+    try:
+        payload = open_part(part)
+    except BaseException as error:
+        raise Undecodable(error) from None
+    return handler(payload)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable
-from queue import Empty, SimpleQueue
-from threading import Lock, get_ident
+from collections.abc import Callable, Iterator
+from itertools import islice, repeat, starmap
 from typing import Any, TypeVar
 
 import gevent.threadpool
 
+from taskmaster.forks import call_in_children
+from taskmaster.native import Empty, Lock, SimpleQueue, get_ident
 from taskmaster.slave.pools.base import Execution
 from taskmaster.slave.pools.sequential import SequentialExecution
 from taskmaster.slave.slice import Slice
@@ -39,6 +40,7 @@ class ThreadPool:
         self._parked = 0  # those that do not; kept, as a gevent thread cannot be ended from another
         self._resumed: SimpleQueue[None] = SimpleQueue()
         self._lock = Lock()
+        call_in_children(self, ThreadPool._end_in_child)
         self.resize(slots)
 
     @property
@@ -61,7 +63,7 @@ class ThreadPool:
 
     def ended(self) -> list[SequentialExecution]:
         """The slices that have ended since the last call."""
-        return _drained(self._ended)
+        return [execution for execution in _drained(self._ended) if execution.collect()]
 
     def take_back(self) -> list[Slice]:
         """The slices that no thread has taken yet; none will."""
@@ -95,6 +97,10 @@ class ThreadPool:
         """Start no further slice; does not wait for those that are running."""
         self.resize(0)
 
+    def _end_in_child(self) -> None:
+        for execution in self._running.values():
+            execution.end_in_child()
+
     def _start(self, threads: int) -> None:
         if threads:
             native = gevent.threadpool.ThreadPool(threads)  # its own, for only the thread that made one may use it
@@ -102,26 +108,39 @@ class ThreadPool:
                 native.spawn(self._loop)
 
     def _loop(self) -> None:
-        ident = get_ident()
+        """Take slices and run them, for as long as the process lives.
+
+        User code can raise an exception in this thread from another one, as timeouts for functions do. It may arrive
+        late, at any step here. So what the thread has taken stays in `hand` until it is done with, and each step may be
+        repeated.
+        """
+        hand: list[Slice | SequentialExecution | None] = []
+        source = starmap(self._waiting.get, repeat(()))
         while True:
+            try:
+                self._step(get_ident(), hand, source)
+            except BaseException:
+                continue
+
+    def _step(self, ident: int, hand: list[Slice | SequentialExecution | None], source: Iterator[Slice | None]) -> None:
+        if not hand:
             if self._is_surplus():
                 self._resumed.get()
-            execution = self._take()
-            if execution is not None:
-                self._run(ident, execution)
+            hand.extend(islice(source, 1))  # one step: between taking it and keeping it no exception can arrive
+        taken = hand[0]
+        if taken is None:
+            hand.clear()
+            return self._forget_nudge()
+        if isinstance(taken, Slice):
+            taken = hand[0] = SequentialExecution(taken, self._clock())
+        self._run(ident, taken)
+        hand.clear()
+        if self.waiting < self.wake_below:
+            self._wake()
 
-    def _take(self) -> SequentialExecution | None:
-        """The next slice; None for a nudge.
-
-        The slice itself is let go of: a loop that kept it until the next one came held the payloads of a lease, up to
-        2 MiB in each thread, and jobs of 5 kB took 5 % more CPU.
-        """
-        work = self._waiting.get()
-        if work is not None:
-            return SequentialExecution(work, self._clock())
+    def _forget_nudge(self) -> None:
         with self._lock:
             self._nudges -= 1
-        return None
 
     def _is_surplus(self) -> bool:
         with self._lock:
@@ -133,10 +152,8 @@ class ThreadPool:
     def _run(self, ident: int, execution: SequentialExecution) -> None:
         self._running[ident] = execution
         execution.run(self._handler, self._clock)
-        del self._running[ident]
+        self._running.pop(ident, None)
         self._ended.put(execution)
-        if self.waiting < self.wake_below:
-            self._wake()
 
 
 def _drained(queue: SimpleQueue[_T]) -> list[_T]:

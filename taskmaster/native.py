@@ -1,0 +1,148 @@
+"""Threads and locks of the operating system, also after gevent or eventlet have replaced those of `threading`.
+
+Our threads block outside of Python, in ZeroMQ, in a file system, in a handler. As greenlets they would hold up each
+other, and the user's greenlets. So they take the primitives as they were before anybody patched them.
+"""
+
+from __future__ import annotations
+
+import _thread
+import logging
+import sys
+import threading
+import time
+from _queue import Empty, SimpleQueue  # `queue.SimpleQueue` is replaced by gevent, this is not
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["Condition", "Empty", "Flag", "Lock", "SimpleQueue", "Thread", "get_ident"]
+
+log = logging.getLogger(__name__)
+
+
+def _original(name: str) -> Any:
+    """This function of `_thread`, as it was before it was patched."""
+    gevent, eventlet = sys.modules.get("gevent.monkey"), sys.modules.get("eventlet.patcher")
+    if gevent is not None:
+        return gevent.get_original("_thread", name)
+    if eventlet is not None:
+        return getattr(eventlet.original("_thread"), name)
+    return getattr(_thread, name)
+
+
+_start = _original("start_new_thread")
+Lock: Callable[[], _thread.LockType] = _original("allocate_lock")
+get_ident: Callable[[], int] = _original("get_ident")
+
+
+class Thread:
+    """A daemon thread that runs `target`."""
+
+    def __init__(self, target: Callable[..., object], name: str, args: tuple[Any, ...] = ()) -> None:
+        self.ident = 0
+        self._target, self._args = target, args
+        self._name = name
+        self._running = Lock()
+        self._started = False
+
+    def start(self) -> None:
+        """Start it, once. Raises RuntimeError if the system cannot."""
+        self._running.acquire()
+        self._started = True
+        try:
+            _start(self._run, ())
+        except BaseException:
+            self._started = False
+            self._running.release()
+            raise
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until it has ended, or for so many seconds. Signal handlers run meanwhile in the main thread."""
+        if self._started and self._running.acquire(True, -1 if timeout is None else max(0.0, timeout)):
+            self._running.release()
+
+    def is_alive(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._started and self._running.locked()
+
+    def _run(self) -> None:
+        try:
+            self.ident = get_ident()
+            threading.current_thread().name = self._name  # for logs and tracebacks
+            self._target(*self._args)
+        except BaseException:
+            log.exception("The thread %r failed", self._name)
+        finally:
+            self._running.release()
+
+
+class Flag:
+    """What `threading.Event` is, for one thread that waits."""
+
+    def __init__(self) -> None:
+        self._down = Lock()
+        self._down.acquire()
+        self._guard = Lock()
+        self._set = False
+
+    def is_set(self) -> bool:
+        """Whether it was set since it was cleared."""
+        return self._set
+
+    def set(self) -> None:
+        """Let the waiting thread continue, now or when it comes to wait."""
+        with self._guard:
+            if not self._set:
+                self._set = True
+                self._down.release()
+
+    def clear(self) -> None:
+        """Let it wait again."""
+        with self._guard:
+            if self._set:
+                self._set = False
+                self._down.acquire()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Whether it was set within so many seconds; without a timeout it waits for ever."""
+        if self._set:
+            return True
+        if self._down.acquire(True, -1 if timeout is None else max(0.0, timeout)):
+            self._down.release()
+        return self._set
+
+
+class Condition:
+    """What `threading.Condition` is, for any number of threads that wait for a predicate."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._waiters: list[_thread.LockType] = []
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *raised: object) -> None:
+        self._lock.release()
+
+    def notify(self) -> None:
+        """Let all that wait look at their predicates again. The lock must be held."""
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            waiter.release()
+
+    def wait_for(self, predicate: Callable[[], bool], timeout: float | None = None) -> bool:
+        """Wait, with the lock released, until the predicate is true or so many seconds are over; returns what it is."""
+        end = None if timeout is None else time.monotonic() + timeout
+        while not predicate() and (end is None or time.monotonic() < end):
+            waiter = Lock()
+            waiter.acquire()
+            self._waiters.append(waiter)
+            self._lock.release()
+            try:
+                waiter.acquire(True, -1 if end is None else max(0.0, end - time.monotonic()))
+            finally:
+                self._lock.acquire()
+                if waiter in self._waiters:
+                    self._waiters.remove(waiter)
+        return predicate()
