@@ -136,6 +136,10 @@ PROGRESS_SECONDS: Final = 10.0  # between two lines of progress where there is n
 NARROW_COLUMNS: Final = 60  # a narrower terminal has room for the numbers alone, without a bar
 # Held back of a line that a handler has not finished; then it is shown as it is, so that memory stays bounded.
 UNFINISHED_LINE_CHARACTERS: Final = 8192
+# Kept while nobody reads the pipe that output goes to: an hour of progress lines and some tracebacks; beyond it, lines
+# are dropped.
+OUTPUT_WAITING_CHARACTERS: Final = 1 << 20
+OUTPUT_FINISH_SECONDS: Final = 2.0  # at the end, for a slow reader to take the summary; a pipe without reader is left
 HELP_COLUMNS: Final = 100  # of --help, at most: longer lines are hard to read
 
 # A fleet: the slave processes that tm-run and tm-spawn keep alive.

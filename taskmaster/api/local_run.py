@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from taskmaster import defaults
 from taskmaster.console.progress import NullProgress, Progress
+from taskmaster.console.screen import is_terminal
 from taskmaster.core.interrupts import Interrupts
 from taskmaster.fleet.command import SLAVE_COMMAND
 from taskmaster.fleet.fleet import Fleet
@@ -45,7 +46,7 @@ class LocalRun:
     def _run(self) -> Outcome:
         command = [*SLAVE_COMMAND, *self._slave_arguments, "--address", self._master.address, "--no-progress"]
         capture = None if isinstance(self._progress, NullProgress) else self._progress.write
-        launcher = LocalLauncher(command, capture=capture, keep_stdout=not sys.stdout.isatty())
+        launcher = LocalLauncher(command, capture=capture, keep_stdout=not is_terminal(sys.stdout))
         with Fleet(launcher, self._slaves) as fleet:
             fleet.start()
             outcome = self._master.run(fleet)

@@ -12,6 +12,10 @@ from typing import Any, Protocol
 
 import click
 
+from taskmaster import defaults
+from taskmaster.console.log_format import make_formatter
+from taskmaster.console.outlet import open_standard_streams, outlet_of, silence_if_lost
+from taskmaster.core.printable import lines_of
 from taskmaster.errors import EXIT_ERROR, EXIT_USAGE, TaskmasterError, UserCodeError
 from taskmaster.forks import call_in_children
 from taskmaster.targets.frames import import_traceback, user_traceback
@@ -27,15 +31,40 @@ class LogStream(Protocol):
     def flush(self) -> object: ...
 
 
-def configure_logging(level: str, stream: LogStream | None = None) -> None:
-    """Log to `stream`, else to standard error."""
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s" if level != "debug" else
-                                           "%(asctime)s %(process)d %(name)s %(levelname)s: %(message)s"))
-    root = logging.getLogger("taskmaster")
-    root.handlers[:] = [handler]
-    root.propagate = False
-    root.setLevel(level.upper())
+def configure_logging(level: str, form: str = "text", stream: LogStream | None = None) -> None:
+    """Log to `stream`, else to standard error, in one of log_format.FORMATS.
+
+    What the user's code logs is shown in the same way, unless it configures logging itself.
+    """
+    handler = logging.StreamHandler(stream or outlet_of(sys.stderr))  # type: ignore[arg-type]
+    handler.setFormatter(make_formatter(form, level))
+    ours = logging.getLogger("taskmaster")
+    ours.handlers[:] = [handler]
+    ours.propagate = False
+    ours.setLevel(level.upper())
+    # Not a handler of the root logger: with one there, logging.basicConfig in the user's module would do nothing.
+    logging.lastResort = handler
+    logging.getLogger().setLevel(level.upper())
+    keep_logging()
+
+
+class _Kept(logging.Logger):
+    """A logger that is never disabled: dictConfig and fileConfig disable, by default, each logger they do not name."""
+
+    @property  # type: ignore[override]
+    def disabled(self) -> bool:
+        return False
+
+    @disabled.setter
+    def disabled(self, disabled: bool) -> None:
+        pass
+
+
+def keep_logging() -> None:
+    """Do not let the user's code disable our loggers, of those that exist so far, by accident."""
+    for name, logger in list(logging.Logger.manager.loggerDict.items()):
+        if name.split(".")[0] == "taskmaster" and type(logger) is logging.Logger:
+            logger.__class__ = _Kept
 
 
 def on_signals(interrupt: Callable[[], object]) -> None:
@@ -57,26 +86,32 @@ def _restore(before: Mapping[signal.Signals, Any], ours: object) -> None:
             signal.signal(signum, handler)
 
 
+def say(text: str) -> None:
+    """Show these lines to people, on standard error; they are lost if it cannot be written."""
+    outlet_of(sys.stderr).write(lines_of(text).rstrip("\n") + "\n")
+
+
 def report(error: BaseException) -> None:
     """Show one sentence for a known error, and the user's traceback for what the user's code raised."""
     if isinstance(error, UserCodeError):
-        click.echo(import_traceback(error), err=True)
+        say(import_traceback(error))
     elif not isinstance(error, TaskmasterError):
-        click.echo(user_traceback(error), err=True, nl=False)
-        click.echo("Error: get_jobs raised this exception. The jobs it had yielded before are settled and saved. Fix "
-                   "it, then run the same command again to resume.", err=True)
+        say(user_traceback(error))
+        say("Error: get_jobs raised this exception. The jobs it had yielded before are settled and saved. Fix it, "
+            "then run the same command again to resume.")
         return
-    click.echo(f"Error: {error}", err=True)
+    say(f"Error: {error}")
 
 
 def run_command(command: click.Command, stuck: Callable[[], bool] = lambda: False) -> None:
     """Run a command and exit. `stuck` tells at the end whether a thread is still in the user's code."""
+    open_standard_streams()
     try:
         code = command.main(standalone_mode=False)
     except click.exceptions.Abort:
         code = EXIT_ERROR
     except click.ClickException as error:
-        error.show()
+        error.show(outlet_of(sys.stderr))  # type: ignore[arg-type]
         code = EXIT_USAGE
     except TaskmasterError as error:
         report(error)
@@ -85,8 +120,9 @@ def run_command(command: click.Command, stuck: Callable[[], bool] = lambda: Fals
 
 
 def _leave(code: int, stuck: bool) -> None:
+    outlet_of(sys.stderr).finish(defaults.OUTPUT_FINISH_SECONDS)
+    silence_if_lost(sys.stdout)
+    silence_if_lost(sys.stderr)
     if not stuck:
         sys.exit(code)
-    sys.stdout.flush()
-    sys.stderr.flush()
     os._exit(code)

@@ -30,14 +30,15 @@ log = logging.getLogger("taskmaster.cli.master")  # by name, since `python -m` c
 @master_options.master_options
 @options.common_options
 def command(target: str, arguments: tuple[str, ...], address: str, key_file: Path | None, insecure: bool,
-            state: Path | None, summary: Path | None, log_level: str, no_progress: bool, **master: Any) -> int:
+            state: Path | None, summary: Path | None, log_level: str, log_format: str, no_progress: bool,
+            **master: Any) -> int:
     """Hand the jobs that get_jobs(KEY=VALUE...) yields to the slaves that connect.
 
     TARGET is module, module:function, file.py or file.py:function. After Ctrl-C or a crash, run the same command again
     to resume.
     """
     progress = make_progress(not no_progress, sys.stderr)
-    entry.configure_logging(log_level, Lines(progress))
+    entry.configure_logging(log_level, log_format, Lines(progress))
     master_options.check_summary(summary)
     source = parse_target(target, defaults.GET_JOBS)
     shared = master_keys(address, key_file, insecure)

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from taskmaster import defaults
-from taskmaster.cli.entry import report
+from taskmaster.cli.entry import report, say
 from taskmaster.cli.help import FAILURES, HOW_MUCH, NETWORK, OUTPUT, STATE, WHAT
 from taskmaster.cli.options import compose, option
 from taskmaster.core.budget import parse_budget
@@ -74,7 +74,7 @@ def conclude(outcome: Outcome, summary: Path | None) -> int:
     resume = None if outcome.stats.finished else _same_command()
     if outcome.error is not None:
         report(outcome.error)
-    click.echo(outcome.text(resume), err=True)
+    say(outcome.text(resume))
     try:
         if summary is not None:
             write_summary(summary, outcome, resume)

@@ -10,6 +10,7 @@ import click
 
 from taskmaster import defaults
 from taskmaster.cli.help import FAILURES, HOW_MUCH, NETWORK, OUTPUT, Command, Option
+from taskmaster.console.log_format import FORMATS
 from taskmaster.errors import UsageError
 from taskmaster.transport import keys
 
@@ -83,6 +84,8 @@ slave_options = compose(
 common_options = compose(
     option("--log-level", group=OUTPUT, type=click.Choice(LEVELS), default="info", metavar="LEVEL",
            help="Log this level and above to standard error: debug, info, warning or error."),
+    option("--log-format", group=OUTPUT, type=click.Choice(FORMATS), default="text", metavar="FORMAT",
+           help="How a log line looks: text, or json for one JSON object on each line."),
     option("--no-progress", group=OUTPUT, is_flag=True, help="Show no progress."),
     # Not from the environment: a container may set TASKMASTER_VERSION, after which no command would run.
     option("--version", group=OUTPUT, is_flag=True, is_eager=True, expose_value=False, callback=_show_version,

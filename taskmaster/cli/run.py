@@ -33,19 +33,19 @@ from taskmaster.targets.signature import check_arity
 @options.common_options
 def command(target: str, procs: int, arguments: tuple[str, ...], get_jobs_callback: str, handle_job_callback: str,
             state: Path | None, summary: Path | None, concurrency: int, job_timeout: float | None, timeout: int,
-            retries: int, log_level: str, no_progress: bool, **master: Any) -> int:
+            retries: int, log_level: str, log_format: str, no_progress: bool, **master: Any) -> int:
     """Call handle_job, in PROCS slave processes, for each job that get_jobs(KEY=VALUE...) yields.
 
     FILE is a file.py or the name of a module. After Ctrl-C or a crash, run the same command again to resume.
     """
     progress = make_progress(not no_progress, sys.stderr)
-    entry.configure_logging(log_level, Lines(progress))
+    entry.configure_logging(log_level, log_format, Lines(progress))
     master_options.check_summary(summary)
     hide_key()  # not needed here: the socket file belongs to this user
     handler = parse_target(target, handle_job_callback)
     work = master_options.workload(parse_target(target, get_jobs_callback), handler, arguments, state)
     check_arity(load_target(handler))
-    slave = [str(handler), *slave_arguments(concurrency, job_timeout, timeout, retries, log_level)]
+    slave = [str(handler), *slave_arguments(concurrency, job_timeout, timeout, retries, log_level, log_format)]
     run = LocalRun(work, master_options.master_settings(master), slave, procs, progress)
     entry.on_signals(run.interrupt)
     return master_options.conclude(run.run(), summary)

@@ -30,13 +30,14 @@ _slaves: list[Slave] = []
 @options.slave_options
 @options.common_options
 def command(target: str, address: str, key_file: Path | None, insecure: bool, concurrency: int,
-            job_timeout: float | None, timeout: int, retries: int, log_level: str, no_progress: bool) -> int:
+            job_timeout: float | None, timeout: int, retries: int, log_level: str, log_format: str,
+            no_progress: bool) -> int:
     """Call handle_job for each job of the master at ADDRESS.
 
     TARGET is module, module:function, file.py or file.py:function.
     """
     in_fleet = lifeline.guard()
-    draw, close = _output(log_level, not no_progress)
+    draw, close = _output(log_level, log_format, not no_progress)
     address = addresses.absolute(address)  # the handler's module may change the working folder
     shared = slave_keys(address, key_file, insecure)
     hide_key()
@@ -59,17 +60,18 @@ def command(target: str, address: str, key_file: Path | None, insecure: bool, co
         lifeline.say_done()  # whatever happened: only a handler that ends the process leaves without this word
 
 
-def _output(log_level: str, progress_wanted: bool) -> tuple[Callable[[SlaveStats], None], Callable[[], None]]:
+def _output(log_level: str, log_format: str,
+            progress_wanted: bool) -> tuple[Callable[[SlaveStats], None], Callable[[], None]]:
     """Set up the log, and what draws and closes the progress."""
     if not progress_wanted:
-        entry.configure_logging(log_level)
+        entry.configure_logging(log_level, log_format)
         return lambda stats: None, lambda: None
     # Here, and not above: the slaves of a fleet show no progress, so they start sooner and smaller without it.
     from taskmaster.console.log import Lines
     from taskmaster.console.progress import make_progress
 
     progress = make_progress(True, sys.stderr)
-    entry.configure_logging(log_level, Lines(progress))
+    entry.configure_logging(log_level, log_format, Lines(progress))
     return progress.draw, progress.close
 
 

@@ -33,17 +33,18 @@ log = logging.getLogger("taskmaster.cli.spawn")  # by name, since `python -m` ca
 @options.slave_options
 @options.common_options
 def command(target: str, procs: int, address: str, key_file: Path | None, insecure: bool, concurrency: int,
-            job_timeout: float | None, timeout: int, retries: int, log_level: str, no_progress: bool) -> int:
+            job_timeout: float | None, timeout: int, retries: int, log_level: str, log_format: str,
+            no_progress: bool) -> int:
     """Run PROCS slaves that call handle_job for the jobs of the master at ADDRESS, and replace those that crash.
 
     TARGET is module, module:function, file.py or file.py:function. Ends when the master has no more jobs.
     """
-    entry.configure_logging(log_level)
+    entry.configure_logging(log_level, log_format)
     _preflight(address, slave_keys(address, key_file, insecure))
     if insecure:
         warn_of_insecure_master(address)
     arguments = key_arguments(key_file, insecure)
-    arguments += slave_arguments(concurrency, job_timeout, timeout, retries, log_level)
+    arguments += slave_arguments(concurrency, job_timeout, timeout, retries, log_level, log_format)
     interrupts = Interrupts()
     entry.on_signals(interrupts.add)
     slave = [*SLAVE_COMMAND, target, "--address", address, "--no-progress", *arguments]

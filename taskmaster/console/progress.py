@@ -9,6 +9,7 @@ import os
 from typing import Any, Final, Protocol, TextIO
 
 from taskmaster import defaults
+from taskmaster.console.outlet import outlet_of
 from taskmaster.console.screen import Guard, Screen, guard_standard_streams, is_terminal
 from taskmaster.console.text import SEPARATOR, Cell, Shown, cells_of, fit, join, status_line
 
@@ -30,18 +31,20 @@ class Progress(Protocol):
         """Show a whole line of other output without breaking the progress."""
 
 
-def make_progress(enabled: bool, stream: TextIO) -> Progress:
+def make_progress(enabled: bool, stream: TextIO | None) -> Progress:
     """The kind of progress that suits `stream`, which is usually standard error."""
-    if not enabled:
+    if stream is None or not enabled:
         return NullProgress(stream)
-    return BarProgress(stream) if is_terminal(stream) else LineProgress(stream)
+    # A terminal that cannot go back to the start of a line shows each drawing as a new one.
+    redrawn = is_terminal(stream) and os.environ.get("TERM") != "dumb"
+    return BarProgress(stream) if redrawn else LineProgress(stream)
 
 
 class NullProgress:
     """Shows no progress, only other output."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO | None) -> None:
+        self._outlet = outlet_of(stream)
 
     def draw(self, stats: Shown) -> None:
         """Does nothing."""
@@ -50,10 +53,9 @@ class NullProgress:
         """Does nothing."""
 
     def write(self, line: str) -> None:
-        """Write the line as it is."""
+        """Write the line as it is, or lose it if it cannot be written."""
         # In one call, so that the lines of several threads stay whole.
-        self._stream.write(line + "\n")
-        self._stream.flush()
+        self._outlet.write(line + "\n")
 
 
 class LineProgress(NullProgress):

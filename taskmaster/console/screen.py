@@ -115,8 +115,11 @@ class Guard:
         return len(text)
 
     def _put(self, text: str) -> None:
-        self._stream.write(text)
-        self._stream.flush()
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except (OSError, ValueError):
+            pass  # the terminal is gone: what is printed there is lost, and whoever prints it continues
 
     def writelines(self, lines: Iterable[str]) -> None:
         """Write each of them."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from reprlib import Repr
 from typing import Any, Final
 
+from taskmaster.core.printable import one_line
 from taskmaster.core.stats import RUNNING, SlaveStats, Stats, Straggler
 
 SEPARATOR: Final = " \u00b7 "
@@ -48,7 +49,7 @@ def _run_cells(stats: Stats) -> list[Cell]:
     if stats.straggler is not None:
         cells.append(Cell(f"oldest running: {straggler_text(stats.straggler)}", 10, "wait"))
     if stats.state != RUNNING:
-        cells.insert(0, Cell(stats.state, 1, "wait"))
+        cells.insert(0, Cell(one_line(stats.state), 1, "wait"))
     return cells
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from taskmaster import defaults
+from taskmaster.core.printable import one_line
 from taskmaster.errors import UsageError
 
 _DIGITS = re.compile(r"\d[\d,]*")
@@ -24,7 +25,7 @@ class FailureBudget:
 
     def observe(self, error: str, message: str) -> None:
         """Count one more failure; messages that differ only in their numbers count as the same error."""
-        line = message.strip().splitlines()[0] if message.strip() else ""
+        error, line = one_line(error), one_line(_first_line(message))
         text = f"{error}: {_DIGITS.sub('N', line[:100])}" if line else error
         self.errors[text if text in self.errors or len(self.errors) < self.KINDS_KEPT else error] += 1
 
@@ -38,6 +39,10 @@ class FailureBudget:
     def commonest(self) -> list[str]:
         """The three most frequent errors, with their counts."""
         return [f"{count:,} x {text}" for text, count in self.errors.most_common(3)]
+
+
+def _first_line(message: str) -> str:
+    return message.strip().splitlines()[0] if message.strip() else ""
 
 
 def parse_budget(text: str) -> FailureBudget:

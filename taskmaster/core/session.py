@@ -8,6 +8,7 @@ from typing import Any
 
 from taskmaster.core.runs import Run
 from taskmaster.core.wire import Frames, Poll, printable
+from taskmaster.defaults import NAME_CHARACTERS
 
 Route = tuple[bytes, ...]
 """The frames that lead a reply back: the ROUTER's peer id, the REQ's request id, the empty delimiter."""
@@ -44,4 +45,4 @@ class Session:
 def display_name(slave_id: str, info: Mapping[str, Any]) -> str:
     """What people know a slave by: host:pid, or the start of its id if it did not say."""
     host, pid = info.get("host"), info.get("pid")
-    return f"{host}:{pid}" if host and pid else printable(slave_id, 8)
+    return printable(f"{host}:{pid}", NAME_CHARACTERS) if host and pid else printable(slave_id, 8)

@@ -36,7 +36,7 @@ class Facts:
 
     `source_end` is how the run ends once nothing is in flight, None while the source may yield more. `settled` says
     that nothing is in flight. `handled` and `failed` count the jobs of this run. `crew_verdict` is the exit code of
-    this process's own slaves once all of them have ended for good.
+    this process's own slaves once all of them have ended for good. `state_lost` is why nothing can be saved any more.
     """
 
     interrupts: int = 0
@@ -45,10 +45,13 @@ class Facts:
     handled: int = 0
     failed: int = 0
     crew_verdict: int | None = None
+    state_lost: TaskmasterError | None = None
 
 
 def ending_for(facts: Facts, budget: FailureBudget) -> Ending | None:
     """How the run ends now; None when it continues."""
+    if facts.state_lost is not None:
+        return Ending(facts.state_lost.exit_code, "the master's state is gone", facts.state_lost)
     done = facts.source_end if facts.settled else None
     if facts.crew_verdict is not None and done is None:
         return _crew_ended(facts.crew_verdict)

@@ -140,7 +140,9 @@ class Master:
         durable = self._state.close(defaults.ABORT_SECONDS if server.aborted else defaults.CLOSE_SECONDS)
         code, error, stats = ending.code, ending.error, server.stats()
         # Someone who aborts is in a hurry and knows that the run can be resumed; exit code 0 would say it need not be.
-        if not durable and (not server.aborted or code in (EXIT_DONE, EXIT_DONE_WITH_FAILURES)):
+        if not durable and self._state.lost is not None:
+            code, error = self._state.lost.exit_code, self._state.lost
+        elif not durable and (not server.aborted or code in (EXIT_DONE, EXIT_DONE_WITH_FAILURES)):
             why = self._state.trouble or "it took too long"
             error = StateUnwritable(f"The last checkpoint could not be written to {self._state.path}: {why}. Jobs "
                                     "settled since the previous checkpoint will run again.")

@@ -15,6 +15,7 @@ from taskmaster import defaults
 from taskmaster.console.progress import Progress
 from taskmaster.console.text import plural
 from taskmaster.core.failure import show
+from taskmaster.core.printable import one_line
 from taskmaster.core.stats import Stats
 from taskmaster.core.window import AbandonedJob
 
@@ -129,4 +130,4 @@ def _sentence(job: AbandonedJob) -> str:
     """As in "Job 1858 (cursor 2044) failed after 3 attempts: ValueError: no such row"."""
     place = f" (cursor {show(job.cursor):.80})" if job.cursor != job.offset + 1 else ""
     failed = f"failed after {plural(job.attempts, 'attempt')}" if job.attempts else "could not be sent"
-    return f"Job {job.offset}{place} {failed}: {job.error}: {job.message:.200}"
+    return f"Job {job.offset}{place} {failed}: {one_line(job.error)}: {one_line(job.message[:200])}"

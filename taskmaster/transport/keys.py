@@ -184,7 +184,7 @@ def make(path: Path) -> Keys:
     """
     spare = path.with_name(f"{path.name}.{secrets.token_hex(8)}.new")
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_folder(path.parent)
         _write(spare, f"{to_text(secrets.token_bytes(SECRET_BYTES))}\n".encode())
         try:
             with suppress(FileExistsError):
@@ -195,6 +195,13 @@ def make(path: Path) -> Keys:
     except OSError as error:
         raise KeyRefused(f"A key cannot be written to {path}: {error.strerror or error}. Give another --key-file, or "
                          f"set {VARIABLE} to the key's text.") from error
+
+
+def _make_folder(path: Path) -> None:
+    """With what is missing above it, for which mkdir(parents=True) takes the mode from the umask: 0777 without one."""
+    if not path.exists():
+        _make_folder(path.parent)
+        path.mkdir(mode=0o700, exist_ok=True)
 
 
 def _write(path: Path, text: bytes) -> None:

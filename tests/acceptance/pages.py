@@ -122,8 +122,8 @@ VARIES = {
 def is_shown(line: str, out: str) -> bool:
     """Whether a line of a page is among the lines that were printed."""
     wanted = _pattern(line)
-    return any(wanted.fullmatch(re.sub("^INFO: ", "", one.strip())) or wanted.fullmatch(one.strip())
-               for one in out.splitlines())
+    plain = (re.sub(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} ", "", one.strip()) for one in out.splitlines())
+    return any(wanted.fullmatch(re.sub("^INFO: ", "", one)) or wanted.fullmatch(one) for one in plain)
 
 
 def _pattern(line: str) -> re.Pattern[str]:

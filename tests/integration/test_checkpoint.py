@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.values import closing_with
+from support.values import closing_with, failure_record
 
 from taskmaster.errors import StateMismatch, StateUnwritable
 from taskmaster.master.state import durable
 from taskmaster.master.state.checkpoint import Checkpoint, encode
+from taskmaster.master.state.failures import FailuresFile
 from taskmaster.master.state.folder import StateFolder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -124,13 +125,106 @@ def test_a_full_disk_is_found_at_the_start_and_frees_the_lock(
         assert names(folder) == ["lock"]
 
 
-def test_a_folder_that_anyone_can_write_is_warned_of(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    (tmp_path / "state").mkdir()
-    (tmp_path / "state").chmod(0o777)
+@pytest.mark.parametrize("mode, who", [(0o777, "Anyone"), (0o770, "Its group"), (0o720, "Its group")])
+def test_a_folder_that_others_may_write_is_refused(tmp_path: Path, mode: int, who: str) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    state.chmod(mode)
+    with pytest.raises(StateUnwritable, match=f"{who} may write.*chmod 700"):
+        StateFolder(state).open()
+    state.chmod(0o755)
+    with StateFolder(state):
+        pass
+
+
+@pytest.mark.parametrize("part", ["", "..", "checkpoint.json"])
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to others")
+def test_a_state_that_another_user_planted_is_not_read(tmp_path: Path, part: str) -> None:
+    state = tmp_path / ".taskmaster" / "state"
+    with StateFolder(state) as folder:
+        folder.save(at(1))
+    os.chown(state / part, 65534, 65534)
+    with pytest.raises((StateUnwritable, StateMismatch), match="belongs to user 65534"):
+        with StateFolder(state) as folder:
+            folder.load()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give links to others")
+def test_a_link_to_a_state_is_followed_if_it_is_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir(mode=0o700)
+    link = tmp_path / "link"
+    link.symlink_to("state")
+    with StateFolder(link), pytest.raises(StateUnwritable, match="in use"):
+        StateFolder(tmp_path / "state").open()
+    os.chown(link, 65534, 65534, follow_symlinks=False)
+    with pytest.raises(StateUnwritable, match="belongs to user 65534"):
+        StateFolder(link).open()
+
+
+@pytest.mark.parametrize("name", ["lock", "checkpoint.json", "failures.jsonl"])
+def test_no_file_of_a_state_may_be_a_link(tmp_path: Path, name: str) -> None:
+    state, victim = tmp_path / "state", tmp_path / "victim"
+    state.mkdir(mode=0o700)
+    victim.write_bytes(b"precious")
+    (state / name).symlink_to(victim)
+    with pytest.raises((StateUnwritable, StateMismatch, OSError), match="it is a symbolic link"):
+        with StateFolder(state) as folder:
+            FailuresFile(folder.failures_path).prune(1)
+            folder.load()
+    assert victim.read_bytes() == b"precious"
+
+
+def test_a_parent_that_anyone_may_write_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tmp_path.chmod(0o777)
     with StateFolder(tmp_path / "state"):
-        assert "chmod 700" in caplog.text
+        assert f"Anyone may write to {tmp_path}," in caplog.text
+    tmp_path.chmod(0o700)
+
+
+def test_no_umask_opens_the_state(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        with StateFolder(tmp_path / ".taskmaster" / "state") as folder:
+            folder.save(at(1))
+            folder.handed_out.note(1)
+    finally:
+        os.umask(before)
+    assert not [path for path in tmp_path.rglob("*") if path.stat().st_mode & 0o077]
+
+
+def test_a_file_system_without_locks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(file: int, how: int) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with pytest.raises(StateUnwritable, match="has no locks.*--state DIR"):
+        StateFolder(tmp_path / "state").open()
+
+
+def _removed(folder: Path) -> None:
+    (folder / "lock").unlink()
+
+
+def _replaced(folder: Path) -> None:
+    (folder / "lock").unlink()
+    (folder / "lock").touch()
+
+
+def _moved(folder: Path) -> None:
+    folder.rename(folder.with_name("moved"))
+
+
+@pytest.mark.parametrize("lose", [_removed, _replaced, _moved])
+def test_nothing_is_written_once_the_lock_was_lost(tmp_path: Path, lose: Callable[[Path], None]) -> None:
+    with StateFolder(tmp_path / "state") as folder:
+        folder.save(at(1))
+        failures = FailuresFile(folder.failures_path, folder.verify)
+        lose(folder.path)
+        with pytest.raises(durable.LockLost):
+            folder.save(at(2))
+        with pytest.raises(durable.LockLost):
+            failures.append([failure_record(1)])
+    assert not [path for path in tmp_path.rglob("*") if path.name == "failures.jsonl"]
 
 
 def test_nothing_is_written_without_the_lock(tmp_path: Path) -> None:
@@ -359,6 +453,7 @@ def test_a_crash_between_any_two_system_calls_leaves_a_checkpoint_twice_over(
 SAVER = """
 import sys
 from taskmaster.master.state.checkpoint import Checkpoint
+from taskmaster.master.state.failures import FailuresFile
 from taskmaster.master.state.folder import StateFolder
 with StateFolder(sys.argv[1]) as folder:
     found = folder.load()

@@ -63,6 +63,15 @@ def key(tmp_path: Path) -> Path:
     return tmp_path / "key"
 
 
+def test_no_umask_opens_the_folders_above_a_new_key(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        keys.make(tmp_path / ".config" / "taskmaster" / "key")
+    finally:
+        os.umask(before)
+    assert mode_of(tmp_path / ".config") == mode_of(tmp_path / ".config" / "taskmaster") == 0o700
+
+
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o602, 0o666, 0o610])
 def test_a_key_open_to_others_is_refused(key: Path, mode: int) -> None:
     key.chmod(mode)

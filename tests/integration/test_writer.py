@@ -389,3 +389,16 @@ def test_a_state_folder_that_vanishes_is_trouble_until_it_is_back(tmp_path: Path
         assert folder.load() == at(2)
         assert [one.offset for one in failures.read()] == [1]
         assert writer.close(PATIENCE)
+
+
+def test_a_lost_lock_ends_the_writer_instead_of_being_retried(tmp_path: Path) -> None:
+    woken = threading.Event()
+    with StateFolder(tmp_path / "state") as folder:
+        writer: StateWriter[FailureRecord] = StateWriter(folder, FailuresFile(folder.failures_path), woken.set)
+        writer.start()
+        (folder.path / "lock").unlink()
+        writer.offer(Checkpoint("0" * 32, 1, 1))
+        assert woken.wait(20)
+        assert writer.lost is not None and "removed" in writer.lost
+        assert not writer.close(20)
+    assert not (tmp_path / "state" / "checkpoint.json").exists()

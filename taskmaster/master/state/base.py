@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from taskmaster.core.window import AbandonedJob, Window
+from taskmaster.errors import StateUnwritable
 from taskmaster.master.state.checkpoint import Checkpoint
 
 
@@ -44,6 +45,10 @@ class StateStore(Protocol):
     @property
     def trouble(self) -> str | None:
         """Why the state cannot be written at the moment; None when it can."""
+
+    @property
+    def lost(self) -> StateUnwritable | None:
+        """Why the state can never be written again by this master; None while it can."""
 
     def open(self, reset: bool) -> Checkpoint | None:
         """Take hold of the state and return the last checkpoint, if there is one; `reset` sets it aside first.

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from taskmaster.forks import close_in_children, keep_in_children
+from taskmaster.master.state.trust import open_own
 
 BINARY = getattr(os, "O_BINARY", 0)  # without it Windows changes line ends
 # What link() answers on file systems without hard links, such as FAT, CIFS and some FUSE ones.
@@ -19,6 +20,7 @@ _NO_LINKS = {
     errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV, errno.EMLINK,
     errno.EINVAL,
 }
+_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
 _HELD = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK}
 
 
@@ -127,6 +129,14 @@ class LockHeld(Exception):
         self.holder = holder
 
 
+class LockLost(OSError):
+    """The lock file was removed or replaced while it was held, so that another process may hold its like by now."""
+
+
+class NoLocks(OSError):
+    """The file system has no locks."""
+
+
 class FileLock:
     """A lock that is released when its process ends, however it ends; not reliable on NFS.
 
@@ -142,8 +152,8 @@ class FileLock:
         return self._file is not None
 
     def take(self) -> None:
-        """Raises LockHeld when it is taken (by this process, too), OSError when the file cannot be used."""
-        file = os.open(self.path, os.O_RDWR | os.O_CREAT | BINARY, 0o600)
+        """Raises LockHeld when it is taken (by this process, too), OSError when the file cannot be used, as NoLocks."""
+        file = open_own(self.path, os.O_RDWR | os.O_CREAT)
         try:
             self._lock(file)
             os.ftruncate(file, 0)
@@ -153,6 +163,19 @@ class FileLock:
             raise
         self._file = file
         close_in_children(file)
+
+    def verify(self) -> None:
+        """Raise LockLost unless the lock file is still the one that was locked."""
+        assert self._file is not None
+        held = os.fstat(self._file)
+        try:
+            found = os.lstat(self.path)
+        except (FileNotFoundError, NotADirectoryError):
+            raise LockLost(errno.ENOENT, "the state folder or its lock file was moved or removed", str(self.path)) \
+                from None
+        if (found.st_dev, found.st_ino) != (held.st_dev, held.st_ino):
+            raise LockLost(errno.ESTALE, "the lock file was replaced; another master may be using the folder by now",
+                           str(self.path))
 
     def release(self) -> None:
         """Release the lock. Does nothing when it is not held."""
@@ -167,6 +190,8 @@ class FileLock:
         except OSError as error:
             if error.errno in _HELD:
                 raise LockHeld(os.read(file, 20).decode("ascii", "replace").strip()) from error
+            if error.errno in _NO_LOCKS:
+                raise NoLocks(error.errno, error.strerror, str(self.path)) from error
             raise
 
 

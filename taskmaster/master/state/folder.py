@@ -19,6 +19,7 @@ from taskmaster.errors import StateMismatch, StateUnwritable
 from taskmaster.master.state import durable
 from taskmaster.master.state.checkpoint import Checkpoint, checked, encode, parse
 from taskmaster.master.state.handed_out import HandedOut
+from taskmaster.master.state.trust import check_folder, read_own
 
 log = logging.getLogger(__name__)
 
@@ -43,10 +44,11 @@ class StateFolder:
     def open(self) -> None:
         """Create the folder if it is missing, lock it, and check that it can be written.
 
-        Raises StateUnwritable: no space, no permission, or another master is using it.
+        Raises StateUnwritable: no space, no permission, another user may write to it, or another master is using it.
         """
         try:
             durable.make_folder(self.path)
+            check_folder(self.path)
             self._lock.take()
             # A whole block: on a full disk a few bytes may still fit into the lock file's old one.
             durable.write_fresh(self._fresh, b"\n" * 4096)
@@ -57,10 +59,14 @@ class StateFolder:
                 f"The state folder {self.path} is in use by another master ({who}). "
                 f"Wait for it or stop it, or choose another folder for this one with --state DIR."
             ) from error
+        except durable.NoLocks as error:
+            raise StateUnwritable(
+                f"The file system of the state folder {self.path} has no locks ({error.strerror}), which keep a second "
+                f"master out. Choose a folder on another file system with --state DIR."
+            ) from error
         except OSError as error:
             self.close()
             raise self.unwritable(error) from error
-        self._warn_if_open_to_all()
 
     def close(self) -> None:
         """Release the folder. Does nothing when it is not open."""
@@ -69,8 +75,9 @@ class StateFolder:
 
     def unwritable(self, error: OSError) -> StateUnwritable:
         """What to raise for an OSError where there is no point in retrying, as at the start of a run."""
+        where = f" ({error.filename})" if error.filename else ""
         return StateUnwritable(
-            f"The state folder {self.path} cannot be written: {error.strerror or error}. "
+            f"The state folder {self.path} cannot be written: {error.strerror or error}{where}. "
             f"Free some space or grant write permission, or choose another folder with --state DIR."
         )
 
@@ -91,7 +98,7 @@ class StateFolder:
         problems: list[str] = []
         for path in (self._main, self._previous):
             try:
-                found = parse(path.read_bytes())
+                found = parse(read_own(path))
             except FileNotFoundError:
                 problems.append(f"{path.name} is missing")
             except OSError as error:
@@ -113,9 +120,10 @@ class StateFolder:
     def save(self, checkpoint: Checkpoint) -> None:
         """Make `checkpoint` the current one and the current one the previous; durable on return.
 
-        Raises OSError, after which either may be the current one, and ValueError for a cursor that cannot be written.
+        Raises OSError, after which either may be the current one; LockLost, as `verify` does; and ValueError for a
+        cursor that cannot be written.
         """
-        self._must_be_open()
+        self.verify()
         durable.write_fresh(self._fresh, encode(checkpoint))
         if self._main_is_sound or self._check_main():
             durable.keep_as(self._main, self._previous)
@@ -123,6 +131,11 @@ class StateFolder:
         os.replace(self._fresh, self._main)
         durable.sync_folder(self.path)
         self._main_is_sound = True
+
+    def verify(self) -> None:
+        """Raise LockLost if the folder or its lock was moved, removed or replaced since it was opened."""
+        self._must_be_open()
+        self._lock.verify()
 
     def reset(self) -> Path | None:
         """Move all state aside into a new folder `old-<time>`; returns its path, None when there is no state.
@@ -162,7 +175,7 @@ class StateFolder:
 
     def _check_main(self) -> bool:
         try:
-            checked(self._main.read_bytes())
+            checked(read_own(self._main))
         except (OSError, ValueError):
             return False
         return True
@@ -190,11 +203,6 @@ class StateFolder:
                 shutil.rmtree(path)
             except OSError as error:
                 log.warning("The old state %s could not be removed (%s); please remove it by hand.", path, error)
-
-    def _warn_if_open_to_all(self) -> None:
-        if os.name == "posix" and self.path.stat().st_mode & 0o002:
-            log.warning("Anyone can write to %s, and a checkpoint may contain a pickle: whoever changes it can run "
-                        "code as you at the next resume. Run `chmod 700` on it.", self.path)
 
 
 def _has_content(path: Path) -> bool:

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 from taskmaster.master.state import durable
+from taskmaster.master.state.trust import open_own, read_own
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ class HandedOut:
     def read(self) -> int | None:
         """The highest offset handed out + 1; None when the file is missing or holds something else."""
         try:
-            data = self.path.read_bytes()[:self._WIDTH]  # it is never truncated, and may have been longer
+            data = read_own(self.path)[:self._WIDTH]  # it is never truncated, and may have been longer
         except OSError:
             return None  # a run is not refused for want of a count
         return int(data) if self._LINE.fullmatch(data) else None
@@ -55,7 +56,7 @@ class HandedOut:
 
     def _write(self, line: bytes) -> None:
         if self._file is None:
-            self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | durable.BINARY, 0o600)
+            self._file = open_own(self.path, os.O_WRONLY | os.O_CREAT)
         if hasattr(os, "pwrite"):
             os.pwrite(self._file, line, 0)
         else:

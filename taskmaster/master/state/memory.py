@@ -19,6 +19,7 @@ class MemoryState:
     path: None = None
     failures_path: None = None
     trouble: None = None
+    lost: None = None
     epoch = 1
     failed_before = 0
 

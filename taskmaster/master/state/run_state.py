@@ -13,6 +13,7 @@ from pathlib import Path
 from taskmaster import defaults
 from taskmaster.core.portable import digest
 from taskmaster.core.window import AbandonedJob, Window
+from taskmaster.errors import StateUnwritable
 from taskmaster.job import NO_CURSOR
 from taskmaster.master.state.checkpoint import Checkpoint
 from taskmaster.master.state.failures import FailuresFile
@@ -36,7 +37,7 @@ class RunState:
         self._identity = identity
         self._payloads = PayloadReader()
         self._folder = StateFolder(path)
-        self._failures = FailuresFile(self._folder.failures_path)
+        self._failures = FailuresFile(self._folder.failures_path, self._folder.verify)
         recorder = FailureRecorder(self._failures, identity.handler, self._payloads)
         self._writer = StateWriter(self._folder, recorder, wake)
         self._last: Checkpoint | None = None
@@ -60,6 +61,13 @@ class RunState:
     @property
     def trouble(self) -> str | None:
         return self._writer.trouble
+
+    @property
+    def lost(self) -> StateUnwritable | None:
+        reason = self._writer.lost
+        return None if reason is None else StateUnwritable(
+            f"The state in {self.path} cannot be saved any more: {reason}. Jobs settled since the last checkpoint will "
+            "run again. If nobody else is using it, put the folder back, and run the same command again to resume.")
 
     def open(self, reset: bool) -> Checkpoint | None:
         """Lock the folder and read the last checkpoint. Raises StateUnwritable, StateMismatch."""

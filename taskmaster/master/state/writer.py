@@ -14,6 +14,7 @@ from typing import Generic, Protocol, TypeVar
 from taskmaster import defaults
 from taskmaster.core.backoff import Backoff
 from taskmaster.master.state.checkpoint import Checkpoint
+from taskmaster.master.state.durable import LockLost
 from taskmaster.native import Condition, Flag, Thread
 
 log = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class StateWriter(Generic[Failure]):
         self._abandoned = False
         self._saved: Checkpoint | None = None
         self._trouble: str | None = None
+        self._lost: str | None = None
         # The thread's own:
         self._backoff = Backoff(defaults.SAVE_RETRY_SECONDS, defaults.SAVE_RETRY_SECONDS_MOST)
         self._failed_writes = 0  # in a row
@@ -85,6 +87,12 @@ class StateWriter(Generic[Failure]):
         """Why the last attempt to write failed; None when it succeeded."""
         with self._changed:
             return self._trouble
+
+    @property
+    def lost(self) -> str | None:
+        """Why nothing is written any more: another master may be writing; None while this one is."""
+        with self._changed:
+            return self._lost
 
     def behind_since(self) -> float | None:
         """Since when, on the clock, something taken here has not been durable; None when everything is."""
@@ -136,6 +144,9 @@ class StateWriter(Generic[Failure]):
         while self._await_something():
             try:
                 self._write()
+            except LockLost as error:
+                self._end(error)
+                return
             except Exception as error:  # of any kind: a writer that ended would stall the run silently
                 self._stumble(error)
             else:
@@ -171,6 +182,11 @@ class StateWriter(Generic[Failure]):
             if self._offered is checkpoint:
                 self._offered = self._digest = None
             self._tried_since = None
+
+    def _end(self, error: LockLost) -> None:
+        with self._changed:
+            self._trouble = self._lost = error.strerror or str(error)
+        self._wake()
 
     def _stumble(self, error: Exception) -> None:
         reason = str(error) or type(error).__name__
