@@ -11,7 +11,7 @@ from taskmaster.errors import UsageError
 from taskmaster.transport import admission
 from taskmaster.transport.addresses import address_in_use, check_address, ipc_path, is_local, is_loopback
 from taskmaster.transport.admission import (ConnectionLimit, RejectedConnections, ZapAuthenticator, closed_to_others,
-                                            make_room, refuse_stolen)
+                                            make_room, refuse_taken)
 from taskmaster.transport.base import Frames, Route
 from taskmaster.transport.keys import Keys
 from taskmaster.transport.monitor import next_event
@@ -31,7 +31,7 @@ class Listener:
     """
 
     def __init__(self, address: str, keys: Keys | None = None) -> None:
-        refuse_stolen(check_address(address))
+        refuse_taken(check_address(address))
         self._limit = ConnectionLimit(defaults.CONNECTIONS if ipc_path(address) else make_room())
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)

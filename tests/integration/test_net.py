@@ -114,6 +114,19 @@ def test_the_socket_file_of_a_killed_master_is_no_hindrance(tmp_path: Path, open
     opened(Listener(f"ipc://{tmp_path}/s"))
 
 
+@pytest.mark.parametrize("kind", ["file", "empty file", "folder", "symbolic link", "pipe"])
+def test_listening_never_removes_what_is_no_socket(kind: str, tmp_path: Path) -> None:
+    path, data = tmp_path / "results.db", tmp_path / "data"
+    data.write_text("three years of data")
+    {"file": lambda: path.write_text("three years of data"), "empty file": path.touch, "folder": path.mkdir,
+     "symbolic link": lambda: path.symlink_to(data), "pipe": lambda: os.mkfifo(path)}[kind]()
+    before = path.lstat()
+    with pytest.raises(UsageError, match="exists and is not a socket.*--address ipc://"):
+        Listener(f"ipc://{path}")
+    assert path.lstat().st_ino == before.st_ino and path.lstat().st_size == before.st_size
+    assert data.read_text() == "three years of data"
+
+
 def test_a_private_address_is_in_a_folder_of_its_own_that_goes_with_it() -> None:
     with private_address() as address:
         folder = Path(address.removeprefix("ipc://")).parent
