@@ -18,8 +18,9 @@ from taskmaster.errors import UsageError
 
 IPC_PATH_BYTES = 107 if sys.platform == "linux" else 103  # what the address of a Unix socket holds; 103 on macOS
 _IPC = "ipc://"
-_TCP = re.compile(r"tcp://(?P<host>\[[0-9a-fA-F:]+\]|[^:/\s\[\]]+):(?P<port>\d+)")
-_EVERYWHERE = ("0.0.0.0", "*", "[::]")
+_TCP = re.compile(r"tcp://(?P<host>\[[0-9a-fA-F:.]+(?:%[\w.-]+)?\]|[^:/\s\[\]]+):(?P<port>\d+)")
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "*": "127.0.0.1", "[::]": "[::1]"}  # and how this machine reaches it
+_IPV4_IN_IPV6 = "::ffff:"  # how a socket that listens at [::] calls peers that came over IPv4
 _PREFIX = "taskmaster-"
 
 
@@ -50,17 +51,14 @@ def ipc_path(address: str) -> str:
 
 def dial_address(address: str) -> str:
     """Where a slave on this machine reaches a master that listens at `address`, which may be every interface."""
-    return _in_place_of_everywhere(address, "127.0.0.1")
+    match = _TCP.fullmatch(check_address(address))
+    return f"tcp://{_EVERYWHERE.get(match['host'], match['host'])}:{match['port']}" if match else address
 
 
 def far_address(address: str) -> str:
     """Where a slave on another machine reaches it."""
-    return _in_place_of_everywhere(address, socket.gethostname())
-
-
-def _in_place_of_everywhere(address: str, host: str) -> str:
     match = _TCP.fullmatch(check_address(address))
-    return f"tcp://{host}:{match['port']}" if match and match["host"] in _EVERYWHERE else address
+    return f"tcp://{socket.gethostname()}:{match['port']}" if match and match["host"] in _EVERYWHERE else address
 
 
 def tcp_parts(address: str) -> tuple[str, int] | None:
@@ -82,7 +80,8 @@ def address_in_use(address: str) -> UsageError:
 
 def is_loopback(host: str) -> bool:
     """Whether a host name or IP address means this machine itself."""
-    return host in ("localhost", "::1") or re.fullmatch(r"127(\.\d+){3}", host) is not None
+    number = host.lower().removeprefix(_IPV4_IN_IPV6)
+    return number in ("localhost", "::1") or re.fullmatch(r"127(\.\d+){3}", number) is not None
 
 
 @contextmanager

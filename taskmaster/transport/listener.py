@@ -15,6 +15,7 @@ from taskmaster.transport.admission import (ConnectionLimit, RejectedConnections
 from taskmaster.transport.base import Frames, Route
 from taskmaster.transport.keys import Keys
 from taskmaster.transport.monitor import next_event
+from taskmaster.transport.tcp import socket_options
 from taskmaster.transport.waker import Waker, milliseconds
 
 # Plain ints, and our own loop over the frames: pyzmq's flags are enums, and `|` on them for each frame made a message
@@ -35,7 +36,7 @@ class Listener:
         self._limit = ConnectionLimit(defaults.CONNECTIONS if ipc_path(address) else make_room())
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
-        self._configure(keys)
+        self._configure(address, keys)
         self._monitor = self._socket.get_monitor_socket(admission.EVENTS | admission.FAILURES)
         self._rejected = RejectedConnections(keys is not None)
         self._peers: dict[int, bytes] = {}  # peer ids by the descriptor of their connection
@@ -48,10 +49,10 @@ class Listener:
         self.address: str = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
         self.local = is_local(self.address)
 
-    def _configure(self, keys: Keys | None) -> None:
+    def _configure(self, address: str, keys: Keys | None) -> None:
         options = {zmq.LINGER: 1000, zmq.MAXMSGSIZE: defaults.REPORT_BYTES + defaults.CURVE_BYTES,
                    zmq.BACKLOG: defaults.BACKLOG, zmq.HANDSHAKE_IVL: int(defaults.HANDSHAKE_SECONDS * 1000),
-                   zmq.SNDHWM: 1000, zmq.RCVHWM: 1000}
+                   zmq.SNDHWM: 1000, zmq.RCVHWM: 1000, **socket_options(address)}
         for option, value in options.items():
             self._socket.setsockopt(option, value)
         if keys is not None:
