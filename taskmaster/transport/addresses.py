@@ -1,17 +1,11 @@
-"""Addresses: which are valid, who can reach them, and a private one for a run on one machine. Opens no sockets."""
+"""Addresses: which are valid, and who can reach them. Opens no sockets."""
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
 import socket
-import stat
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 from taskmaster import defaults
 from taskmaster.errors import UsageError
@@ -21,7 +15,6 @@ _IPC = "ipc://"
 _TCP = re.compile(r"tcp://(?P<host>\[[0-9a-fA-F:.]+(?:%[\w.-]+)?\]|[^:/\s\[\]]+):(?P<port>\d+)")
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "*": "127.0.0.1", "[::]": "[::1]"}  # and how this machine reaches it
 _IPV4_IN_IPV6 = "::ffff:"  # how a socket that listens at [::] calls peers that came over IPv4
-_PREFIX = "taskmaster-"
 
 
 def check_address(address: str) -> str:
@@ -82,44 +75,3 @@ def is_loopback(host: str) -> bool:
     """Whether a host name or IP address means this machine itself."""
     number = host.lower().removeprefix(_IPV4_IN_IPV6)
     return number in ("localhost", "::1") or re.fullmatch(r"127(\.\d+){3}", number) is not None
-
-
-@contextmanager
-def private_address() -> Iterator[str]:
-    """An ipc address that only this user's processes can reach, in a folder that is removed afterwards.
-
-    Raises UsageError.
-    """
-    check_address("ipc://x")
-    _sweep_dead()
-    folder = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-")
-    try:
-        yield check_address(f"ipc://{folder}/master")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _sweep_dead() -> None:
-    """Remove the folders of masters that were killed with -9."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
-        pid = folder.name[len(_PREFIX):].split("-")[0]
-        if pid.isdigit() and _is_mine(folder) and not _is_alive(int(pid)):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_mine(folder: Path) -> bool:
-    try:
-        found = folder.lstat()
-    except OSError:
-        return False
-    return sys.platform != "win32" and stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
