@@ -85,6 +85,7 @@ REPLY_TIMEOUT_MS_LEAST: Final = 100  # a shorter one would take a busy master fo
 RETRIES: Final = 60  # requests, so two minutes of silence: a master may take that long to restart
 REBUILD_AFTER: Final = 3  # unanswered requests before the socket is replaced: a malformed reply blocks a REQ for good
 REPORT_RUNS: Final = 4000  # in each list of a request: two such lists fit HEADER_BYTES
+DROP_RUNS: Final = 4000  # in a reply, and the rest in the next: 25,000 did not fit HEADER_BYTES, and no slave read them
 REPORT_FAILURES: Final = 64  # failed attempts in a request,
 REPORT_CHARACTERS: Final = 100_000  # and of their texts: in any alphabet they fit REPORT_BYTES
 FAILURE_MESSAGE_CHARACTERS: Final = 2_000  # of one failed attempt: a screenful

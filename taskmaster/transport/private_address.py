@@ -44,9 +44,8 @@ def _locked_folder() -> tuple[Path, int]:
         _sweep_dead(parent)
         with suppress(OSError):  # not writable: the next one may be
             return _new_folder(parent)
-    raise UsageError("The master and its slaves need a folder for their socket, and no temporary folder can be written "
-                     "whose path is short enough. Set TMPDIR to one of at most "
-                     f"{_longest_parent()} characters, such as TMPDIR=/tmp.")
+    raise UsageError("The master and its slaves need a socket, and no temporary folder can be written to. Set TMPDIR "
+                     f"to a folder that can, with a path of at most {_longest_parent()} bytes: TMPDIR=/some/folder.")
 
 
 def _parents() -> list[str]:
