@@ -85,6 +85,7 @@ REPLY_TIMEOUT_MS_LEAST: Final = 100  # a shorter one would take a busy master fo
 RETRIES: Final = 60  # requests, so two minutes of silence: a master may take that long to restart
 REBUILD_AFTER: Final = 3  # unanswered requests before the socket is replaced: a malformed reply blocks a REQ for good
 REPORT_RUNS: Final = 4000  # in each list of a request: two such lists fit HEADER_BYTES
+DROP_RUNS: Final = 4000  # in a reply, and the rest in the next: 25,000 did not fit HEADER_BYTES, and no slave read them
 REPORT_FAILURES: Final = 64  # failed attempts in a request,
 REPORT_CHARACTERS: Final = 100_000  # and of their texts: in any alphabet they fit REPORT_BYTES
 FAILURE_MESSAGE_CHARACTERS: Final = 2_000  # of one failed attempt: a screenful
@@ -108,6 +109,12 @@ HANDSHAKE_SECONDS: Final = 5.0  # slow networks take one second; a stranger who 
 CONNECTIONS: Final = 65_536  # files that a master may open: more connections than one address can keep for 5 s
 CONNECTIONS_FEW: Final = 256  # with fewer, the master logs how many slaves it can serve
 DESCRIPTORS_OWN: Final = 32  # of them for its state, sockets and standard streams; 19 were counted
+# A machine that loses power or its network sends no farewell. TCP then ends its connection within 60 s, the life of a
+# lease; otherwise it stays open for ever, and a master that is full of such connections has no room for a new slave.
+KEEPALIVE_IDLE_SECONDS: Final = 30  # of silence before the first probe: an idle slave speaks every 5 s anyway
+KEEPALIVE_PROBE_SECONDS: Final = 10  # between probes
+KEEPALIVE_PROBES: Final = 3  # without an answer: a network that recovers within half a minute loses nothing
+UNACKNOWLEDGED_SECONDS: Final = 60  # for data sent and not confirmed, when TCP does not probe; Linux allows 15 min
 BACKLOG: Final = 4096  # connections waiting to be accepted: with 100, a thousand slaves that started at once timed out
 HANDSHAKES: Final = 3  # failures in a row, within 0.3 s, before a slave probes the address
 LOOK_SECONDS: Final = 1.0  # for one probe: a wrong key takes two, so it is reported within 2 s

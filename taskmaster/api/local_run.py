@@ -15,7 +15,7 @@ from taskmaster.fleet.local import LocalLauncher
 from taskmaster.master.master import Master
 from taskmaster.master.outcome import Outcome
 from taskmaster.master.workload import Options, Workload
-from taskmaster.transport.addresses import private_address
+from taskmaster.transport.private_address import private_address
 
 
 class LocalRun:

@@ -22,9 +22,9 @@ class Accounting:
         self._slaves = slaves
         self._counts = counts
 
-    def record(self, session: Session, poll: Poll, reported_before: Sequence[Run], now: float) -> list[Effect]:
+    def record(self, session: Session, poll: Poll, now: float) -> list[Effect]:
         """Record one request; jobs that the request before it reported as done are no duplicates."""
-        self._settle(session, poll, reported_before)
+        self._settle(session, poll)
         effects = self._fail(session, poll, now) if poll.failed else []
         self._counts.returned += self._window.renew(session.slave_id, poll.seq, Runs(poll.held))
         return effects
@@ -35,17 +35,21 @@ class Accounting:
         named = [replace(job, holder=self._slaves.name_of(job.holder)) for job in jobs]
         return [Abandon(tuple(named))] if named else []
 
-    def _settle(self, session: Session, poll: Poll, reported_before: Sequence[Run]) -> None:
+    def _settle(self, session: Session, poll: Poll) -> None:
         repeated: list[tuple[Run, int]] = []
+        known = Runs()  # without offsets above every job, which cost their sender nothing
         for first, count in poll.done:
             result = self._window.settle(session.slave_id, first, count)
             self._counts.handled += result.fresh
+            if first < self._window.head:
+                known.add(first, count)
             if result.repeated:
                 repeated.append(((first, count), result.repeated))
             for holder, run in result.drops:
                 self._slaves.drop(holder, run)
         if repeated:
-            self._count_duplicates(repeated, Runs(reported_before))
+            self._count_duplicates(repeated, session.reported_done)
+        session.reported_done = known
 
     def _count_duplicates(self, repeated: Sequence[tuple[Run, int]], reported_before: Runs) -> None:
         for (first, count), jobs in repeated:

@@ -25,6 +25,7 @@ from taskmaster.core.leasing import Leasing
 from taskmaster.core.master_effects import Effect, Log, Send
 from taskmaster.core.refusals import Refusals
 from taskmaster.core.roster import Roster
+from taskmaster.core.runs import Runs
 from taskmaster.core.session import Route, Session
 from taskmaster.core.stats import Straggler
 from taskmaster.core.window import Window
@@ -105,7 +106,7 @@ class Dispatcher:
         if session is None:
             if self._joining.full:
                 return self._refusals.one_too_many(len(self._slaves), now)
-            session = self._joining.join(poll)
+            session = self._joining.join(poll, self.window.head)
         self._slaves.heard(session, route, now)
         if poll.seq < session.seq:
             return []  # overtaken by a newer request: the slave no longer waits for this reply
@@ -120,19 +121,19 @@ class Dispatcher:
 
     def _answer(self, session: Session, poll: Poll, route: Route, now: float) -> list[Effect]:
         session.seq, session.route, session.last_reply = poll.seq, route, None
-        reported_before, session.reported_done = session.reported_done, poll.done
         self._slaves.unpark(session)
         if poll.info:
             session.info = poll.info
         if (poll.run, poll.epoch) != (self.run, self.epoch):
             return self._introduce(session, poll)
-        effects = self._accounting.record(session, poll, reported_before, now)
+        effects = self._accounting.record(session, poll, now)
         if poll.state == "bye":
             return effects + self._farewell(session)
         return effects + self._respond(session, poll, now) + self._feed(now)
 
     def _introduce(self, session: Session, poll: Poll) -> list[Effect]:
         """The slave is new, or served an earlier master: what it reports is about other jobs than this master's."""
+        session.drops, session.reported_done = Runs(), Runs()
         joined = self._joining.announce(session, poll)
         return joined + (self._farewell(session) if poll.state == "bye" else [self._reply(session, "reset")])
 
@@ -162,7 +163,7 @@ class Dispatcher:
     def _reply(self, session: Session, kind: str, chunks: Sequence[Chunk] = (), wait_ms: int = 0,
                reason: str = "") -> Send:
         leases = tuple([Lease(one.first, one.count, one.attempt, one.batch.form, one.batch.blob()) for one in chunks])
-        drops, session.drops = tuple(session.drops), []
+        drops = () if chunks else session.drops.pop_some(defaults.DROP_RUNS)
         reply = Reply(self.run, self.epoch, session.slave_id, session.seq, kind, leases, drops, wait_ms, reason=reason)
         session.last_reply = wire.encode_reply(reply)
         return Send(session.route, session.last_reply)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from taskmaster import defaults
 from taskmaster.core.master_effects import Effect, Log
 from taskmaster.core.roster import Roster
+from taskmaster.core.runs import Run, Runs
 from taskmaster.core.session import Session
 from taskmaster.core.wire import Poll
+
+_MOST_JOBS = 1 << 60  # of one run: more than any source yields, and well below wire.LARGEST
 
 
 class Joining:
@@ -19,12 +24,13 @@ class Joining:
     def full(self) -> bool:
         return len(self._slaves) >= defaults.SLAVES
 
-    def join(self, poll: Poll) -> Session:
+    def join(self, poll: Poll, head: int) -> Session:
         """Open a session for a slave that has none.
 
         It may be one that was taken for dead. Then its jobs were requeued: it should not start those that it holds.
+        No job has an offset of `head` or above; what it says of such offsets is not kept.
         """
-        session = Session(poll.slave_id, drops=list(poll.held))
+        session = Session(poll.slave_id, drops=_below(head, poll.held))
         expired = self._slaves.take_expired(poll.slave_id)
         if expired is not None:
             session.info, session.seq = expired.info, expired.seq - 1  # its newest request is answered anew
@@ -35,3 +41,9 @@ class Joining:
     def announce(session: Session, poll: Poll) -> list[Effect]:
         """Log that a slave joined, if this request introduces it."""
         return [Log("info", "slave %s joined", (session.name,))] if poll.info else []
+
+
+def _below(head: int, held: Sequence[Run]) -> Runs:
+    """The offsets that may be jobs', so that what is kept of a lie is bounded, and a merged run fits the format."""
+    cut = ((max(first, head - _MOST_JOBS), min(first + count, head)) for first, count in held)
+    return Runs((first, end - first) for first, end in cut if first < end)

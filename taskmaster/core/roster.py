@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, ValuesView
+from dataclasses import replace
 from itertools import islice
 from math import ceil
 
@@ -73,6 +74,7 @@ class Roster:
     def expire(self, session: Session) -> None:
         """The slave is taken for dead; its session is kept aside, for it may be alive and return."""
         self.remove(session)
+        session.forget()
         self._expired[session.slave_id] = session
         if len(self._expired) > self.EXPIRED_KEPT:
             self._expired.popitem(last=False)
@@ -84,7 +86,7 @@ class Roster:
     def drop(self, slave_id: str, run: Run) -> None:
         """The slave's next reply is to tell it to drop these jobs; nothing happens if it has left."""
         if slave_id in self._sessions:
-            self._sessions[slave_id].drops.append(run)
+            self._sessions[slave_id].drops.add(*run)
 
     # -- waiting for work
 
@@ -94,7 +96,7 @@ class Roster:
 
     def park(self, session: Session, poll: Poll, until: float) -> None:
         """Hold this request while there is no work, until the first round at or after `until`."""
-        session.parked, session.park_round = poll, ceil(until * self.ROUNDS)
+        session.parked, session.park_round = _slim(poll), ceil(until * self.ROUNDS)
         self._parked[session.slave_id] = session
         self._rounds.setdefault(session.park_round, {})[session.slave_id] = session
 
@@ -157,3 +159,10 @@ class Roster:
         if self._rounds:
             times.append(min(self._rounds) / self.ROUNDS)
         return min(times, default=None)
+
+
+def _slim(poll: Poll) -> Poll:
+    """What answering a held request takes: its reports, which have been recorded, may be a megabyte."""
+    if not (poll.done or poll.failed or poll.info or len(poll.held) > 1):
+        return poll
+    return replace(poll, held=poll.held[:1], done=(), failed=(), info={})

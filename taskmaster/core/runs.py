@@ -94,6 +94,13 @@ class Runs:
         self._size -= end - first
         return first, end - first
 
+    def pop_some(self, most: int) -> tuple[Run, ...]:
+        """Remove the lowest runs, at most so many, and return them."""
+        some = tuple([(first, end - first) for first, end in zip(self._firsts[:most], self._ends[:most])])
+        del self._firsts[:most], self._ends[:most]
+        self._size -= sum([count for _, count in some])
+        return some
+
     def run_at(self, offset: int) -> Run | None:
         """The run that an offset is in."""
         at = bisect_right(self._firsts, offset) - 1

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from taskmaster.core.runs import Run
+from taskmaster.core.runs import Runs
 from taskmaster.core.wire import Frames, Poll, printable
 from taskmaster.defaults import NAME_CHARACTERS
 
@@ -26,9 +26,14 @@ class Session:
     parked: Poll | None = None  # its request while that is held until there is work
     park_round: int = 0  # the round in which the wait ends
     last_reply: Frames | None = None  # to request `seq`, kept in case that request comes again
-    drops: list[Run] = field(default_factory=list)  # jobs it holds that others have settled
-    reported_done: tuple[Run, ...] = ()  # by request `seq`; a request that overtakes that one reports it again
+    drops: Runs = field(default_factory=Runs)  # jobs it holds that others have settled
+    reported_done: Runs = field(default_factory=Runs)  # by request `seq`; a request that overtakes it reports it again
     peers: set[bytes] = field(default_factory=set)  # its connections: the new one may be heard before the old one drops
+
+    def forget(self) -> None:
+        """Keep only what a slave that returns needs."""
+        self.parked = self.last_reply = None
+        self.drops, self.reported_done = Runs(), Runs()
 
     @property
     def name(self) -> str:

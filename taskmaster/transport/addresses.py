@@ -1,26 +1,20 @@
-"""Addresses: which are valid, who can reach them, and a private one for a run on one machine. Opens no sockets."""
+"""Addresses: which are valid, and who can reach them. Opens no sockets."""
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
 import socket
-import stat
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 from taskmaster import defaults
 from taskmaster.errors import UsageError
 
 IPC_PATH_BYTES = 107 if sys.platform == "linux" else 103  # what the address of a Unix socket holds; 103 on macOS
 _IPC = "ipc://"
-_TCP = re.compile(r"tcp://(?P<host>\[[0-9a-fA-F:]+\]|[^:/\s\[\]]+):(?P<port>\d+)")
-_EVERYWHERE = ("0.0.0.0", "*", "[::]")
-_PREFIX = "taskmaster-"
+_TCP = re.compile(r"tcp://(?P<host>\[[0-9a-fA-F:.]+(?:%[\w.-]+)?\]|[^:/\s\[\]]+):(?P<port>\d+)")
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "*": "127.0.0.1", "[::]": "[::1]"}  # and how this machine reaches it
+_IPV4_IN_IPV6 = "::ffff:"  # how a socket that listens at [::] calls peers that came over IPv4
 
 
 def check_address(address: str) -> str:
@@ -56,17 +50,14 @@ def absolute(address: str) -> str:
 
 def dial_address(address: str) -> str:
     """Where a slave on this machine reaches a master that listens at `address`, which may be every interface."""
-    return _in_place_of_everywhere(address, "127.0.0.1")
+    match = _TCP.fullmatch(check_address(address))
+    return f"tcp://{_EVERYWHERE.get(match['host'], match['host'])}:{match['port']}" if match else address
 
 
 def far_address(address: str) -> str:
     """Where a slave on another machine reaches it."""
-    return _in_place_of_everywhere(address, socket.gethostname())
-
-
-def _in_place_of_everywhere(address: str, host: str) -> str:
     match = _TCP.fullmatch(check_address(address))
-    return f"tcp://{host}:{match['port']}" if match and match["host"] in _EVERYWHERE else address
+    return f"tcp://{socket.gethostname()}:{match['port']}" if match and match["host"] in _EVERYWHERE else address
 
 
 def tcp_parts(address: str) -> tuple[str, int] | None:
@@ -88,45 +79,5 @@ def address_in_use(address: str) -> UsageError:
 
 def is_loopback(host: str) -> bool:
     """Whether a host name or IP address means this machine itself."""
-    return host in ("localhost", "::1") or re.fullmatch(r"127(\.\d+){3}", host) is not None
-
-
-@contextmanager
-def private_address() -> Iterator[str]:
-    """An ipc address that only this user's processes can reach, in a folder that is removed afterwards.
-
-    Raises UsageError.
-    """
-    check_address("ipc://x")
-    _sweep_dead()
-    folder = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-")
-    try:
-        yield check_address(f"ipc://{folder}/master")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _sweep_dead() -> None:
-    """Remove the folders of masters that were killed with -9."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
-        pid = folder.name[len(_PREFIX):].split("-")[0]
-        if pid.isdigit() and _is_mine(folder) and not _is_alive(int(pid)):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_mine(folder: Path) -> bool:
-    try:
-        found = folder.lstat()
-    except OSError:
-        return False
-    return sys.platform != "win32" and stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
+    number = host.lower().removeprefix(_IPV4_IN_IPV6)
+    return number in ("localhost", "::1") or re.fullmatch(r"127(\.\d+){3}", number) is not None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import stat
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,7 @@ import zmq
 from zmq.utils import z85
 
 from taskmaster import defaults
+from taskmaster.errors import UsageError
 from taskmaster.native import Thread
 from taskmaster.transport.addresses import address_in_use, ipc_path
 from taskmaster.transport.keys import Keys
@@ -208,11 +210,16 @@ def closed_to_others(address: str) -> Iterator[None]:
         os.umask(before)
 
 
-def refuse_stolen(address: str) -> None:
-    """Raise UsageError if a process listens there: libzmq would silently take over its ipc path, and its peers."""
+def refuse_taken(address: str) -> None:
+    """Raise UsageError if an ipc path is not free. libzmq removes whatever is at the path before it binds: a file with
+    somebody's data, or the socket of another master, whose slaves it would take over.
+    """
     path = ipc_path(address)
-    if sys.platform == "win32" or not path or not os.path.exists(path):
+    if sys.platform == "win32" or not path or not os.path.lexists(path):
         return
+    if not stat.S_ISSOCK(os.lstat(path).st_mode):
+        raise UsageError(f"{path} exists and is not a socket: {_kind(path)}. Listening at {address} would replace it. "
+                         f"Give a path that does not exist, such as --address ipc://{path}.socket")
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(1.0)
         try:
@@ -220,3 +227,9 @@ def refuse_stolen(address: str) -> None:
         except OSError:
             return
     raise address_in_use(address)
+
+
+def _kind(path: str) -> str:
+    mode = os.lstat(path).st_mode
+    kinds = {stat.S_IFREG: "it is a file", stat.S_IFDIR: "it is a folder", stat.S_IFLNK: "it is a symbolic link"}
+    return kinds.get(stat.S_IFMT(mode), "it is a device or a pipe")

@@ -17,6 +17,7 @@ from taskmaster.transport.base import Frames
 from taskmaster.transport.handshake import HandshakeHistory, is_closed, listener_is_ours, mechanism_at
 from taskmaster.transport.keys import Keys
 from taskmaster.transport.monitor import next_event
+from taskmaster.transport.tcp import socket_options
 from taskmaster.transport.waker import Waker, milliseconds
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class Dialer:
         dialer = self._context.socket(zmq.REQ)
         options = {zmq.REQ_RELAXED: 1, zmq.REQ_CORRELATE: 1, zmq.LINGER: 0, zmq.RECONNECT_IVL: 100,
                    zmq.RECONNECT_IVL_MAX: 1000, zmq.MAXMSGSIZE: defaults.BLOB_BYTES + defaults.CURVE_BYTES,
-                   zmq.HANDSHAKE_IVL: int(defaults.HANDSHAKE_SECONDS * 1000)}
+                   zmq.HANDSHAKE_IVL: int(defaults.HANDSHAKE_SECONDS * 1000), **socket_options(self.address)}
         for option, value in options.items():
             dialer.setsockopt(option, value)
         if self._keys is not None:

@@ -88,10 +88,11 @@ class HandshakeHistory:
 def how_to_copy(address: str, path: str) -> str:
     """How to copy the master's key to `path`, in a sentence."""
     host = (tcp_parts(address) or ("",))[0]
+    login = f"[{host}]" if ":" in host else host
     if is_loopback(host):
         return f"Copy the key file that the master names at its start to {path}."
     return ("Copy the key file that the master names at its start: "
-            f"mkdir -p {os.path.dirname(path)} && scp {host}:.config/taskmaster/key {path}")
+            f"mkdir -p {os.path.dirname(path)} && scp {login}:.config/taskmaster/key {path}")
 
 
 def mechanism_at(address: str) -> str | None:

@@ -12,10 +12,11 @@ from taskmaster.forks import close_in_children, keep_in_children
 from taskmaster.transport import admission
 from taskmaster.transport.addresses import address_in_use, check_address, ipc_path, is_local, is_loopback
 from taskmaster.transport.admission import (ConnectionLimit, RejectedConnections, ZapAuthenticator, closed_to_others,
-                                            make_room, refuse_stolen)
+                                            make_room, refuse_taken)
 from taskmaster.transport.base import Frames, Route
 from taskmaster.transport.keys import Keys
 from taskmaster.transport.monitor import next_event
+from taskmaster.transport.tcp import socket_options
 from taskmaster.transport.waker import Waker, milliseconds
 
 # Plain ints, and our own loop over the frames: pyzmq's flags are enums, and `|` on them for each frame made a message
@@ -32,11 +33,11 @@ class Listener:
     """
 
     def __init__(self, address: str, keys: Keys | None = None) -> None:
-        refuse_stolen(check_address(address))
+        refuse_taken(check_address(address))
         self._limit = ConnectionLimit(defaults.CONNECTIONS if ipc_path(address) else make_room())
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
-        self._configure(keys)
+        self._configure(address, keys)
         self._monitor = self._socket.get_monitor_socket(admission.EVENTS | admission.FAILURES)
         self._rejected = RejectedConnections(keys is not None)
         self._peers: dict[int, bytes] = {}  # peer ids by the descriptor of their connection
@@ -50,10 +51,10 @@ class Listener:
         self.address: str = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
         self.local = is_local(self.address)
 
-    def _configure(self, keys: Keys | None) -> None:
+    def _configure(self, address: str, keys: Keys | None) -> None:
         options = {zmq.LINGER: 1000, zmq.MAXMSGSIZE: defaults.REPORT_BYTES + defaults.CURVE_BYTES,
                    zmq.BACKLOG: defaults.BACKLOG, zmq.HANDSHAKE_IVL: int(defaults.HANDSHAKE_SECONDS * 1000),
-                   zmq.SNDHWM: 1000, zmq.RCVHWM: 1000}
+                   zmq.SNDHWM: 1000, zmq.RCVHWM: 1000, **socket_options(address)}
         for option, value in options.items():
             self._socket.setsockopt(option, value)
         if keys is not None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,17 @@ THEIRS = keys.derive(b"2" * 32, "/b/key")
 ANYWHERE = "tcp://127.0.0.1:0"
 
 
+def has_ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+HAS_IPV6 = has_ipv6()
+
+
 def refusal(dialer: Dialer, seconds: float = SOON) -> str | None:
     try:
         awaited(dialer.receive, dialer.wait, seconds)
@@ -49,6 +61,64 @@ def test_who_holds_the_key_is_heard_and_answered(opened: Callable[[Any], Any]) -
     dialer.rebuild()
     dialer.send([b"again"])
     assert awaited(listener.receive, listener.wait)[1] == [b"again"]
+
+
+@pytest.mark.skipif(not HAS_IPV6, reason="this machine has no ::1")
+@pytest.mark.parametrize("host", ["[::1]", "[::]"])
+def test_ipv6_carries_requests_and_names_the_peer_and_the_wrong_key(host: str, opened: Callable[[Any], Any]) -> None:
+    listener = opened(Listener(f"tcp://{host}:0", OURS))
+    dialer = Dialer(listener.address, OURS)
+    dialer.send([b"head"])
+    route, frames = awaited(listener.receive, listener.wait)
+    assert frames == [b"head"]
+    listener.send(route, [b"answer"])
+    assert awaited(dialer.receive, dialer.wait) == [b"answer"]
+    dialer.close()
+    assert awaited(listener.dropped, listener.wait) == [(route[0], True)]
+    says = refusal(opened(Dialer(listener.address, THEIRS)))
+    assert says is not None and "has a different key" in says
+
+
+@pytest.mark.skipif(not HAS_IPV6, reason="this machine has no ::1")
+def test_a_master_on_every_interface_of_ipv6_also_serves_ipv4(opened: Callable[[Any], Any]) -> None:
+    listener = opened(Listener("tcp://[::]:0", OURS))
+    port = listener.address.rpartition(":")[2]
+    dialer = Dialer(f"tcp://127.0.0.1:{port}", OURS)
+    dialer.send([b"head"])
+    route, _ = awaited(listener.receive, listener.wait)
+    dialer.close()
+    assert awaited(listener.dropped, listener.wait) == [(route[0], True)]  # True: a peer on this machine
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the options of this process's sockets from /proc")
+def test_both_ends_notice_a_peer_that_vanished_without_a_farewell(opened: Callable[[Any], Any]) -> None:
+    listener = opened(Listener(ANYWHERE, OURS))
+    port = int(listener.address.rpartition(":")[2])
+    dialer = opened(Dialer(listener.address, OURS))
+    dialer.send([b"head"])
+    awaited(listener.receive, listener.wait)
+    ends = list(connections(port))
+    assert len(ends) == 2
+    assert set(ends) == {(1, defaults.KEEPALIVE_IDLE_SECONDS, defaults.KEEPALIVE_PROBE_SECONDS,
+                          defaults.KEEPALIVE_PROBES, 1000 * defaults.UNACKNOWLEDGED_SECONDS)}
+
+
+def connections(port: int) -> Iterator[tuple[int, ...]]:
+    """SO_KEEPALIVE, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT and TCP_USER_TIMEOUT of each end of a connection."""
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            copy = socket.socket(fileno=os.dup(int(name)))
+        except OSError:
+            continue  # no socket, or gone
+        with copy:
+            try:
+                ends = {copy.getsockname()[1], copy.getpeername()[1]}
+            except (OSError, IndexError):
+                continue  # not connected, or of another family
+            if port in ends:
+                yield (copy.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+                       *(copy.getsockopt(socket.IPPROTO_TCP, getattr(socket, option)) for option in (
+                           "TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT", "TCP_USER_TIMEOUT")))
 
 
 @pytest.mark.parametrize("masters, slaves, says", [

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,9 @@ import pytest
 from support.waiting import SECONDS, awaited
 
 from taskmaster.errors import UsageError
-from taskmaster.transport.addresses import private_address
 from taskmaster.transport.dialer import COPIED_BYTES, Dialer
 from taskmaster.transport.listener import Listener
+from taskmaster.transport.private_address import private_address
 from taskmaster.transport.waker import Waker
 
 
@@ -114,6 +114,19 @@ def test_the_socket_file_of_a_killed_master_is_no_hindrance(tmp_path: Path, open
     opened(Listener(f"ipc://{tmp_path}/s"))
 
 
+@pytest.mark.parametrize("kind", ["file", "empty file", "folder", "symbolic link", "pipe"])
+def test_listening_never_removes_what_is_no_socket(kind: str, tmp_path: Path) -> None:
+    path, data = tmp_path / "results.db", tmp_path / "data"
+    data.write_text("three years of data")
+    {"file": lambda: path.write_text("three years of data"), "empty file": path.touch, "folder": path.mkdir,
+     "symbolic link": lambda: path.symlink_to(data), "pipe": lambda: os.mkfifo(path)}[kind]()
+    before = path.lstat()
+    with pytest.raises(UsageError, match="exists and is not a socket.*--address ipc://"):
+        Listener(f"ipc://{path}")
+    assert path.lstat().st_ino == before.st_ino and path.lstat().st_size == before.st_size
+    assert data.read_text() == "three years of data"
+
+
 def test_a_private_address_is_in_a_folder_of_its_own_that_goes_with_it() -> None:
     with private_address() as address:
         folder = Path(address.removeprefix("ipc://")).parent
@@ -121,16 +134,74 @@ def test_a_private_address_is_in_a_folder_of_its_own_that_goes_with_it() -> None
     assert not folder.exists()
 
 
-def test_the_folder_of_a_killed_box_is_swept_away_and_no_other(
-        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+HOLD_AN_ADDRESS = """
+import sys, tempfile
+from taskmaster.transport.private_address import private_address
+tempfile.tempdir = sys.argv[1]
+with private_address() as address:
+    open(address.removeprefix("ipc://"), "w").close()
+    print(address, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process with a private address in a folder in `tmp_path`."""
+    with subprocess.Popen([sys.executable, "-c", HOLD_AN_ADDRESS, str(tmp_path)], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process
+        process.kill()
+
+
+def test_the_folder_of_a_killed_master_is_removed_and_nothing_else(
+        holder: subprocess.Popen[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    for pid in (ended.pid, os.getpid()):
-        (tmp_path / f"taskmaster-{pid}-abc").mkdir()
+    (tmp_path / "taskmaster-state").mkdir()
+    (tmp_path / "taskmaster-state" / "lock").touch()
+    foreign = tmp_path / "taskmaster-socket-of-another-kind"
+    foreign.mkdir()
+    (foreign / "data").touch()
+    (tmp_path / "taskmaster-socket-12345678").mkdir()  # its master was killed before it made the lock
+    holder.kill()
+    holder.wait()
     with private_address():
         pass
-    assert [path.name for path in tmp_path.iterdir()] == [f"taskmaster-{os.getpid()}-abc"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [foreign.name, "taskmaster-state"]
+
+
+def test_the_folder_of_a_live_run_is_left_alone_even_if_its_process_id_means_nothing_here(
+        holder: subprocess.Popen[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with two containers that share /tmp: neither sees the other's processes."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(os, "kill", lambda pid, number: (_ for _ in ()).throw(ProcessLookupError()))
+    with private_address():
+        pass
+    folder, = tmp_path.iterdir()
+    assert sorted(path.name for path in folder.iterdir()) == ["master", "master.lock"]
+
+
+def test_a_temporary_folder_with_a_long_path_is_replaced_by_a_short_one(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    long, short = tmp_path / ("x" * 100), tempfile.mkdtemp(prefix="s", dir="/tmp")
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    monkeypatch.setattr("taskmaster.transport.private_address._SHORT_FOLDERS", (short,))
+    with private_address() as address:
+        assert address.startswith(f"ipc://{short}/")
+    os.rmdir(short)  # empty again
+
+
+def test_where_no_folder_can_be_written_one_sentence_names_tmpdir(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere() -> str:
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "gettempdir", nowhere)
+    monkeypatch.setattr("taskmaster.transport.private_address._SHORT_FOLDERS", ("/proc/self",))
+    with pytest.raises(UsageError, match="Set TMPDIR to a folder that can"), private_address():
+        pass
 
 
 def test_a_ring_from_another_thread_ends_a_wait(opened: Callable[[Any], Any]) -> None:

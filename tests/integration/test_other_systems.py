@@ -100,7 +100,7 @@ def test_a_master_and_a_slave_run_to_the_end(system: str, address: str) -> None:
 
 @pytest.mark.parametrize("what, says", [
     ("from taskmaster.fleet.local import LocalLauncher; LocalLauncher(['x'])", "tm-slave"),
-    ("from taskmaster.transport.addresses import private_address; private_address().__enter__()", "tcp://HOST:PORT"),
+    ("from taskmaster.transport import private_address as one; one.private_address().__enter__()", "tcp://HOST:PORT"),
     ("from taskmaster.transport.listener import Listener; Listener('ipc://here')", "tcp://HOST:PORT"),
 ])
 def test_what_windows_has_not_is_told_in_a_sentence(what: str, says: str) -> None:

@@ -11,8 +11,10 @@ from support.values import failed_attempt as failure
 from taskmaster import defaults
 from taskmaster.core import wire
 from taskmaster.core.codec import BadJob, GoodJobs, encode
+from taskmaster.core.dispatch import Dispatcher
 from taskmaster.core.master_effects import Abandon, Log, Send
 from taskmaster.core.stats import Straggler
+from taskmaster.core.window import Window
 from taskmaster.core.wire import Poll
 
 SILENT = defaults.LEASE_LIFE_SECONDS + 1
@@ -420,3 +422,52 @@ def test_a_failure_names_its_slave_though_that_says_goodbye_with_it() -> None:
     talk.ask("a", want=2)
     effects = talk.say("a", failed=(failure(0),), state="bye")
     assert [job.holder for effect in effects if isinstance(effect, Abandon) for job in effect.jobs] == ["box:7"]
+
+
+def test_drops_that_do_not_fit_a_reply_travel_in_the_next_ones() -> None:
+    """With 25,000 of them in one reply, no slave could read it, and it was sent again for ever."""
+    window = Window(0, 60_000, 1 << 30, 3)
+    talk = Talk()
+    talk.master = Dispatcher(window, "r", EPOCH)
+    talk.admit(50_000)
+    held = talk.ask("a", 50_000)
+    while window.ready:
+        held += talk.ask("a", 50_000, held=tuple(held))
+    assert sum(count for _, count in held) == 50_000
+    for first in range(0, 50_000, 10_000):
+        talk.say("b", done=tuple((offset, 1) for offset in range(first, first + 10_000, 2)))
+    drops, replies = [], 0
+    while window.leased("a") and (reply := sent(talk.say("a", held=tuple(held)))[0]).drop:
+        assert reply.kind == "wait" and len(reply.drop) <= defaults.DROP_RUNS
+        drops += reply.drop
+        replies += 1
+    assert drops == [(offset, 1) for offset in range(0, 50_000, 2)]
+    assert replies == 7
+
+
+def test_a_session_keeps_nothing_of_jobs_that_do_not_exist() -> None:
+    """One key holder cost a master 1.5 MiB of memory per session."""
+    talk, lies = Talk(10), tuple((10**12 + 2 * number, 1) for number in range(5_000))
+    talk.say("x", run="", epoch=0, held=lies)
+    talk.say("x", done=lies, held=lies, want=1, wait_ms=1000)
+    talk.say("y", held=lies, done=lies)
+    for session in talk.master._slaves.sessions():
+        assert not session.reported_done and not session.drops
+
+
+def test_a_held_request_keeps_only_what_its_answer_takes() -> None:
+    talk = Talk(1)
+    [(first, count)] = talk.ask("x", 2)
+    talk.say("x", done=tuple((offset, 1) for offset in range(first, first + count)), want=1, wait_ms=1000)
+    [(session, parked)] = talk.master._slaves.parked()
+    assert session.reported_done and parked.want == 1 and not parked.done
+
+
+def test_a_slave_taken_for_dead_costs_little_until_it_returns() -> None:
+    talk = Talk(10)
+    talk.ask("x", 5)
+    [session] = talk.master._slaves.sessions()
+    assert session.last_reply is not None
+    talk.now += defaults.LEASE_LIFE_SECONDS + 1
+    talk.master.tick(talk.now)
+    assert session.last_reply is None and session.info == {} and "x" not in talk.master._slaves
