@@ -156,9 +156,16 @@ FINISHED_GRACE_SECONDS: Final = 5.0  # for the slaves of tm-run to end by themse
 REAP_SECONDS: Final = 5.0  # for killed slaves to end: one that hangs on a dead network disk does not
 LAST_OUTPUT_SECONDS: Final = 0.5  # for the last lines of slaves: a handler's child may hold their pipe open for ever
 OUTPUT_LINE_BYTES: Final = 64 << 10  # of a slave's output shown as one line; a longer line is split
-SAID_BYTES: Final = 64 << 10  # of what a slave may say to its fleet: a few words and an error
+# The watchdog outside the interpreter: a slave sends its fleet a beat so often, for as long as its control thread runs.
+BEAT_SECONDS: Final = 0.5
+SILENCE_MARGIN_SECONDS: Final = 3.0  # beyond the timeout of a job: a busy machine delays a beat by a second or two
+WATCHDOG_LOOK_SECONDS: Final = 0.5  # of silence that one look adds at most: five times FLEET_WATCH_SECONDS
+STACK_SECONDS: Final = 0.3  # for a silent slave to write where it is, before it is killed; it takes a millisecond
+SAID_BYTES: Final = 64 << 10  # of one line that a slave says to its fleet, such as an error, and of its stacks
+SAID_LINES: Final = 100  # of what a slave may say to its fleet: a few words and an error
 
 # The environment variables that tie a slave to the fleet that started it.
 PARENT_FD: Final = "TASKMASTER_PARENT_FD"  # a descriptor to read from: at its end the parent is gone
 PARENT_PID: Final = "TASKMASTER_PARENT_PID"
+STACK_FD: Final = "TASKMASTER_STACK_FD"  # a file for the stacks of its threads, which SIGQUIT makes it write
 WORD_FD: Final = "TASKMASTER_WORD_FD"  # a descriptor to write words to, one a line: see fleet/base.py

@@ -11,6 +11,7 @@ from taskmaster.core.interrupts import Interrupts
 from taskmaster.fleet.command import SLAVE_COMMAND
 from taskmaster.fleet.fleet import Fleet
 from taskmaster.fleet.local import LocalLauncher
+from taskmaster.fleet.watchdog import silence_limit
 from taskmaster.master.master import Master
 from taskmaster.master.outcome import Outcome
 from taskmaster.master.workload import Options, Workload
@@ -21,12 +22,13 @@ class LocalRun:
     """One run. Call `run` in the main thread; `interrupt` may be called from a signal handler."""
 
     def __init__(self, workload: Workload, options: Options, slave_arguments: Sequence[str], slaves: int,
-                 progress: Progress) -> None:
+                 progress: Progress, job_timeout: float | None = None) -> None:
         self._master = Master(workload, options, progress)
         self._interrupts = Interrupts()
         self._interrupts.pass_on_to(self._master.interrupt)
         self._slave_arguments = list(slave_arguments)
         self._slaves = slaves
+        self._silence_seconds = silence_limit(job_timeout)
         self._progress = progress
 
     def run(self) -> Outcome:
@@ -46,7 +48,7 @@ class LocalRun:
         command = [*SLAVE_COMMAND, *self._slave_arguments, "--address", self._master.address, "--no-progress"]
         capture = None if isinstance(self._progress, NullProgress) else self._progress.write
         launcher = LocalLauncher(command, capture=capture, keep_stdout=not sys.stdout.isatty())
-        with Fleet(launcher, self._slaves) as fleet:
+        with Fleet(launcher, self._slaves, silence_seconds=self._silence_seconds) as fleet:
             fleet.start()
             outcome = self._master.run(fleet)
             in_hurry = self._interrupts.stopping or not outcome.stats.finished

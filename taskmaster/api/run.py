@@ -38,7 +38,7 @@ def run(get_jobs: Callable[..., Any], handle_job: Callable[[Any], Any], *, slave
     slave = [str(handler), "--concurrency", str(concurrency)]
     slave += ["--job-timeout", str(job_timeout)] if job_timeout is not None else []
     chosen = Options(budget=parse_budget(max_failures), **options)
-    return LocalRun(workload, chosen, slave, slaves, make_progress(progress, sys.stderr)).run()
+    return LocalRun(workload, chosen, slave, slaves, make_progress(progress, sys.stderr), job_timeout).run()
 
 
 def _target_of(function: Callable[..., Any]) -> Target:

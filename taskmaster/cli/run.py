@@ -44,7 +44,7 @@ def command(target: str, procs: int, arguments: tuple[str, ...], get_jobs_callba
     work = master_options.workload(parse_target(target, get_jobs_callback), handler, arguments, state)
     check_arity(load_target(handler))
     slave = [str(handler), *slave_arguments(concurrency, job_timeout, timeout, retries, log_level)]
-    run = LocalRun(work, master_options.master_settings(master), slave, procs, progress)
+    run = LocalRun(work, master_options.master_settings(master), slave, procs, progress, job_timeout)
     entry.on_signals(run.interrupt)
     return master_options.conclude(run.run(), summary)
 

@@ -47,12 +47,14 @@ def command(target: str, address: str, key_file: Path | None, insecure: bool, co
     entry.on_signals(interrupts.add)
     try:
         slave = Slave(handler, str(wanted), address, threads=concurrency, patience=Patience(timeout / 1000, retries),
-                      job_timeout=job_timeout, show=draw, keys=shared)
+                      job_timeout=job_timeout, show=draw, keys=shared, beat=lifeline.say_beat if in_fleet else None)
         _slaves.append(slave)
         interrupts.pass_on_to(slave.drain)
         return _serve(slave)
     finally:
         close()
+        if any(one.stuck for one in _slaves):
+            lifeline.say_stuck()
         lifeline.say_done()  # whatever happened: only a handler that ends the process leaves without this word
 
 

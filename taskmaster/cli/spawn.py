@@ -18,6 +18,7 @@ from taskmaster.errors import EXIT_DONE, TaskmasterError
 from taskmaster.fleet.command import SLAVE_COMMAND, key_arguments, slave_arguments
 from taskmaster.fleet.fleet import Fleet
 from taskmaster.fleet.local import LocalLauncher
+from taskmaster.fleet.watchdog import silence_limit
 from taskmaster.transport import addresses
 from taskmaster.transport.dialer import Dialer
 from taskmaster.transport.keys import Keys
@@ -47,7 +48,7 @@ def command(target: str, procs: int, address: str, key_file: Path | None, insecu
     interrupts = Interrupts()
     entry.on_signals(interrupts.add)
     slave = [*SLAVE_COMMAND, target, "--address", address, "--no-progress", *arguments]
-    with Fleet(LocalLauncher(slave), procs, scout=True) as fleet:
+    with Fleet(LocalLauncher(slave), procs, scout=True, silence_seconds=silence_limit(job_timeout)) as fleet:
         fleet.start()
         log.info("Running %d slave%s for the master at %s", procs, "" if procs == 1 else "s",
                  addresses.dial_address(address))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from math import inf
 
 from taskmaster import defaults
 from taskmaster.core import codec, slave_effects
@@ -29,11 +30,12 @@ class Control:
     """One slave's loop. `run` belongs to its thread; `drain` may be called from any, also from a signal handler.
 
     Unless it is `trusting`, a master may send no pickles, which could run code here. `job_timeout` is in seconds.
+    `beat` is called every BEAT_SECONDS, for as long as this thread gets to run.
     """
 
     def __init__(self, agent: Agent, dialer: SlaveSocket, pool: Pool, waker: Waker, clock: Callable[[], float], *,
                  job_timeout: float | None = None, show: Callable[[SlaveStats], None] = lambda stats: None,
-                 trusting: bool = True) -> None:
+                 trusting: bool = True, beat: Callable[[], object] | None = None) -> None:
         self.exit_code = EXIT_DONE
         self.error: TaskmasterError | None = None
         self._agent = agent
@@ -43,6 +45,8 @@ class Control:
         self._clock = clock
         self._show = show
         self._trusting = trusting
+        self._beat = beat
+        self._beat_at = -inf
         self._outcomes = Outcomes(agent)
         self._backlog = Backlog(agent, pool, self._outcomes)
         self._watch = Watch(agent, pool, self._backlog, self._outcomes, job_timeout)
@@ -67,6 +71,7 @@ class Control:
         self._dialer.register(self._waker)
         while not self._over:
             now = self._clock()
+            self._live(now)
             self._collect(now)
             self._look(now)
             self._perform(self._agent.tick(self._backlog.load, now), now)
@@ -100,8 +105,15 @@ class Control:
         self._pool.wake_below = self._agent.wake_below(self._pool.waiting)
         return before == 0 < self._pool.wake_below
 
+    def _live(self, now: float) -> None:
+        if self._beat is not None and now >= self._beat_at:
+            self._beat_at = now + defaults.BEAT_SECONDS
+            self._beat()
+
     def _next_due(self) -> float:
         due = self._agent.next_due(self._backlog.load)
+        if self._beat is not None:
+            due = min(due, self._beat_at)
         return min(due, self._watch.due) if self._backlog.jobs else due
 
     # -- what the pool has done
