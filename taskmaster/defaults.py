@@ -68,6 +68,8 @@ NAME_CHARACTERS: Final = 500  # of an exception's type, a handler or a slave: lo
 # The master's loop.
 MESSAGES_AT_ONCE: Final = 100  # 6 ms, before the source, the clock and the state have their turn
 EFFECTS_AT_ONCE: Final = 64  # 2 ms; together they move the mark of what was handed out once, and wake ZeroMQ once
+# Between two turns, which a second's wait at most separates: the master itself was stopped, paused or swapped out.
+STANDSTILL_SECONDS: Final = 3.0
 CREW_SECONDS: Final = 0.02  # between looks at its own slave processes: at each turn they took a tenth of its time
 SHOW_SECONDS: Final = 0.2  # between stats for observers: often enough for a person, and too seldom to cost anything
 FAILURES_LOGGED: Final = 5  # with a line each: enough to see what is wrong
@@ -83,6 +85,9 @@ REPORT_SECONDS_IDLE: Final = 0.002
 REPLY_TIMEOUT_MS: Final = 2000  # of silence before a request is sent again: masters answer within PARK_SECONDS
 REPLY_TIMEOUT_MS_LEAST: Final = 100  # a shorter one would take a busy master for a silent one
 RETRIES: Final = 60  # requests, so two minutes of silence: a master may take that long to restart
+# Those of tm-run: their master is their parent, with which they end. It is silent only while it stands still itself, as
+# after Ctrl-Z, and that may take any time.
+RETRIES_OF_CHILDREN: Final = 1_000_000_000
 REBUILD_AFTER: Final = 3  # unanswered requests before the socket is replaced: a malformed reply blocks a REQ for good
 REPORT_RUNS: Final = 4000  # in each list of a request: two such lists fit HEADER_BYTES
 REPORT_FAILURES: Final = 64  # failed attempts in a request,
@@ -137,6 +142,11 @@ NARROW_COLUMNS: Final = 60  # a narrower terminal has room for the numbers alone
 # Held back of a line that a handler has not finished; then it is shown as it is, so that memory stays bounded.
 UNFINISHED_LINE_CHARACTERS: Final = 8192
 HELP_COLUMNS: Final = 100  # of --help, at most: longer lines are hard to read
+
+# Signals within this time are one wish: those of one sender come within milliseconds, also to a group and its members,
+# and a person presses Ctrl-C again only after reading what the first one did.
+INTERRUPT_SECONDS: Final = 0.5
+GRACE_MARGIN_SECONDS: Final = 2.0  # beyond --grace, for slaves to say goodbye before their fleet kills them
 
 # A fleet: the slave processes that tm-run and tm-spawn keep alive.
 FLEET_WATCH_SECONDS: Final = 0.1  # between two checks of its slaves by tm-spawn: short beside RESTART_SECONDS

@@ -19,12 +19,12 @@ from taskmaster.transport.addresses import private_address
 
 
 class LocalRun:
-    """One run. Call `run` in the main thread; `interrupt` may be called from a signal handler."""
+    """One run: call `run` in the main thread. The first interrupt drains and stops it, the second stops it now."""
 
     def __init__(self, workload: Workload, options: Options, slave_arguments: Sequence[str], slaves: int,
-                 progress: Progress, job_timeout: float | None = None) -> None:
+                 progress: Progress, job_timeout: float | None = None, interrupts: Interrupts | None = None) -> None:
         self._master = Master(workload, options, progress)
-        self._interrupts = Interrupts()
+        self._interrupts = interrupts or Interrupts()
         self._interrupts.pass_on_to(self._master.interrupt)
         self._slave_arguments = list(slave_arguments)
         self._slaves = slaves
@@ -39,10 +39,6 @@ class LocalRun:
                 return self._run()
             finally:
                 self._master.close()
-
-    def interrupt(self) -> None:
-        """The first time: drain and stop. The second time: stop immediately."""
-        self._interrupts.add()
 
     def _run(self) -> Outcome:
         command = [*SLAVE_COMMAND, *self._slave_arguments, "--address", self._master.address, "--no-progress"]

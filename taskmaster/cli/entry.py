@@ -6,13 +6,17 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import Protocol
 
 import click
 
-from taskmaster.errors import EXIT_ERROR, EXIT_USAGE, TaskmasterError, UserCodeError
+from taskmaster.cli.init import leave_process_1
+from taskmaster.core.interrupts import WARNINGS, WISHES, Interrupts
+from taskmaster.errors import EXIT_INTERRUPTED, EXIT_USAGE, TaskmasterError, UserCodeError
 from taskmaster.targets.frames import import_traceback, user_traceback
 
 
@@ -35,13 +39,28 @@ def configure_logging(level: str, stream: LogStream | None = None) -> None:
     root.setLevel(level.upper())
 
 
-def on_signals(interrupt: Callable[[], object]) -> None:
-    """SIGINT and SIGTERM only call `interrupt`, which takes note; the loops do the rest."""
-    def handle(signum: int, frame: FrameType | None) -> None:
-        interrupt()
+def on_signals(interrupts: Interrupts) -> None:
+    """From now on a signal that asks to end is only noted in `interrupts`; the loops do the rest."""
+    _handle_signals(lambda warning: interrupts.add(time.monotonic(), warning))
 
-    signal.signal(signal.SIGINT, handle)
-    signal.signal(signal.SIGTERM, handle)
+
+def _end_at_signals() -> None:
+    """Until there is something to drain, such a signal ends whatever is going on, such as the user's import."""
+    def end(warning: bool) -> None:
+        raise KeyboardInterrupt
+
+    _handle_signals(end)
+
+
+def _handle_signals(act: Callable[[bool], object]) -> None:
+    for name in (*WISHES, *WARNINGS):
+        number = getattr(signal, name, None)  # Windows does not have all of them
+        if number is not None and not (name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN):  # nohup
+            signal.signal(number, partial(_handle, act, name in WARNINGS))
+
+
+def _handle(act: Callable[[bool], object], warning: bool, signum: int, frame: FrameType | None) -> None:
+    act(warning)
 
 
 def report(error: BaseException) -> None:
@@ -58,10 +77,12 @@ def report(error: BaseException) -> None:
 
 def run_command(command: click.Command, stuck: Callable[[], bool] = lambda: False) -> None:
     """Run a command and exit. `stuck` tells at the end whether a thread is still in the user's code."""
+    leave_process_1()
+    _end_at_signals()
     try:
         code = command.main(standalone_mode=False)
-    except click.exceptions.Abort:
-        code = EXIT_ERROR
+    except click.exceptions.Abort:  # a signal before there was anything to drain
+        code = EXIT_INTERRUPTED
     except click.ClickException as error:
         error.show()
         code = EXIT_USAGE

@@ -81,6 +81,8 @@ slave_options = compose(
 )
 
 common_options = compose(
+    option("--grace", group=FAILURES, type=click.FloatRange(0), metavar="SECONDS",
+           help="When asked to end, wait at most this long for running jobs; then give them back."),
     option("--log-level", group=OUTPUT, type=click.Choice(LEVELS), default="info", metavar="LEVEL",
            help="Log this level and above to standard error: debug, info, warning or error."),
     option("--no-progress", group=OUTPUT, is_flag=True, help="Show no progress."),

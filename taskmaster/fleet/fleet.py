@@ -113,10 +113,15 @@ class Fleet:
     def verdict(self) -> int | None:
         """The exit code of the whole fleet; None while a slave runs or is due.
 
-        0 if every slot closed with 0; else the code that ended it: 2, 77 or 78, then 1 for a crash loop, then 69.
+        0 if every slot closed with 0; else the code that ended it: 2, 77 or 78, then 1 for a crash loop, then 69, then
+        75 if slaves were asked to end before the master dismissed any.
         """
         known = [slot.final for slot in self._slots if slot.final is not None]
-        return fleet_code(known) if len(known) == len(self._slots) else None
+        if len(known) < len(self._slots):
+            return None
+        code = fleet_code(known)
+        # Once the master has dismissed one slave, those that were asked to end had nothing left to do either.
+        return errors.EXIT_DONE if code == errors.EXIT_INTERRUPTED and self._end_at is not None else code
 
     def start(self, now: float | None = None) -> None:
         """Start the slaves, or the scout. One that cannot be started is tried again, like one that crashed."""
@@ -176,7 +181,7 @@ class Fleet:
         self._quitting = True
         for slot in self._slots:
             if slot.process is None and slot.final is None:
-                slot.close(errors.EXIT_DONE)
+                slot.close(errors.EXIT_INTERRUPTED)
 
     def _kill(self) -> None:
         self._quit()

@@ -218,7 +218,7 @@ time.sleep(60)"""
 def test_a_slave_too_young_to_drain_is_not_replaced_when_asked_to_end() -> None:
     with fleet_of(SLEEP, 2) as watched:
         watched.fleet.signal(signal.SIGTERM)
-        assert watched.until_over() == errors.EXIT_DONE
+        assert watched.until_over() == errors.EXIT_INTERRUPTED
         assert [death.status for death in watched.deaths] == ["killed by SIGTERM"] * 2
 
 
