@@ -68,6 +68,8 @@ NAME_CHARACTERS: Final = 500  # of an exception's type, a handler or a slave: lo
 # The master's loop.
 MESSAGES_AT_ONCE: Final = 100  # 6 ms, before the source, the clock and the state have their turn
 EFFECTS_AT_ONCE: Final = 64  # 2 ms; together they move the mark of what was handed out once, and wake ZeroMQ once
+# Between two turns, which a second's wait at most separates: the master itself was stopped, paused or swapped out.
+STANDSTILL_SECONDS: Final = 3.0
 CREW_SECONDS: Final = 0.02  # between looks at its own slave processes: at each turn they took a tenth of its time
 SHOW_SECONDS: Final = 0.2  # between stats for observers: often enough for a person, and too seldom to cost anything
 FAILURES_LOGGED: Final = 5  # with a line each: enough to see what is wrong
@@ -83,6 +85,9 @@ REPORT_SECONDS_IDLE: Final = 0.002
 REPLY_TIMEOUT_MS: Final = 2000  # of silence before a request is sent again: masters answer within PARK_SECONDS
 REPLY_TIMEOUT_MS_LEAST: Final = 100  # a shorter one would take a busy master for a silent one
 RETRIES: Final = 60  # requests, so two minutes of silence: a master may take that long to restart
+# Those of tm-run: their master is their parent, with which they end. It is silent only while it stands still itself, as
+# after Ctrl-Z, and that may take any time.
+RETRIES_OF_CHILDREN: Final = 1_000_000_000
 REBUILD_AFTER: Final = 3  # unanswered requests before the socket is replaced: a malformed reply blocks a REQ for good
 REPORT_RUNS: Final = 4000  # in each list of a request: two such lists fit HEADER_BYTES
 DROP_RUNS: Final = 4000  # in a reply, and the rest in the next: 25,000 did not fit HEADER_BYTES, and no slave read them
@@ -149,6 +154,11 @@ OUTPUT_WAITING_CHARACTERS: Final = 1 << 20
 OUTPUT_FINISH_SECONDS: Final = 2.0  # at the end, for a slow reader to take the summary; a pipe without reader is left
 HELP_COLUMNS: Final = 100  # of --help, at most: longer lines are hard to read
 
+# Signals within this time are one wish: those of one sender come within milliseconds, also to a group and its members,
+# and a person presses Ctrl-C again only after reading what the first one did.
+INTERRUPT_SECONDS: Final = 0.5
+GRACE_MARGIN_SECONDS: Final = 2.0  # beyond --grace, for slaves to say goodbye before their fleet kills them
+
 # A fleet: the slave processes that tm-run and tm-spawn keep alive.
 FLEET_WATCH_SECONDS: Final = 0.1  # between two checks of its slaves by tm-spawn: short beside RESTART_SECONDS
 FLEET_STOP_WATCH_SECONDS: Final = 0.02  # the same while a fleet stops and somebody waits for that
@@ -167,9 +177,16 @@ FINISHED_GRACE_SECONDS: Final = 5.0  # for the slaves of tm-run to end by themse
 REAP_SECONDS: Final = 5.0  # for killed slaves to end: one that hangs on a dead network disk does not
 LAST_OUTPUT_SECONDS: Final = 0.5  # for the last lines of slaves: a handler's child may hold their pipe open for ever
 OUTPUT_LINE_BYTES: Final = 64 << 10  # of a slave's output shown as one line; a longer line is split
-SAID_BYTES: Final = 64 << 10  # of what a slave may say to its fleet: a few words and an error
+# The watchdog outside the interpreter: a slave sends its fleet a beat so often, for as long as its control thread runs.
+BEAT_SECONDS: Final = 0.5
+SILENCE_MARGIN_SECONDS: Final = 3.0  # beyond the timeout of a job: a busy machine delays a beat by a second or two
+WATCHDOG_LOOK_SECONDS: Final = 0.5  # of silence that one look adds at most: five times FLEET_WATCH_SECONDS
+STACK_SECONDS: Final = 0.3  # for a silent slave to write where it is, before it is killed; it takes a millisecond
+SAID_BYTES: Final = 64 << 10  # of one line that a slave says to its fleet, such as an error, and of its stacks
+SAID_LINES: Final = 100  # of what a slave may say to its fleet: a few words and an error
 
 # The environment variables that tie a slave to the fleet that started it.
 PARENT_FD: Final = "TASKMASTER_PARENT_FD"  # a descriptor to read from: at its end the parent is gone
 PARENT_PID: Final = "TASKMASTER_PARENT_PID"
+STACK_FD: Final = "TASKMASTER_STACK_FD"  # a file for the stacks of its threads, which SIGQUIT makes it write
 WORD_FD: Final = "TASKMASTER_WORD_FD"  # a descriptor to write words to, one a line: see fleet/base.py

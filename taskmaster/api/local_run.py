@@ -12,6 +12,7 @@ from taskmaster.core.interrupts import Interrupts
 from taskmaster.fleet.command import SLAVE_COMMAND
 from taskmaster.fleet.fleet import Fleet
 from taskmaster.fleet.local import LocalLauncher
+from taskmaster.fleet.watchdog import silence_limit
 from taskmaster.master.master import Master
 from taskmaster.master.outcome import Outcome
 from taskmaster.master.workload import Options, Workload
@@ -19,15 +20,16 @@ from taskmaster.transport.private_address import private_address
 
 
 class LocalRun:
-    """One run. Call `run` in the main thread; `interrupt` may be called from a signal handler."""
+    """One run: call `run` in the main thread. The first interrupt drains and stops it, the second stops it now."""
 
     def __init__(self, workload: Workload, options: Options, slave_arguments: Sequence[str], slaves: int,
-                 progress: Progress) -> None:
+                 progress: Progress, job_timeout: float | None = None, interrupts: Interrupts | None = None) -> None:
         self._master = Master(workload, options, progress)
-        self._interrupts = Interrupts()
+        self._interrupts = interrupts or Interrupts()
         self._interrupts.pass_on_to(self._master.interrupt)
         self._slave_arguments = list(slave_arguments)
         self._slaves = slaves
+        self._silence_seconds = silence_limit(job_timeout)
         self._progress = progress
 
     def run(self) -> Outcome:
@@ -39,15 +41,11 @@ class LocalRun:
             finally:
                 self._master.close()
 
-    def interrupt(self) -> None:
-        """The first time: drain and stop. The second time: stop immediately."""
-        self._interrupts.add()
-
     def _run(self) -> Outcome:
         command = [*SLAVE_COMMAND, *self._slave_arguments, "--address", self._master.address, "--no-progress"]
         capture = None if isinstance(self._progress, NullProgress) else self._progress.write
         launcher = LocalLauncher(command, capture=capture, keep_stdout=not is_terminal(sys.stdout))
-        with Fleet(launcher, self._slaves) as fleet:
+        with Fleet(launcher, self._slaves, silence_seconds=self._silence_seconds) as fleet:
             fleet.start()
             outcome = self._master.run(fleet)
             in_hurry = self._interrupts.stopping or not outcome.stats.finished

@@ -39,10 +39,10 @@ def run(get_jobs: Callable[..., Any], handle_job: Callable[[Any], Any], *, slave
     given = arguments or {}
     texts = {key: str(value) for key, value in given.items()}
     workload = workload_of(get_jobs, source, handler, given, texts, Path(state) if state else None)
-    slave = [str(handler), "--concurrency", str(concurrency)]
+    slave = [str(handler), "--concurrency", str(concurrency), "--retries", str(defaults.RETRIES_OF_CHILDREN)]
     slave += ["--job-timeout", str(job_timeout)] if job_timeout is not None else []
     chosen = Options(budget=parse_budget(max_failures), **options)
-    return LocalRun(workload, chosen, slave, slaves, make_progress(progress, sys.stderr)).run()
+    return LocalRun(workload, chosen, slave, slaves, make_progress(progress, sys.stderr), job_timeout).run()
 
 
 def _target_of(function: Callable[..., Any]) -> Target:

@@ -6,17 +6,21 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import Any, Protocol
 
 import click
 
 from taskmaster import defaults
+from taskmaster.cli.init import leave_process_1
 from taskmaster.console.log_format import make_formatter
 from taskmaster.console.outlet import open_standard_streams, outlet_of, silence_if_lost
+from taskmaster.core.interrupts import WARNINGS, WISHES, Interrupts
 from taskmaster.core.printable import lines_of
-from taskmaster.errors import EXIT_ERROR, EXIT_USAGE, TaskmasterError, UserCodeError
+from taskmaster.errors import EXIT_INTERRUPTED, EXIT_USAGE, TaskmasterError, UserCodeError
 from taskmaster.forks import call_in_children
 from taskmaster.targets.frames import import_traceback, user_traceback
 
@@ -67,23 +71,44 @@ def keep_logging() -> None:
             logger.__class__ = _Kept
 
 
-def on_signals(interrupt: Callable[[], object]) -> None:
-    """SIGINT and SIGTERM only call `interrupt`, which takes note; the loops do the rest.
+def on_signals(interrupts: Interrupts) -> None:
+    """From now on a signal that asks to end is only noted in `interrupts`; the loops do the rest.
 
     Forked children get the handlers back that were there before: multiprocessing ends its workers by SIGTERM.
     """
-    def handle(signum: int, frame: FrameType | None) -> None:
-        interrupt()
+    _handle_signals(lambda warning: interrupts.add(time.monotonic(), warning))
 
-    before = {signum: signal.signal(signum, handle) for signum in (signal.SIGINT, signal.SIGTERM)}
-    call_in_children(handle, lambda ours: _restore(before, ours))
+
+def _end_at_signals() -> None:
+    """Until there is something to drain, such a signal ends whatever is going on, such as the user's import."""
+    def end(warning: bool) -> None:
+        raise KeyboardInterrupt
+
+    _handle_signals(end)
+
+
+def _handle_signals(act: Callable[[bool], object]) -> None:
+    for name in (*WISHES, *WARNINGS):
+        number = getattr(signal, name, None)  # Windows does not have all of them
+        if number is not None and not (name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN):  # nohup
+            _handle_one(number, partial(_handle, act, name in WARNINGS))
+
+
+def _handle_one(number: signal.Signals, handle: Callable[[int, FrameType | None], None]) -> None:
+    before = signal.signal(number, handle)
+    if before in _installed:
+        before = signal.SIG_DFL  # ours, of an earlier stage of this command
+    call_in_children(handle, lambda ours: _restore(number, before, ours))
     _installed.append(handle)
 
 
-def _restore(before: Mapping[signal.Signals, Any], ours: object) -> None:
-    for signum, handler in before.items():
-        if handler is not None and signal.getsignal(signum) is ours:  # the user's own handlers are left alone
-            signal.signal(signum, handler)
+def _restore(number: signal.Signals, before: Any, ours: object) -> None:
+    if before is not None and signal.getsignal(number) is ours:  # the user's own handlers are left alone
+        signal.signal(number, before)
+
+
+def _handle(act: Callable[[bool], object], warning: bool, signum: int, frame: FrameType | None) -> None:
+    act(warning)
 
 
 def say(text: str) -> None:
@@ -106,10 +131,12 @@ def report(error: BaseException) -> None:
 def run_command(command: click.Command, stuck: Callable[[], bool] = lambda: False) -> None:
     """Run a command and exit. `stuck` tells at the end whether a thread is still in the user's code."""
     open_standard_streams()
+    leave_process_1()
+    _end_at_signals()
     try:
         code = command.main(standalone_mode=False)
-    except click.exceptions.Abort:
-        code = EXIT_ERROR
+    except click.exceptions.Abort:  # a signal before there was anything to drain
+        code = EXIT_INTERRUPTED
     except click.ClickException as error:
         error.show(outlet_of(sys.stderr))  # type: ignore[arg-type]
         code = EXIT_USAGE

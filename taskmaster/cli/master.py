@@ -14,6 +14,7 @@ from taskmaster.cli import entry, master_options, options
 from taskmaster.cli.shared_key import hide_key, master_keys
 from taskmaster.console.log import Lines
 from taskmaster.console.progress import make_progress
+from taskmaster.core.interrupts import Interrupts
 from taskmaster.master.master import Master
 from taskmaster.targets.load import parse_target
 from taskmaster.transport import addresses
@@ -30,8 +31,8 @@ log = logging.getLogger("taskmaster.cli.master")  # by name, since `python -m` c
 @master_options.master_options
 @options.common_options
 def command(target: str, arguments: tuple[str, ...], address: str, key_file: Path | None, insecure: bool,
-            state: Path | None, summary: Path | None, log_level: str, log_format: str, no_progress: bool,
-            **master: Any) -> int:
+            state: Path | None, summary: Path | None, grace: float | None, log_level: str, log_format: str,
+            no_progress: bool, **master: Any) -> int:
     """Hand the jobs that get_jobs(KEY=VALUE...) yields to the slaves that connect.
 
     TARGET is module, module:function, file.py or file.py:function. After Ctrl-C or a crash, run the same command again
@@ -43,9 +44,11 @@ def command(target: str, arguments: tuple[str, ...], address: str, key_file: Pat
     source = parse_target(target, defaults.GET_JOBS)
     shared = master_keys(address, key_file, insecure)
     hide_key()
+    interrupts = Interrupts()
+    entry.on_signals(interrupts)
     work = master_options.workload(source, source, arguments, state)
-    one = Master(work, master_options.master_settings(master), progress)
-    entry.on_signals(one.interrupt)
+    one = Master(work, master_options.master_settings(master, grace), progress)
+    interrupts.pass_on_to(one.interrupt)
     try:
         one.open(address, shared)
         _say_how_to_connect(one.address, shared)

@@ -49,10 +49,10 @@ master_options = compose(
 )
 
 
-def master_settings(given: dict[str, Any]) -> Options:
+def master_settings(given: dict[str, Any], grace: float | None) -> Options:
     """The options of a master as one value. Raises UsageError."""
     names = ("size", "attempts", "limit", "rate", "total", "codec", "reset", "force_resume")
-    return Options(budget=parse_budget(given["max_failures"]), **{name: given[name] for name in names})
+    return Options(budget=parse_budget(given["max_failures"]), grace=grace, **{name: given[name] for name in names})
 
 
 def workload(source: Target, handler: Target, pairs: Sequence[str], state: Path | None) -> Workload:

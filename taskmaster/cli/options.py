@@ -82,6 +82,8 @@ slave_options = compose(
 )
 
 common_options = compose(
+    option("--grace", group=FAILURES, type=click.FloatRange(0), metavar="SECONDS",
+           help="When asked to end, wait at most this long for running jobs; then give them back."),
     option("--log-level", group=OUTPUT, type=click.Choice(LEVELS), default="info", metavar="LEVEL",
            help="Log this level and above to standard error: debug, info, warning or error."),
     option("--log-format", group=OUTPUT, type=click.Choice(FORMATS), default="text", metavar="FORMAT",

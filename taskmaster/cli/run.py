@@ -15,6 +15,7 @@ from taskmaster.cli.help import WHAT
 from taskmaster.cli.shared_key import hide_key
 from taskmaster.console.log import Lines
 from taskmaster.console.progress import make_progress
+from taskmaster.core.interrupts import Interrupts
 from taskmaster.fleet.command import slave_arguments
 from taskmaster.targets.load import load_target, parse_target
 from taskmaster.targets.signature import check_arity
@@ -33,7 +34,8 @@ from taskmaster.targets.signature import check_arity
 @options.common_options
 def command(target: str, procs: int, arguments: tuple[str, ...], get_jobs_callback: str, handle_job_callback: str,
             state: Path | None, summary: Path | None, concurrency: int, job_timeout: float | None, timeout: int,
-            retries: int, log_level: str, log_format: str, no_progress: bool, **master: Any) -> int:
+            retries: int, grace: float | None, log_level: str, log_format: str, no_progress: bool,
+            **master: Any) -> int:
     """Call handle_job, in PROCS slave processes, for each job that get_jobs(KEY=VALUE...) yields.
 
     FILE is a file.py or the name of a module. After Ctrl-C or a crash, run the same command again to resume.
@@ -45,9 +47,12 @@ def command(target: str, procs: int, arguments: tuple[str, ...], get_jobs_callba
     handler = parse_target(target, handle_job_callback)
     work = master_options.workload(parse_target(target, get_jobs_callback), handler, arguments, state)
     check_arity(load_target(handler))
-    slave = [str(handler), *slave_arguments(concurrency, job_timeout, timeout, retries, log_level, log_format)]
-    run = LocalRun(work, master_options.master_settings(master), slave, procs, progress)
-    entry.on_signals(run.interrupt)
+    slave = [str(handler), *slave_arguments(concurrency, job_timeout, timeout, defaults.RETRIES_OF_CHILDREN, log_level,
+                                            log_format, grace)]
+    interrupts = Interrupts()
+    entry.on_signals(interrupts)
+    settings = master_options.master_settings(master, grace)
+    run = LocalRun(work, settings, slave, procs, progress, job_timeout, interrupts)
     return master_options.conclude(run.run(), summary)
 
 

@@ -30,8 +30,8 @@ _slaves: list[Slave] = []
 @options.slave_options
 @options.common_options
 def command(target: str, address: str, key_file: Path | None, insecure: bool, concurrency: int,
-            job_timeout: float | None, timeout: int, retries: int, log_level: str, log_format: str,
-            no_progress: bool) -> int:
+            job_timeout: float | None, timeout: int, retries: int, grace: float | None, log_level: str,
+            log_format: str, no_progress: bool) -> int:
     """Call handle_job for each job of the master at ADDRESS.
 
     TARGET is module, module:function, file.py or file.py:function.
@@ -47,16 +47,19 @@ def command(target: str, address: str, key_file: Path | None, insecure: bool, co
     handler = load_target(wanted)
     check_arity(handler)
     lifeline.say_ready()
-    interrupts = Interrupts()
-    entry.on_signals(interrupts.add)
+    interrupts = Interrupts(once=in_fleet)  # a whole unit is signalled and its fleet passes that on: one wish
+    entry.on_signals(interrupts)
     try:
         slave = Slave(handler, str(wanted), address, threads=concurrency, patience=Patience(timeout / 1000, retries),
-                      job_timeout=job_timeout, show=draw, keys=shared)
+                      job_timeout=job_timeout, show=draw, keys=shared, grace=grace,
+                      beat=lifeline.say_beat if in_fleet else None)
         _slaves.append(slave)
         interrupts.pass_on_to(slave.drain)
         return _serve(slave)
     finally:
         close()
+        if any(one.stuck for one in _slaves):
+            lifeline.say_stuck()
         lifeline.say_done()  # whatever happened: only a handler that ends the process leaves without this word
 
 

@@ -6,6 +6,7 @@ import logging
 import signal
 import time
 from contextlib import closing
+from math import inf
 from pathlib import Path
 
 import click
@@ -14,10 +15,11 @@ from taskmaster import defaults
 from taskmaster.cli import entry, options
 from taskmaster.cli.shared_key import slave_keys, warn_of_insecure_master
 from taskmaster.core.interrupts import Interrupts
-from taskmaster.errors import EXIT_DONE, TaskmasterError
+from taskmaster.errors import EXIT_DONE, EXIT_INTERRUPTED, TaskmasterError
 from taskmaster.fleet.command import SLAVE_COMMAND, key_arguments, slave_arguments
 from taskmaster.fleet.fleet import Fleet
 from taskmaster.fleet.local import LocalLauncher
+from taskmaster.fleet.watchdog import silence_limit
 from taskmaster.transport import addresses
 from taskmaster.transport.dialer import Dialer
 from taskmaster.transport.keys import Keys
@@ -33,8 +35,8 @@ log = logging.getLogger("taskmaster.cli.spawn")  # by name, since `python -m` ca
 @options.slave_options
 @options.common_options
 def command(target: str, procs: int, address: str, key_file: Path | None, insecure: bool, concurrency: int,
-            job_timeout: float | None, timeout: int, retries: int, log_level: str, log_format: str,
-            no_progress: bool) -> int:
+            job_timeout: float | None, timeout: int, retries: int, grace: float | None, log_level: str,
+            log_format: str, no_progress: bool) -> int:
     """Run PROCS slaves that call handle_job for the jobs of the master at ADDRESS, and replace those that crash.
 
     TARGET is module, module:function, file.py or file.py:function. Ends when the master has no more jobs.
@@ -44,15 +46,15 @@ def command(target: str, procs: int, address: str, key_file: Path | None, insecu
     if insecure:
         warn_of_insecure_master(address)
     arguments = key_arguments(key_file, insecure)
-    arguments += slave_arguments(concurrency, job_timeout, timeout, retries, log_level, log_format)
+    arguments += slave_arguments(concurrency, job_timeout, timeout, retries, log_level, log_format, grace)
     interrupts = Interrupts()
-    entry.on_signals(interrupts.add)
+    entry.on_signals(interrupts)
     slave = [*SLAVE_COMMAND, target, "--address", address, "--no-progress", *arguments]
-    with Fleet(LocalLauncher(slave), procs, scout=True) as fleet:
+    with Fleet(LocalLauncher(slave), procs, scout=True, silence_seconds=silence_limit(job_timeout)) as fleet:
         fleet.start()
         log.info("Running %d slave%s for the master at %s", procs, "" if procs == 1 else "s",
                  addresses.dial_address(address))
-        return _keep(fleet, interrupts)
+        return _keep(fleet, interrupts, grace)
 
 
 def _preflight(address: str, shared: Keys | None) -> None:
@@ -61,19 +63,23 @@ def _preflight(address: str, shared: Keys | None) -> None:
         dialer.preflight()
 
 
-def _keep(fleet: Fleet, interrupts: Interrupts) -> int:
+def _keep(fleet: Fleet, interrupts: Interrupts, grace: float | None) -> int:
     """Until every slave has ended, for good or because of an interrupt."""
-    draining = False
-    while (verdict := fleet.verdict()) is None or fleet.alive:
-        fleet.watch(time.monotonic())
-        if interrupts.stopping:
+    draining, stop_at = False, inf
+    while fleet.verdict() is None or fleet.alive:
+        now = time.monotonic()
+        if interrupts.stopping or now >= stop_at:
             fleet.stop(0.0)
             break
         if interrupts.draining and not draining:
-            draining = True
+            draining, stop_at = True, inf if grace is None else now + grace + defaults.GRACE_MARGIN_SECONDS
             log.info("Finishing running jobs; press Ctrl-C again to quit immediately")
             fleet.signal(signal.SIGTERM)
+        fleet.watch(now)  # after that: slaves that were signalled with this process are not to be replaced
         time.sleep(defaults.FLEET_WATCH_SECONDS)
+    verdict = fleet.verdict()
+    if verdict == EXIT_INTERRUPTED:
+        return verdict
     if verdict:
         raise _Ended(verdict)
     return EXIT_DONE

@@ -87,6 +87,11 @@ class Agent:
         if self.state == "run":
             self.state = "drain"
 
+    def let_go(self, now: float) -> None:
+        """Give back everything that is held, also what is running: what becomes of that no longer counts."""
+        for first, count in list(self.held):
+            self.returned(self.epoch, first, count, now)
+
     def reconnected(self) -> None:
         """The connection broke and was made again: the outstanding request is lost, so the next tick sends one."""
         self._request.reconnected()
@@ -108,14 +113,14 @@ class Agent:
 
     def tick(self, load: Load, now: float) -> list[Effect]:
         """What to send now, if anything."""
-        request = self._request
-        if request.awaited and request.silence(now) >= self._patience_seconds:
+        request, overdue = self._request, now - self._request.sent_at >= self._patience.timeout
+        if request.awaited and overdue and request.tries >= self._most_tries:
             return [MasterLost(request.silence(now))] if self.state == "run" else [Exit()]
         if request.frames is not None and request.recover(now):
             return [Request(request.frames)]
         if self._due(load) <= now:
             return [Request(self._ask(load, now))]
-        if request.frames is not None and now - request.sent_at >= self._patience.timeout:
+        if request.frames is not None and overdue:
             rebuild = request.resend(now) % defaults.REBUILD_AFTER == 0
             return [Rebuild(request.frames) if rebuild else Request(request.frames)]
         return []
@@ -126,9 +131,12 @@ class Agent:
         return min(due, self._request.sent_at + self._patience.timeout) if self._request.awaited else due
 
     @property
-    def _patience_seconds(self) -> float:
-        patience = self._patience.timeout * self._patience.retries
-        return patience if self.state == "run" else min(patience, defaults.LEAVING_SECONDS)
+    def _most_tries(self) -> int:
+        """In tries and not in seconds: while this process stood still, the clock went on, but it asked nobody."""
+        patience = self._patience
+        if self.state == "run":
+            return patience.retries
+        return min(patience.retries, max(1, round(defaults.LEAVING_SECONDS / patience.timeout)))
 
     def _due(self, load: Load) -> float:
         """When a new request should go out; never while one is outstanding that may not be overtaken."""

@@ -194,9 +194,12 @@ class Dispatcher:
         """The source yielded a job that cannot be sent."""
         return self._accounting.abandon([self.window.admit_bad(bad, cursor)])
 
-    def tick(self, now: float) -> list[Effect]:
-        """Time has passed: expire missing slaves, make due retries ready, answer requests parked long enough."""
-        effects = self._deaths.overdue(now)
+    def tick(self, now: float, heard_all: bool = True) -> list[Effect]:
+        """Time has passed: expire missing slaves, make due retries ready, answer requests parked long enough.
+
+        Unless `heard_all` messages that have come: then nobody can be called silent yet.
+        """
+        effects = self._deaths.overdue(now) if heard_all else []
         self.window.wake(inf if self._leasing.draining else now)
         effects += self._feed(now)
         for session in self._slaves.waited_enough(now):
@@ -214,6 +217,10 @@ class Dispatcher:
     def disconnected(self, peer: bytes, now: float, grace: float) -> None:
         """A connection dropped. That is only a hint: the slave may reconnect within `grace` seconds."""
         self._slaves.disconnected(peer, now + grace)
+
+    def stood_still(self, now: float) -> None:
+        """This master did not listen for a while: silence, and the time to reconnect, begin now."""
+        self._slaves.forgive(now)
 
     def died(self, host: str, pid: int, how: str, now: float) -> list[Effect]:
         """The fleet reports that a process ended."""

@@ -1,19 +1,36 @@
-"""How often the user asked to stop: the first time means drain, the second stop at once."""
+"""What the user's signals ask for: first to drain, then to stop at once.
+
+One wish may arrive as several signals. `timeout`, systemd and batch systems signal a process and then its whole group
+or unit, and the kernel repeats SIGXCPU each second. So signals within INTERRUPT_SECONDS count once, and those that only
+warn of an end to come never ask for more than a drain.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import Final
+
+from taskmaster import defaults
+
+#: Sent by a terminal that is gone, a batch system before its time limit, the kernel at a limit of CPU time.
+WARNINGS: Final = ("SIGHUP", "SIGUSR2", "SIGXCPU")
+#: Sent by a person, or by whoever wants the process to end.
+WISHES: Final = ("SIGINT", "SIGTERM")
 
 
 class Interrupts:
-    """Counts interrupts from the moment it exists; what they mean can be read, or passed on to whoever acts on them.
+    """Counts wishes from the moment it exists; what they mean can be read, or passed on to whoever acts on them.
 
-    `add` may be called from a signal handler, also in the middle of the other methods, and from any thread.
+    `add` may be called from a signal handler, also in the middle of the other methods, and from any thread. With
+    `once`, more than a drain is never asked for: a fleet that wants its slaves to end at once kills them.
     """
 
-    def __init__(self) -> None:
-        self._count = 0
+    def __init__(self, once: bool = False) -> None:
+        self._most = 1 if once else 2
+        self._count = 0  # wishes passed on
+        self._insisted = 0  # those among them that were no warnings
+        self._insisted_at: float | None = None
         self._waiting: deque[None] = deque()  # not passed on yet
         self._listener: Callable[[], object] | None = None
 
@@ -27,16 +44,23 @@ class Interrupts:
         """Whether to stop without waiting for anything."""
         return self._count > 1
 
-    def add(self) -> None:
-        """The user pressed Ctrl-C, or sent SIGTERM."""
-        self._count += 1
-        self._waiting.append(None)
+    def add(self, now: float, warning: bool = False) -> None:
+        """A signal came at `now` (seconds); a `warning` is one of WARNINGS."""
+        if not warning and not self._is_echo(now):
+            self._insisted += 1
+            self._insisted_at = now
+        if max(1, self._insisted) > self._count < self._most:
+            self._count += 1
+            self._waiting.append(None)
         self._pass_on()
 
     def pass_on_to(self, listener: Callable[[], object]) -> None:
-        """Call `listener` once for each interrupt: now for those so far, later for each further one."""
+        """Call `listener` once for each wish: now for those so far, later for each further one."""
         self._listener = listener
         self._pass_on()
+
+    def _is_echo(self, now: float) -> bool:
+        return self._insisted_at is not None and now - self._insisted_at < defaults.INTERRUPT_SECONDS
 
     def _pass_on(self) -> None:
         while self._listener is not None:

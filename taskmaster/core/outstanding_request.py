@@ -33,6 +33,11 @@ class OutstandingRequest:
         """Whether an answer is yet to come that the master does not hold back: nothing can be said before it."""
         return self.awaited and not self.parkable
 
+    @property
+    def tries(self) -> int:
+        """How often in a row it has gone out without an answer."""
+        return self._resent + 1
+
     def silence(self, now: float) -> float:
         """Seconds since the master should have spoken; 0 where no answer is awaited."""
         return now - self._silent_since if self.awaited else 0.0

@@ -11,6 +11,7 @@ from dataclasses import replace
 from itertools import islice
 from math import ceil
 
+from taskmaster import defaults
 from taskmaster.core.runs import Run
 from taskmaster.core.session import Route, Session
 from taskmaster.core.wire import Poll
@@ -62,6 +63,13 @@ class Roster:
         self._sessions.move_to_end(session.slave_id)
         session.peers.add(route[0])
         self._by_peer[route[0]] = session
+
+    def forgive(self, now: float) -> None:
+        """Nobody could be heard before now: count all silence from now on."""
+        for session in self._sessions.values():
+            session.heard_at = max(session.heard_at, now)
+        for slave_id, until in self._disconnected.items():
+            self._disconnected[slave_id] = max(until, now + defaults.RECONNECT_GRACE_SECONDS_REMOTE)
 
     def remove(self, session: Session) -> None:
         """The slave left."""

@@ -1,9 +1,9 @@
 """What a fleet needs from an engine that starts its slaves. Another engine is one new file with these two classes.
 
-A slave tells its fleet four things, each as one line of text, because every engine has a channel for lines: a pipe on
+A slave tells its fleet a few things, each as one line of text, because every engine has a channel for lines: a pipe on
 this machine, standard error over `ssh`, the log of a batch job. A launcher without any channel reports READY itself
 once its engine says that the slave runs, and judges the exit codes itself; it loses only OVER, without which the last
-slaves wait for another master until their patience ends.
+slaves wait for another master until their patience ends, and BEAT, without which nothing ends a slave that hangs.
 """
 
 from __future__ import annotations
@@ -17,6 +17,10 @@ READY: Final = "ready"
 OVER: Final = "over"
 #: The slave exits by its own decision. Without this word a handler ended the process, such as with `os._exit(0)`.
 DONE: Final = "done"
+#: The control thread runs: sent every BEAT_SECONDS.
+BEAT: Final = "beat"
+#: A handler is still running as the slave exits, so the programs that it has started are to be killed.
+STUCK: Final = "stuck"
 #: Followed by a space and a sentence: why the slave ends. The fleet shows each sentence once.
 ERROR: Final = "error"
 
@@ -28,12 +32,16 @@ class Exit:
     `code` is its exit code, one of those in `errors`, or minus the signal that killed it. `words` say the same to a
     person, such as "killed by SIGSEGV". `blame` tells whether the job that it ran may be the cause: of a segmentation
     fault it may, of a SIGTERM or a lost machine not. `restart` tells whether a new slave in its place can do better.
+    `hung` tells that the fleet killed it because it was silent: a job held the interpreter and is to `blame`, or the
+    process was stopped. `stack` is where its handlers were; empty where that is unknown.
     """
 
     code: int
     words: str
     blame: bool
     restart: bool
+    hung: bool = False
+    stack: str = ""
 
 
 class Process(Protocol):
@@ -47,7 +55,16 @@ class Process(Protocol):
         """How it ended; None until then. Must not block: it is called every 20 ms."""
 
     def heard(self) -> frozenset[str]:
-        """The lines that it has sent to its fleet so far, also after its end. Must not block either."""
+        """The lines but BEAT that it has sent to its fleet so far, also after its end. Must not block either."""
+
+    def beats(self) -> int:
+        """How often it has sent BEAT so far; 0 before the first, and without a channel. Must not block either."""
+
+    def ask_for_stack(self) -> None:
+        """Make it write where its threads are, even while a job holds the interpreter; nothing where that cannot be."""
+
+    def stack(self) -> str:
+        """What it wrote then; empty if it could not."""
 
     def signal(self, signum: int) -> None:
         """Send a signal to the slave alone: its jobs may still need the processes that they have started."""

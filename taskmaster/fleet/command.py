@@ -9,10 +9,10 @@ SLAVE_COMMAND = (sys.executable, "-m", "taskmaster.cli.slave")
 
 
 def slave_arguments(concurrency: int, job_timeout: float | None, timeout: int, retries: int,
-                    log_level: str, log_format: str) -> list[str]:
+                    log_level: str, log_format: str, grace: float | None = None) -> list[str]:
     """These options as a slave's command line has them."""
     given = {"--concurrency": concurrency, "--job-timeout": job_timeout, "--timeout": timeout, "--retries": retries,
-             "--log-level": log_level, "--log-format": log_format}
+             "--log-level": log_level, "--log-format": log_format, "--grace": grace}
     return [text for name, value in given.items() if value is not None for text in (name, str(value))]
 
 

@@ -44,13 +44,18 @@ def not_started(error: OSError) -> Exit:
 def final_code(last: Exit) -> int:
     """The exit code of a slot whose last slave ended so."""
     if last.code < 0 or last.code == errors.EXIT_INTERRUPTED:
-        return errors.EXIT_DONE  # the slot is closed after such an exit only when the slave was asked to end
+        return errors.EXIT_INTERRUPTED  # the slot is closed after such an exit only when the slave was asked to end
     return last.code
 
 
 def fleet_code(codes: Iterable[int]) -> int:
-    """The exit code of a fleet from those of its slots: 2, 77 and 78 before 1, then 69, then 0."""
-    return max(codes, key=lambda code: (code in HOPELESS, code not in LASTING, code))
+    """The exit code of a fleet from those of its slots: 2, 77 and 78 before 1, then 69, then 75, then 0."""
+    return max(codes, key=_rank)
+
+
+def _rank(code: int) -> tuple[bool, bool, bool, int]:
+    ordinary = code in LASTING or code == errors.EXIT_INTERRUPTED
+    return code in HOPELESS, not ordinary, code == errors.EXIT_MASTER_GONE, code
 
 
 def _signal_name(signum: int) -> str:

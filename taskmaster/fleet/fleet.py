@@ -9,14 +9,16 @@ from __future__ import annotations
 import logging
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Final
 
 from taskmaster import defaults, errors
-from taskmaster.fleet.base import ERROR, OVER, READY, Exit, Launcher, Process
+from taskmaster.fleet.base import DONE, ERROR, OVER, READY, Exit, Launcher, Process
 from taskmaster.fleet.exits import HOPELESS, final_code, fleet_code, not_started
 from taskmaster.fleet.restarts import RestartPolicy
+from taskmaster.fleet.stacks import handler_stacks
+from taskmaster.fleet.watchdog import Verdict, Watchdog, silence_limit
 
 #: After these the fleet only winds down; by name, since Windows does not have all of them.
 _QUITTING: Final = frozenset({"SIGTERM", "SIGINT", "SIGKILL"})
@@ -49,12 +51,18 @@ class Death:
 class _Slot:
     """A place in the fleet: it has a slave, or a time at which one is due, or the exit code with which it closed."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, silence_seconds: float) -> None:
         self.number = number
         self.policy = RestartPolicy(number)
+        self.watchdog = Watchdog(silence_seconds)
         self.process: Process | None = None
+        self._silence_seconds = silence_seconds
         self.due: float | None = None
         self.final: int | None = None
+
+    def occupy(self, process: Process) -> None:
+        """A slave was started here."""
+        self.process, self.watchdog = process, Watchdog(self._silence_seconds)
 
     def close(self, code: int) -> None:
         """Start no more slaves here."""
@@ -71,17 +79,18 @@ class Fleet:
     """Keeps `size` slaves of the launcher alive until each has ended for good.
 
     With `scout`, slot 0 starts alone, and the others follow once its slave is ready or has crashed: an error that every
-    slave would meet is then met, and shown, only once.
+    slave would meet is then met, and shown, only once. A slave that is silent for `silence_seconds` is killed.
 
     All methods belong to one thread. Use it in a `with` statement: no slave survives that.
     """
 
-    def __init__(self, launcher: Launcher, size: int, *, scout: bool = False) -> None:
+    def __init__(self, launcher: Launcher, size: int, *, scout: bool = False,
+                 silence_seconds: float = silence_limit(None)) -> None:
         if size < 1:
             launcher.close()
             raise errors.UsageError(f"A fleet needs at least 1 slave, not {size}.")
         self._launcher = launcher
-        self._slots = [_Slot(number) for number in range(size)]
+        self._slots = [_Slot(number, silence_seconds) for number in range(size)]
         self._scouting = scout
         self._quitting = False
         self._kill_at: float | None = None
@@ -104,10 +113,15 @@ class Fleet:
     def verdict(self) -> int | None:
         """The exit code of the whole fleet; None while a slave runs or is due.
 
-        0 if every slot closed with 0; else the code that ended it: 2, 77 or 78, then 1 for a crash loop, then 69.
+        0 if every slot closed with 0; else the code that ended it: 2, 77 or 78, then 1 for a crash loop, then 69, then
+        75 if slaves were asked to end before the master dismissed any.
         """
         known = [slot.final for slot in self._slots if slot.final is not None]
-        return fleet_code(known) if len(known) == len(self._slots) else None
+        if len(known) < len(self._slots):
+            return None
+        code = fleet_code(known)
+        # Once the master has dismissed one slave, those that were asked to end had nothing left to do either.
+        return errors.EXIT_DONE if code == errors.EXIT_INTERRUPTED and self._end_at is not None else code
 
     def start(self, now: float | None = None) -> None:
         """Start the slaves, or the scout. One that cannot be started is tried again, like one that crashed."""
@@ -167,7 +181,7 @@ class Fleet:
         self._quitting = True
         for slot in self._slots:
             if slot.process is None and slot.final is None:
-                slot.close(errors.EXIT_DONE)
+                slot.close(errors.EXIT_INTERRUPTED)
 
     def _kill(self) -> None:
         self._quit()
@@ -177,13 +191,28 @@ class Fleet:
     def _check(self, slot: _Slot, now: float) -> Death | None:
         process = slot.process
         last = process.poll() if process is not None else None
-        if process is None or last is None:
+        if process is None:
             return None
+        if last is None:
+            self._watch_over(slot, process, now)
+            return None
+        if slot.watchdog.killed:
+            last = _hung(process, last, slot.watchdog.silence)
         heard = process.heard()
         self._show_errors(heard)
         if OVER in heard and self._end_at is None:
             self._end_at = now + defaults.OVER_SECONDS
         return self._ended(slot, process.name, last, now)
+
+    def _watch_over(self, slot: _Slot, process: Process, now: float) -> None:
+        """Kill a slave that has been silent for too long, unless it is only about to exit."""
+        verdict = slot.watchdog.look(process.beats(), now)
+        if verdict is Verdict.FINE or DONE in process.heard():
+            return
+        if verdict is Verdict.ASK:
+            process.ask_for_stack()
+        else:
+            process.kill()
 
     def _show_errors(self, heard: frozenset[str]) -> None:
         said = {line.removeprefix(f"{ERROR} ") for line in heard if line.startswith(f"{ERROR} ")}
@@ -225,17 +254,27 @@ class Fleet:
         slot.due = None
         slot.policy.started(now)
         try:
-            slot.process = self._launcher.launch(slot.number)
+            slot.occupy(self._launcher.launch(slot.number))
         except OSError as error:
             return self._ended(slot, "", not_started(error), now)
-        _log.debug("Slave %d started (%s)", slot.number, slot.process.name)
+        _log.debug("Slave %d started (%s)", slot.number, slot.process.name if slot.process is not None else "")
         return None
+
+
+def _hung(process: Process, last: Exit, silence: float) -> Exit:
+    """The exit of a slave that the watchdog had killed. One that was only stopped did not write its stack."""
+    dump = process.stack()
+    why = "a job held the interpreter" if dump else "the process stood still"
+    return replace(last, words=f"killed after {silence:.1f} s of silence: {why}", blame=bool(dump), restart=True,
+                   hung=True, stack=handler_stacks(dump))
 
 
 def _log_death(slot: _Slot, name: str, last: Exit, now: float) -> None:
     """One line for each death: a warning if it is a crash."""
     what = (slot.number, f" ({name})" if name else "", last.words)
-    if slot.due is not None and slot.due > now:
+    if last.hung:
+        _log.warning("Slave %d%s: %s%s", *what, f". It was here:\n{last.stack}" if last.stack else "")
+    elif slot.due is not None and slot.due > now:
         _log.warning("Slave %d%s: %s; starting another in %.1f s", *what, slot.due - now)
     elif slot.due is not None:
         _log.info("Slave %d%s: %s; starting another", *what)

@@ -16,8 +16,8 @@ BACKOFF = Backoff(defaults.RESTART_SECONDS, defaults.RESTART_SECONDS_MOST, sprea
 class RestartPolicy:
     """Decides for one slot, from the starts and exits of its slaves.
 
-    A slave that ends with 75 has asked for a fresh one, which is started at once. Any other exit after which a new
-    slave can do better is a crash, followed by a delay that doubles from one crash to the next.
+    A slave that ends with 75 has asked for a fresh one, which is started at once; so is one for a slave that hung. Any
+    other exit after which a new slave can do better is a crash, followed by a delay that doubles from one to the next.
     """
 
     def __init__(self, slot: int) -> None:
@@ -34,7 +34,7 @@ class RestartPolicy:
         """When to start the next slave, in seconds; None if the slot is to be closed."""
         if not last.restart:
             return None
-        if last.code == errors.EXIT_INTERRUPTED:
+        if last.code == errors.EXIT_INTERRUPTED or last.hung:  # a job that hangs says nothing of the next slave
             return now
         self._count_crash(now - self._started_at)
         return None if self.crash_loop else now + BACKOFF.delay(self._crashes, self._slot)

@@ -16,7 +16,7 @@ class Ending:
 
     `code` is the exit code, `reason` what the slaves are told, `error` what the user is told. With `drains`, the jobs
     that were handed out are brought to their end first, including retries. A run is `finished` when its source is
-    exhausted and every job is settled.
+    exhausted and every job is settled. With `keeps_slaves`, slaves are left to wait for the next master.
     """
 
     code: int
@@ -24,9 +24,10 @@ class Ending:
     error: BaseException | None = None
     drains: bool = False
     finished: bool = False
+    keeps_slaves: bool = False
 
 
-INTERRUPTED = Ending(EXIT_INTERRUPTED, "the master was interrupted", drains=True)
+INTERRUPTED = Ending(EXIT_INTERRUPTED, "the master was interrupted", drains=True, keeps_slaves=True)
 TOO_MANY_FAILURES = Ending(EXIT_TOO_MANY_FAILURES, "too many jobs failed")
 
 

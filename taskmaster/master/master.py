@@ -118,7 +118,7 @@ class Master:
         feeder = Feeder(source, start.offset, options.limit, options.codec, _clock, self._waker.wake)
         feeder.start()
         return Server(listener, dispatcher, feeder, self._state, self._waker, self._observers, options.budget, _clock,
-                      first_offset=self._first, total=options.total, crew=crew)
+                      first_offset=self._first, total=options.total, crew=crew, grace=options.grace)
 
     def _where(self) -> Start:
         """Where the source resumes."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Callable, Iterable, Sequence
+from math import inf
 from typing import Any
 
 from taskmaster import defaults
@@ -32,7 +33,7 @@ class Server:
 
     def __init__(self, listener: MasterSocket, dispatcher: Dispatcher, feeder: Feeder, state: StateStore, waker: Waker,
                  observers: Observers, budget: FailureBudget, clock: Callable[[], float], *, first_offset: int,
-                 total: int | None = None, crew: Crew | None = None) -> None:
+                 total: int | None = None, crew: Crew | None = None, grace: float | None = None) -> None:
         self.ending: Ending | None = None
         self.aborted = False
         self._listener = listener
@@ -52,8 +53,12 @@ class Server:
         self._crew_verdict: int | None = None
         self._source_end: Ending | None = None
         self._interrupts = 0
+        self._grace = inf if grace is None else grace
+        self._drain_by = inf  # after that, an interrupted master does not wait for running jobs
         self._stopping = False  # slaves are told to stop
-        self._stop_by: float | None = None  # once all that was handed out is settled: how long slaves have to hear it
+        self._save_by: float | None = None  # once the last checkpoint is offered: how long the disk has before
+        self._stop_by: float | None = None  # this begins: how long slaves have to hear that they are to stop
+        self._turn_at = clock()
         self._show_due = 0.0
 
     def interrupt(self) -> None:
@@ -68,9 +73,10 @@ class Server:
             self._listener.wait(self._due() - self._clock())
             self._waker.clear()
             now = self._clock()
-            self._hear(now)
+            self._mind_standstill(now)
+            heard_all = self._hear(now)
             self._admit(now)
-            self._perform(self._dispatcher.tick(now))
+            self._perform(self._dispatcher.tick(now, heard_all))
             self._watch_crew(now)
             self._save(now)
             self._mind_the_end(now)
@@ -90,11 +96,20 @@ class Server:
                  self._crew_due if self._crew is not None else now + defaults.SHOW_SECONDS]
         return min(due for due in times if due is not None)
 
-    def _hear(self, now: float) -> None:
+    def _mind_standstill(self, now: float) -> None:
+        """After Ctrl-Z, a paused container or a storm of swapping, nobody is silent: nobody was listened to."""
+        before, self._turn_at = self._turn_at, now
+        if now - before > defaults.STANDSTILL_SECONDS:
+            log.info("This master stood still for %.0f s", now - before)
+            self._dispatcher.stood_still(now)
+
+    def _hear(self, now: float) -> bool:
+        """Whether no message is left in the inbox."""
         for peer, near in self._listener.dropped():
             grace = defaults.RECONNECT_GRACE_SECONDS_LOCAL if near else defaults.RECONNECT_GRACE_SECONDS_REMOTE
             self._dispatcher.disconnected(peer, now, grace)
         effects: list[Effect] = []
+        message = None
         for _ in range(defaults.MESSAGES_AT_ONCE):
             message = self._listener.receive()
             if message is None:
@@ -104,6 +119,7 @@ class Server:
                 self._perform(effects)
                 effects = []
         self._perform(effects)
+        return message is None
 
     def _admit(self, now: float) -> None:
         self._feeder.overdue(now)
@@ -178,12 +194,29 @@ class Server:
             ending = ending_for(self._facts(), self._budget)
             if ending is not None:
                 self._end(ending)
-        if self.ending is not None and not self._stopping and self._dispatcher.drained:
-            self._stop(self.ending)
-        if self.ending is not None and self._stopping and self._stop_by is None and self._dispatcher.leased == 0:
-            self._state.offer(self._window, self._report.counters, now, self.ending.finished)
-            self._stop_by = now + defaults.STOP_SECONDS
-        self.aborted = self._interrupts > 1
+        if self.ending is not None:
+            self._wind_down(self.ending, now)
+        self.aborted = self._interrupts > 1 or now >= self._drain_by
+
+    def _wind_down(self, ending: Ending, now: float) -> None:
+        """Save, then dismiss the slaves: if this master dies in between, the next one still has them."""
+        idle = self._dispatcher.leased == 0 and (self._dispatcher.drained or not ending.drains)
+        if idle and self._save_by is None:
+            self._state.offer(self._window, self._report.counters, now, ending.finished)
+            self._save_by = now + defaults.CLOSE_SECONDS
+            self._drain_by = inf
+        if self._save_by is None or self._stop_by is not None:
+            return
+        if self._state.saved:
+            self._dismiss(ending, now)
+        elif now >= self._save_by:
+            self._stop_by = now  # what is not on the disk is not done: the slaves wait for the next master
+
+    def _dismiss(self, ending: Ending, now: float) -> None:
+        """An interrupted run is to be resumed, so slaves of other processes wait for its next master."""
+        self._stop_by = now if ending.keeps_slaves and self._crew is None else now + defaults.STOP_SECONDS
+        if not self._stopping and self._stop_by > now:
+            self._stop(ending)
 
     def _facts(self) -> Facts:
         counts = self._dispatcher.counts
@@ -195,8 +228,11 @@ class Server:
         if ending.drains:
             self._observers.happened(DrainStarted())
             self._dispatcher.drain()
+            self._drain_by = self._clock() + self._grace
+        elif self._dispatcher.leased:
+            self._stop(ending)  # now: they have to finish what they hold
         else:
-            self._stop(ending)
+            self._dispatcher.hold(True)
 
     def _stop(self, ending: Ending) -> None:
         self._stopping = True
@@ -204,7 +240,7 @@ class Server:
 
     def _over(self, now: float) -> bool:
         if self.aborted:
-            if self._stop_by is None:  # else the last checkpoint is offered already, perhaps as that of a finished run
+            if self._save_by is None:  # else the last checkpoint is offered already, perhaps as that of a finished run
                 self._state.offer(self._window, self._report.counters, now)
             return True
         return self._stop_by is not None and (self._dispatcher.slaves == 0 or now >= self._stop_by)

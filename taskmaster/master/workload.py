@@ -39,7 +39,8 @@ class Options:
     """How to run it. The defaults are those of the commands, except for the failure budget, which is unlimited here.
 
     `size` is the window's, in jobs; `attempts` how often a job is tried; `limit` the most jobs to pull in this run;
-    `rate` the most jobs to hand out per second; `total` how many jobs there are, for the ETA.
+    `rate` the most jobs to hand out per second; `total` how many jobs there are, for the ETA; `grace` the most
+    seconds that running jobs have after an interrupt.
     """
 
     size: int = defaults.WINDOW_JOBS
@@ -51,6 +52,7 @@ class Options:
     codec: str = "pickle"
     reset: bool = False
     force_resume: bool = False
+    grace: float | None = None
 
 
 def workload_of(get_jobs: Callable[..., Any], source: Target, handler: Target, arguments: Mapping[str, Any],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from math import inf
 
 from taskmaster import defaults
 from taskmaster.core import codec, slave_effects
@@ -29,11 +30,14 @@ class Control:
     """One slave's loop. `run` belongs to its thread; `drain` may be called from any, also from a signal handler.
 
     Unless it is `trusting`, a master may send no pickles, which could run code here. `job_timeout` is in seconds.
+    `beat` is called every BEAT_SECONDS, for as long as this thread gets to run. `grace` seconds after `drain`, jobs
+    that still run are given back.
     """
 
     def __init__(self, agent: Agent, dialer: SlaveSocket, pool: Pool, waker: Waker, clock: Callable[[], float], *,
                  job_timeout: float | None = None, show: Callable[[SlaveStats], None] = lambda stats: None,
-                 trusting: bool = True) -> None:
+                 trusting: bool = True, beat: Callable[[], object] | None = None,
+                 grace: float | None = None) -> None:
         self.exit_code = EXIT_DONE
         self.error: TaskmasterError | None = None
         self._agent = agent
@@ -43,6 +47,10 @@ class Control:
         self._clock = clock
         self._show = show
         self._trusting = trusting
+        self._beat = beat
+        self._beat_at = -inf
+        self._grace = inf if grace is None else grace
+        self._let_go_at = inf
         self._outcomes = Outcomes(agent)
         self._backlog = Backlog(agent, pool, self._outcomes)
         self._watch = Watch(agent, pool, self._backlog, self._outcomes, job_timeout)
@@ -67,6 +75,7 @@ class Control:
         self._dialer.register(self._waker)
         while not self._over:
             now = self._clock()
+            self._live(now)
             self._collect(now)
             self._look(now)
             self._perform(self._agent.tick(self._backlog.load, now), now)
@@ -100,21 +109,38 @@ class Control:
         self._pool.wake_below = self._agent.wake_below(self._pool.waiting)
         return before == 0 < self._pool.wake_below
 
+    def _live(self, now: float) -> None:
+        if self._beat is not None and now >= self._beat_at:
+            self._beat_at = now + defaults.BEAT_SECONDS
+            self._beat()
+
     def _next_due(self) -> float:
         due = self._agent.next_due(self._backlog.load)
+        if self._beat is not None:
+            due = min(due, self._beat_at)
+        due = min(due, self._let_go_at) if self._agent.held else due
         return min(due, self._watch.due) if self._backlog.jobs else due
 
     # -- what the pool has done
 
     def _collect(self, now: float) -> None:
         """Take in what happened since the last turn."""
-        if self._drains and self._agent.state == "run":
-            self._agent.drain()
-            self._backlog.return_all(now)
+        if self._drains and self._let_go_at == inf:
+            self._let_go_at = now + self._grace
+            self._begin_drain(now)
+        if now >= self._let_go_at and self._agent.held:
+            log.warning("Giving back jobs that are still running, %g s after this slave was asked to end", self._grace)
+            self._agent.let_go(now)
         if self._drains > 1 or (self._drains and self._agent.epoch == 0):  # epoch 0: no master has answered yet
             self._over = True
-            self.exit_code = EXIT_INTERRUPTED if self._backlog.jobs else self.exit_code
         self._watch.collect(now)
+
+    def _begin_drain(self, now: float) -> None:
+        if self._agent.state == "run":
+            self._agent.drain()
+            self._backlog.return_all(now)
+        if not self.dismissed:
+            self.exit_code = EXIT_INTERRUPTED
 
     def _look(self, now: float) -> None:
         self._watch.look(now)

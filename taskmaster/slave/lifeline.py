@@ -3,12 +3,13 @@
 There are two ways, since each has a hole. The kernel's parent-death signal needs no Python to run, so that it ends even
 a slave stuck in C code that holds the interpreter lock, but only Linux has it. A pipe whose write end only the parent
 holds works everywhere, but the thread that reads it needs the lock. This module knows nothing of what a slave does, nor
-of how it was started beyond three environment variables.
+of how it was started beyond four environment variables.
 """
 
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import logging
 import os
 import signal
@@ -17,7 +18,7 @@ import threading
 from select import select
 from typing import Final
 
-from taskmaster.defaults import PARENT_FD, PARENT_LOOK_SECONDS, PARENT_PID, WORD_FD
+from taskmaster.defaults import PARENT_FD, PARENT_LOOK_SECONDS, PARENT_PID, STACK_FD, WORD_FD
 from taskmaster.forks import close_in_children
 
 _PR_SET_PDEATHSIG: Final = 1  # from linux/prctl.h
@@ -38,6 +39,7 @@ def guard() -> bool:
     if word_fd is not None:
         _word_fds.append(word_fd)
         close_in_children(word_fd)
+    _write_stacks_to(_take_fd(STACK_FD))
     if parent_pid:
         _die_with(int(parent_pid))
     if parent_fd is not None:
@@ -50,6 +52,17 @@ def guard() -> bool:
 def say_ready() -> None:
     """Tell the fleet that this slave has started up."""
     _say(b"ready\n")
+
+
+def say_beat() -> None:
+    """Tell the fleet that the control thread runs. Never waits: a fleet that stands still does not read its pipe."""
+    if sys.platform != "win32" and _word_fds and select([], _word_fds, [], 0)[1]:
+        _say(b"beat\n")
+
+
+def say_stuck() -> None:
+    """Tell the fleet that a handler still runs as this slave exits: the programs it started are to be killed."""
+    _say(b"stuck\n")
 
 
 def say_done() -> None:
@@ -90,6 +103,12 @@ def _take_fd(variable: str) -> int | None:
         _log.warning("%s=%s is not an open descriptor (%s); continuing without it", variable, text, error)
         return None
     return int(text)
+
+
+def _write_stacks_to(fd: int | None) -> None:
+    """Have SIGQUIT write where all threads are. No Python runs for that: it works while a job holds the interpreter."""
+    if fd is not None and sys.platform != "win32":
+        faulthandler.register(signal.SIGQUIT, file=fd, all_threads=True)
 
 
 def _die_with(parent_pid: int) -> None:

@@ -33,13 +33,15 @@ class Slave:
     """Calls `handler`, whose name is `name`, for the jobs of the master at `address`, in `threads` threads.
 
     Without keys it trusts any master, but takes pickles only from one on this machine. `job_timeout` is in seconds;
-    `show` is called with the slave's figures a few times a second, in the control thread.
+    `show` is called with the slave's figures a few times a second, in the control thread, and so
+    is `beat`, for as long as no job holds the interpreter. `grace` bounds a drain (seconds).
     """
 
     def __init__(self, handler: Callable[[Any], Any], name: str, address: str, *,
                  threads: int = defaults.CONCURRENCY, patience: Patience = Patience(),
                  job_timeout: float | None = None, show: Callable[[SlaveStats], None] = lambda stats: None,
-                 keys: Keys | None = None) -> None:
+                 keys: Keys | None = None, beat: Callable[[], object] | None = None,
+                 grace: float | None = None) -> None:
         info = {"host": socket.gethostname(), "pid": os.getpid(), "threads": threads, "handler": name,
                 "python": platform.python_version(), "version": defaults.PRODUCT_VERSION}
         self._waker = waker = Waker()
@@ -47,7 +49,7 @@ class Slave:
         self._pool = ThreadPool(handler, threads, _clock, waker.wake)
         trusting = keys is not None or is_local(dial_address(address))
         self._control = Control(self._agent, Dialer(address, keys), self._pool, waker, _clock, job_timeout=job_timeout,
-                                show=show, trusting=trusting)
+                                show=show, trusting=trusting, beat=beat, grace=grace)
         self._crashed = False
 
     @property

@@ -218,7 +218,7 @@ time.sleep(60)"""
 def test_a_slave_too_young_to_drain_is_not_replaced_when_asked_to_end() -> None:
     with fleet_of(SLEEP, 2) as watched:
         watched.fleet.signal(signal.SIGTERM)
-        assert watched.until_over() == errors.EXIT_DONE
+        assert watched.until_over() == errors.EXIT_INTERRUPTED
         assert [death.status for death in watched.deaths] == ["killed by SIGTERM"] * 2
 
 
@@ -396,12 +396,13 @@ def test_a_parent_without_a_standard_input_keeps_its_slaves(tmp_path: Path) -> N
     await_end(noted(tmp_path))
 
 
-def test_a_slave_gets_no_more_of_its_parent_than_two_ends_of_pipes() -> None:
+def test_a_slave_gets_no_more_of_its_parent_than_two_ends_of_pipes_and_a_file() -> None:
     lines: list[str] = []
     script = """import os
 with os.scandir('/proc/self/fd') as fds: pipes = [int(fd.name) for fd in fds if int(fd.name) > 2]
 pipes = [fd for fd in pipes if os.path.exists(f'/proc/self/fd/{fd}')]
-print(set(pipes) == {int(os.environ['TASKMASTER_PARENT_FD']), int(os.environ['TASKMASTER_WORD_FD'])})"""
+print(set(pipes) == {int(os.environ['TASKMASTER_PARENT_FD']), int(os.environ['TASKMASTER_WORD_FD']),
+        int(os.environ['TASKMASTER_STACK_FD'])})"""
     with fleet_of(script, 3, capture=lines.append) as watched:
         assert watched.until_over() == errors.EXIT_DONE
     assert lines == ["True"] * 3

@@ -46,13 +46,14 @@ def test_a_slave_that_could_not_be_started_is_tried_again() -> None:
     assert not_started(OSError("no memory")) == Exit(1, "not started: no memory", blame=False, restart=True)
 
 
-@pytest.mark.parametrize("code, final", [(-15, 0), (75, 0), (0, 0), (69, 69), (78, 78), (1, 1)])
-def test_a_slave_that_ended_because_it_was_asked_to_leaves_0(code: int, final: int) -> None:
+@pytest.mark.parametrize("code, final", [(-15, 75), (75, 75), (0, 0), (69, 69), (78, 78), (1, 1)])
+def test_a_slave_that_ended_because_it_was_asked_to_leaves_75(code: int, final: int) -> None:
     assert final_code(exit_of(code, LEFT)) == final
 
 
 @pytest.mark.parametrize("codes, whole", [
-    ([0, 0], 0), ([0, 69], 69), ([69, 1, 0], 1), ([1, 2], 2), ([77, 78, 1], 78), ([69, 77, 0], 77)])
+    ([0, 0], 0), ([0, 69], 69), ([69, 1, 0], 1), ([1, 2], 2), ([77, 78, 1], 78), ([69, 77, 0], 77),
+    ([0, 75], 75), ([75, 69], 69), ([75, 1], 1)])
 def test_the_gravest_code_is_that_of_the_fleet(codes: list[int], whole: int) -> None:
     assert fleet_code(codes) == whole
 

@@ -24,12 +24,24 @@ class Slave:
     lines: set[str] = field(default_factory=set)
     signals: list[int] = field(default_factory=list)
     killed: bool = False
+    beaten: int = 0
+    asked: bool = False
+    dump: str = ""
 
     def poll(self) -> Exit | None:
         return self.exit
 
     def heard(self) -> frozenset[str]:
         return frozenset(self.lines)
+
+    def beats(self) -> int:
+        return self.beaten
+
+    def ask_for_stack(self) -> None:
+        self.asked = True
+
+    def stack(self) -> str:
+        return self.dump if self.asked else ""
 
     def signal(self, signum: int) -> None:
         self.signals.append(signum)

@@ -80,5 +80,9 @@ class StateStore(Protocol):
     def behind(self, now: float) -> bool:
         """Whether what was settled has not been durable for so long that no new jobs should be handed out."""
 
+    @property
+    def saved(self) -> bool:
+        """Whether all that was offered and abandoned is durable."""
+
     def close(self, seconds: float) -> bool:
         """Save what is pending, for up to `seconds`, and let go of the state; returns whether all of it is durable."""

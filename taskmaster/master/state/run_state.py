@@ -126,6 +126,10 @@ class RunState:
         since = self._writer.behind_since()
         return since is not None and now - since > defaults.UNSAVED_SECONDS
 
+    @property
+    def saved(self) -> bool:
+        return self._writer.behind_since() is None
+
     def close(self, seconds: float) -> bool:
         durable = self._writer.close(seconds) if self._started else True
         self._folder.close()

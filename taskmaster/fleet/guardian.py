@@ -1,0 +1,80 @@
+"""Kills what is left of a fleet that was killed itself: the programs that its slaves' handlers had started.
+
+The kernel ends the slaves of a fleet that is gone, but not their children. So a shell of its own session, some 1 MB
+large, waits for the end of a pipe whose other end only the fleet holds, then kills the slaves' process groups. It is no
+child of the fleet's process, so that nobody takes it for a slave.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+
+# Each line lists the groups that there are now. Detached at once, and deaf to signals meant for a whole unit.
+_SCRIPT = """
+trap '' HUP INT QUIT TERM USR1 USR2
+exec 3<&0  # for a command in the background, POSIX makes 0 /dev/null
+{ groups=
+  while read -r line; do groups=$line; done
+  for group in $groups; do kill -KILL "-$group"; done
+} <&3 3<&- >/dev/null 2>&1 &
+"""
+
+
+class Guardian:
+    """Knows the process groups that must not outlive this process. `close` forgets them and ends it."""
+
+    def __init__(self) -> None:
+        self._groups: set[int] = set()
+        self._fd: int | None = None
+        self._tried = False
+
+    def add(self, group: int) -> None:
+        """Kill this group once this process is gone."""
+        self._start()
+        self._groups.add(group)
+        self._tell()
+
+    def remove(self, group: int) -> None:
+        """The group is nobody's concern any more."""
+        if group in self._groups:
+            self._groups.discard(group)
+            self._tell()
+
+    def close(self) -> None:
+        """End it without killing anything."""
+        self._groups.clear()
+        self._tell()
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    def _start(self) -> None:
+        if self._tried or sys.platform == "win32":
+            return
+        self._tried = True
+        read, self._fd = os.pipe()
+        try:
+            subprocess.run(["/bin/sh", "-c", _SCRIPT], stdin=read, stdout=subprocess.DEVNULL, cwd="/", env={},
+                           stderr=subprocess.DEVNULL, start_new_session=True, check=True)
+        except (OSError, subprocess.SubprocessError):  # no shell: handlers' programs may outlive a fleet that is killed
+            os.close(self._fd)
+            self._fd = None
+        finally:
+            os.close(read)
+
+    def _tell(self) -> None:
+        if self._fd is not None:
+            with contextlib.suppress(OSError):  # somebody killed it
+                os.write(self._fd, (" ".join(map(str, sorted(self._groups))) + "\n").encode())
+
+
+def kill_group(group: int) -> None:
+    """SIGKILL to all processes of this group; nothing where there is none."""
+    if sys.platform != "win32":
+        # macOS answers for a dead group with EPERM.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, signal.SIGKILL)
