@@ -28,7 +28,7 @@ class Slice:
         """All of it, in slices of at most `size` jobs."""
         if size >= len(self.payloads):
             return [self]
-        return [Slice(self.epoch, self.first + at, self.attempt, self.payloads[at:at + size])
+        return [Slice(self.epoch, self.first + at, self.attempt, self.payloads[at:at + size], self.sealed)
                 for at in range(0, len(self.payloads), size)]
 
     def part(self, first: int, count: int) -> Slice:

@@ -260,3 +260,8 @@ def test_what_is_taken_back_of_a_sealed_slice_is_sealed() -> None:
     work = SequentialExecution(Slice(1, 5, 1, [b"a", b"b"], sealed=True), 0.0)
     assert work.take_back() == Slice(1, 5, 1, [b"a", b"b"], sealed=True)
     assert Slice(1, 5, 1, [b"a", b"b"], sealed=True).part(6, 1).sealed
+
+
+def test_a_slice_that_is_cut_stays_sealed() -> None:
+    """Cut open, its handlers got pickles for jobs."""
+    assert [one.sealed for one in Slice(1, 0, 1, [b"a", b"b", b"c"], sealed=True).cut(2)] == [True, True]
