@@ -16,12 +16,12 @@ import click
 
 from taskmaster import defaults
 from taskmaster.cli.init import leave_process_1
-from taskmaster.console.log_format import make_formatter
-from taskmaster.console.outlet import open_standard_streams, outlet_of, silence_if_lost
+from taskmaster.cli.log_format import make_formatter
 from taskmaster.core.interrupts import WARNINGS, WISHES, Interrupts
 from taskmaster.core.printable import lines_of
 from taskmaster.errors import EXIT_INTERRUPTED, EXIT_USAGE, TaskmasterError, UserCodeError
 from taskmaster.forks import call_in_children
+from taskmaster.outlet import open_standard_streams, outlet_of, silence_if_lost
 from taskmaster.targets.frames import import_traceback, user_traceback
 
 _installed: list[object] = []  # signal handlers, kept for as long as the process lives

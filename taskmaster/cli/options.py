@@ -10,7 +10,7 @@ import click
 
 from taskmaster import defaults
 from taskmaster.cli.help import FAILURES, HOW_MUCH, NETWORK, OUTPUT, Command, Option
-from taskmaster.console.log_format import FORMATS
+from taskmaster.cli.log_format import FORMATS
 from taskmaster.errors import UsageError
 from taskmaster.transport import keys
 

@@ -9,9 +9,9 @@ import os
 from typing import Any, Final, Protocol, TextIO
 
 from taskmaster import defaults
-from taskmaster.console.outlet import outlet_of
 from taskmaster.console.screen import Guard, Screen, guard_standard_streams, is_terminal
 from taskmaster.console.text import SEPARATOR, Cell, Shown, cells_of, fit, join, status_line
+from taskmaster.outlet import outlet_of
 
 _PERCENT_COLUMNS: Final = len("100% ")
 _COLOURS: Final = {"bad": "\x1b[31m", "wait": "\x1b[33m"}

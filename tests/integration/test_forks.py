@@ -76,7 +76,10 @@ def test_children_get_the_signal_handlers_that_were_there_before_ours() -> None:
     assert output_of("""
         import os, signal
         from taskmaster.cli.entry import on_signals
-        on_signals(lambda: print("interrupt", flush=True))
+        from taskmaster.core.interrupts import Interrupts
+        interrupts = Interrupts()
+        interrupts.pass_on_to(lambda: print("interrupt", flush=True))
+        on_signals(interrupts)
         pid = os.fork()
         if pid == 0:
             signal.pause()

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from taskmaster import defaults
-from taskmaster.console.outlet import Outlet
+from taskmaster.outlet import Outlet
 
 SECONDS = 20.0
 
