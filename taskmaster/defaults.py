@@ -156,7 +156,7 @@ HELP_COLUMNS: Final = 100  # of --help, at most: longer lines are hard to read
 
 # Signals within this time are one wish: those of one sender come within milliseconds, also to a group and its members,
 # and a person presses Ctrl-C again only after reading what the first one did.
-INTERRUPT_SECONDS: Final = 0.5
+INTERRUPT_SECONDS: Final = 0.2
 GRACE_MARGIN_SECONDS: Final = 2.0  # beyond --grace, for slaves to say goodbye before their fleet kills them
 
 # A fleet: the slave processes that tm-run and tm-spawn keep alive.

@@ -158,6 +158,8 @@ def greeted(dealer: zmq.Socket[bytes]) -> dict[str, Any]:
     dealer.send_multipart([b"id", b"", json.dumps(hello).encode(), b""])
     assert dealer.poll(5000), "the master does not answer"
     reply = json.loads(dealer.recv_multipart()[2])
+    while reply["kind"] == "error":  # to a message before, of another version
+        reply = json.loads(dealer.recv_multipart()[2])
     return {**hello, "run": reply["run"], "epoch": reply["epoch"]}
 
 
