@@ -69,7 +69,7 @@ def terminated_slave(act: Act) -> None:
     for victim in slaves[:2]:
         scene.at_work(100)
         victim.signal(signal.SIGTERM)
-        scene.finish(victim, seconds=10)
+        scene.finish(victim, INTERRUPTED, 10)
         scene.expect(not scene.log.read().running(victim.pid), "a drained slave left jobs that it had begun")
     scene.complete(master, slaves[2])
 
@@ -85,19 +85,19 @@ def interrupted_run(act: Act) -> None:
 
 
 def _interrupted(scene: Scene, start: Start, signum: int) -> None:
+    """The slaves of a tm-spawn stay for the next master."""
+    master, *others = start(scene)
     for _ in range(2):
-        master, *others = start(scene)
         scene.at_work(150)
         scene.await_slaves(others)
         scene.pause(0.0, 1.0)
         master.signal(signum)
         scene.finish(master, INTERRUPTED, 15)
-        for one in others:
-            scene.finish(one, 0, 15)
+        scene.expect(all(one.running for one in others), "slaves ended with a master that was interrupted")
         _check_drained(scene, master)
-    actors = start(scene)
+        master = scene.master() if others else start(scene)[0]
     scene.at_work(1)
-    scene.complete(*actors)
+    scene.complete(master, *others)
     scene.expect(scene.summary()["replayed"] == 0, f"it reports {scene.summary()['replayed']} replays")
 
 
@@ -173,7 +173,7 @@ def terminated_while_held(act: Act) -> None:
     scene.pause(0.2)
     at = time.monotonic()
     victim.signal(signal.SIGTERM)
-    scene.finish(victim, seconds=10)
+    scene.finish(victim, INTERRUPTED, 10)
     took = time.monotonic() - at
     scene.expect(took > 1.5, f"it took {took:.1f} s, of the three that the lock was held")
     scene.expect_in(took, 5.0, "to drain a slave whose lock was held for three seconds")
