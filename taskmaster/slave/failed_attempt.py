@@ -15,7 +15,7 @@ def failed_attempt(offset: int, attempt: int, error: BaseException, kind: str = 
 
     No exception is too odd to be described: only a lack of memory makes this raise, see `undescribed_attempt`.
     """
-    message = message_of(error)[:defaults.FAILURE_MESSAGE_CHARACTERS]
+    message = message_of(error)[:defaults.MESSAGE_CHARACTERS]
     return FailedAttempt(offset, attempt, kind, type_name(error), message, _end_of(_shown(error)))
 
 
@@ -41,7 +41,7 @@ def _shown(error: BaseException) -> str:
 
 
 def _end_of(text: str) -> str:
-    return text[-defaults.FAILURE_TRACEBACK_CHARACTERS:]
+    return text[-defaults.TRACEBACK_CHARACTERS:]
 
 
 def _below_handler(error: BaseException) -> Any:

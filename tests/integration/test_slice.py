@@ -99,10 +99,10 @@ def test_an_error_without_a_text_of_its_own_still_counts() -> None:
 
 def test_long_texts_are_cut() -> None:
     failed = failed_attempt(1, 1, ValueError("x" * 5_000_000))
-    assert len(failed.message) == defaults.FAILURE_MESSAGE_CHARACTERS
-    assert len(failed.traceback) == defaults.FAILURE_TRACEBACK_CHARACTERS
+    assert len(failed.message) == defaults.MESSAGE_CHARACTERS
+    assert len(failed.traceback) == defaults.TRACEBACK_CHARACTERS
     hung = timed_out_attempt(1, 1, 2.0, "x" * 100_000 + "the end")
-    assert hung.traceback.endswith("the end") and len(hung.traceback) == defaults.FAILURE_TRACEBACK_CHARACTERS
+    assert hung.traceback.endswith("the end") and len(hung.traceback) == defaults.TRACEBACK_CHARACTERS
 
 
 def test_the_running_job_is_neither_settled_nor_taken_back() -> None:
