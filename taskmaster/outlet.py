@@ -167,7 +167,7 @@ def _written(fd: int, data: bytes) -> bool:
 
 
 def _await_room(fd: int) -> None:
-    if hasattr(select, "poll"):
+    if sys.platform != "win32":
         poll = select.poll()
         poll.register(fd, select.POLLOUT)
         poll.poll()

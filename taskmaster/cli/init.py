@@ -42,6 +42,8 @@ def _pass_on(child: int, signum: int) -> None:
 
 def _reap_until(child: int) -> int:
     """Reap every child there is until this one ends; returns its exit code, as a shell would say it."""
+    if sys.platform == "win32":  # where nothing is process 1
+        raise NotImplementedError
     while True:
         pid, status = os.wait()
         if pid == child:
