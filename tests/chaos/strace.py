@@ -27,6 +27,7 @@ _LINE = re.compile(r"(\d+) +(?:(\d+\.\d+) )?(.*)")  # process ids are padded to 
 _RESUMED = re.compile(r"<\.\.\. (\w+) resumed>(.*)")
 _ENTERED = re.compile(r"(\w+)\((.*?) ?<unfinished \.\.\.>")
 _DONE = re.compile(r"(\w+)\((.*)\) += (-?\d+|-?0x[0-9a-f]+)\b.*")
+_CUT_OFF = re.compile(r"(\w+)\((.*?)(?: <unfinished \.\.\.>)?\) += \?.*")
 _HEX = re.compile(r"\\x([0-9a-f]{2})")
 
 
@@ -139,7 +140,8 @@ def _split(line: str) -> tuple[int, float, str]:
 
 
 def _done(thread: int, entered: float, text: str, resumed: bool) -> Iterator[Call]:
-    """Nothing for a signal, an end, or a call that did not return."""
-    found = _DONE.fullmatch(text)
-    if found is not None:
+    """Nothing for a signal or an end; a call that did not return has no result."""
+    if found := _DONE.fullmatch(text):
         yield Call(thread, entered, found[1], found[2].split(", "), int(found[3], 0), resumed)
+    elif found := _CUT_OFF.fullmatch(text):
+        yield Call(thread, entered, found[1], found[2].split(", "), None, resumed)

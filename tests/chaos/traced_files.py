@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from chaos.strace import CHANGES, Call
 from chaos.strict_filesystem import Node, StrictFilesystem
+
+_NO_DESCRIPTOR = 1 << 31  # the result of an open that never returned
 
 
 @dataclass
@@ -26,7 +29,9 @@ class TracedFiles:
     All threads share the files; a process that the traced one starts must not have files of its own there.
     """
 
-    def __init__(self, root: Path, top: str, filesystem: StrictFilesystem) -> None:
+    def __init__(self, root: Path, top: str, filesystem: StrictFilesystem, cut_off: Iterable[Call] = ()) -> None:
+        """`cut_off` are the calls of the process before that never returned, for it was killed: see `_learn`."""
+        self._cut_off = [call for call in cut_off if call.name in _FOLLOW]
         self._root = root
         self._top = top
         self._filesystem = filesystem
@@ -47,11 +52,21 @@ class TracedFiles:
         if call.result is None:
             self._enter(call)
             return False
+        if call.name in ("unlink", "unlinkat"):
+            self._learn(call)
         if call.result < 0:
             return False
         if call.name in CHANGES and call.name not in _FOLLOW and self.paths(call):
             raise ValueError(f"{call.name} of {self.paths(call)} is not followed")
         return call.name in _FOLLOW and _FOLLOW[call.name](self, call)
+
+    def _learn(self, call: Call) -> None:
+        """A call that a SIGKILL cut off may have been done: whether the name to unlink is there tells."""
+        assert call.result is not None
+        [path] = self._names(call)
+        for cut in self._cut_off:
+            if path in self.paths(cut) and (self._filesystem.find(path) is not None) != (call.result == 0):
+                _FOLLOW[cut.name](self, dataclasses.replace(cut, result=_NO_DESCRIPTOR))
 
     def _enter(self, call: Call) -> None:
         """Another thread may be given the number of a file as soon as it is being closed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from chaos.kills import kill_master
 from chaos.scene import Scene
 from chaos.state import job_of
 from chaos.strace import Call
+from chaos.strict_filesystem import StrictFilesystem
+from chaos.traced_files import TracedFiles
 
 JOBS = 150
 FAILING = [str(job) for job in range(7, JOBS, 20)]
@@ -50,8 +52,19 @@ class TracedRun:
     released_at: float
     ahead: float  # of the wall clock before the monotonic one
 
-    def calls(self, master: int) -> Iterator[Call]:
-        """Those of the first (0) or second (1) master."""
+    def followed(self, filesystem: StrictFilesystem) -> Iterator[tuple[int, TracedFiles, Call]]:
+        """Each call of the first (0) and then the second (1) master, with the open files that are to take it."""
+        cut_off: Mapping[int, Call] = {}
+        for master in (0, 1):
+            files, under_way = TracedFiles(self.scene.folder, PLACE, filesystem, cut_off.values()), dict[int, Call]()
+            for call in self._calls(master):
+                yield master, files, call
+                under_way.pop(call.thread, None)
+                if call.result is None:
+                    under_way[call.thread] = call
+            cut_off = under_way
+
+    def _calls(self, master: int) -> Iterator[Call]:
         with open(self.logs[master]) as lines:
             yield from strace.read_log(lines)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from chaos import strace
-from chaos.strace import read_log
+from chaos.strace import Call, read_log
 from chaos.strict_filesystem import StrictFilesystem, Tree
 from chaos.traced_files import TracedFiles
 
@@ -28,9 +28,9 @@ def log(*calls: str, thread: int = 7) -> list[str]:
     return lines
 
 
-def replayed(lines: Iterable[str], filesystem: StrictFilesystem) -> Iterator[None]:
+def replayed(lines: Iterable[str], filesystem: StrictFilesystem, cut_off: Iterable[Call] = ()) -> Iterator[None]:
     """The calls, each of them that changes something in a turn of its own."""
-    files = TracedFiles(Path("/work"), "state", filesystem)
+    files = TracedFiles(Path("/work"), "state", filesystem, cut_off)
     yield from (None for call in read_log(lines) if files.take(call))
 
 
@@ -191,12 +191,28 @@ def test_a_number_is_free_once_its_close_is_entered() -> None:
 
 def test_lines_that_are_no_calls_are_passed_over() -> None:
     lines = ["7     1700000000.5 --- SIGTERM {si_signo=SIGTERM, si_code=SI_USER, si_pid=1} ---",
-             "7     1700000000.5 write(5, <unfinished ...>", "12345 1700000000.5 fsync(5) = ?",
-             "7     1700000000.6 +++ killed by SIGKILL +++"]
+             "7     1700000000.5 write(5, <unfinished ...>", "7     1700000000.6 +++ killed by SIGKILL +++"]
 
     assert [(call.thread, call.name, call.result) for call in read_log(lines)] == [(7, "write", None)]
     with pytest.raises(ValueError, match="not a line of strace"):
         list(read_log(["strace: Process 7 attached"]))
+
+
+@pytest.mark.parametrize("end", ["<unfinished ...>) = ?", ") = ?"])
+@pytest.mark.parametrize("call, unlink, found", [
+    ("openat(AT_FDCWD, 'state/fresh', O_WRONLY|O_CREAT|O_EXCL, 0600", "0", {"state/main": OLD}),
+    ("rename('state/main', 'state/new'", "-1 ENOENT (No such file)", {"state/new": OLD}),
+    ("rename('state/main', 'state/new'", "0", {}),
+])
+def test_a_call_cut_off_by_a_kill_was_done_where_a_later_unlink_shows_it(
+        call: str, unlink: str, found: dict[str, bytes], end: str) -> None:
+    filesystem = saved(OLD)
+    cut_off = list(read_log(log(f"{call} {end}")))
+    name = "state/fresh" if "fresh" in call else "state/main"
+    for _ in replayed(log(f"unlink('{name}') = {unlink}"), filesystem, cut_off):
+        pass
+
+    assert {path: node.data for path, node in filesystem.names.items() if not node.is_folder} == found
 
 
 def test_a_log_is_complete_once_the_process_itself_has_ended(tmp_path: Path) -> None:

@@ -13,8 +13,7 @@ from chaos.act import Act
 from chaos.handlers import LOG
 from chaos.scene import Scene
 from chaos.strict_filesystem import StrictFilesystem, Tree
-from chaos.traced_files import TracedFiles
-from chaos.traced_run import PLACE, TracedRun, bound, paced, resume, traced_run
+from chaos.traced_run import TracedRun, bound, paced, resume, traced_run
 
 DRAWN = 10  # of about 300; each takes a second
 PACE = 0.02  # seconds from one job to the next: three seconds of a run, with fifteen checkpoints
@@ -72,13 +71,11 @@ def _changes(run: TracedRun, filesystem: StrictFilesystem) -> Iterator[tuple[str
     The second master finds the file system as the first left it when it was killed: that made nothing durable.
     """
     at = 0.0
-    for master in (0, 1):
-        files = TracedFiles(run.scene.folder, PLACE, filesystem)
-        for call in run.calls(master):
-            paths = files.paths(call)
-            if files.take(call):
-                at = max(at, call.entered - run.ahead)
-                yield f"{call.name} of {paths[-1] or 'the working folder'} by master {master + 1}", at
+    for master, files, call in run.followed(filesystem):
+        paths = files.paths(call)
+        if files.take(call):
+            at = max(at, call.entered - run.ahead)
+            yield f"{call.name} of {paths[-1] or 'the working folder'} by master {master + 1}", at
 
 
 def _resume(scene: Scene, run: TracedRun, loss: PowerLoss) -> None:

@@ -16,8 +16,7 @@ from chaos.commands import Actor
 from chaos.kills import kill_master
 from chaos.scene import Scene
 from chaos.strict_filesystem import StrictFilesystem
-from chaos.traced_files import TracedFiles
-from chaos.traced_run import ENDED, JOBS, OPTIONS, PLACE, TracedRun, bound, held, paced, resume, traced_run
+from chaos.traced_run import ENDED, JOBS, OPTIONS, TracedRun, bound, held, paced, resume, traced_run
 
 DRAWN = 5  # of 200 kills and 800 errors; each takes three seconds
 PACE = 0.01  # seconds from one job to the next
@@ -87,15 +86,13 @@ def _survey(run: TracedRun) -> tuple[Mapping[tuple[str, str], int], set[str]]:
 
 def _touching(run: TracedRun) -> Iterator[tuple[str, str, int, set[str]]]:
     filesystem = StrictFilesystem()
-    for master in (0, 1):
-        files = TracedFiles(run.scene.folder, PLACE, filesystem)
-        for call in run.calls(master):
-            # The working folder itself is left out, for whatever is imported looks at it.
-            named = {path for path in files.paths(call) if path}
-            files.take(call)
-            if named and not call.resumed:
-                phase = "resume" if master else "run" if call.entered > run.released_at else "start"
-                yield phase, call.name, call.thread, named
+    for master, files, call in run.followed(filesystem):
+        # The working folder itself is left out, for whatever is imported looks at it.
+        named = {path for path in files.paths(call) if path}
+        files.take(call)
+        if named and not call.resumed:
+            phase = "resume" if master else "run" if call.entered > run.released_at else "start"
+            yield phase, call.name, call.thread, named
 
 
 # -- and what becomes of a run when one of them fails
