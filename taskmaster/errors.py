@@ -44,7 +44,7 @@ class SourceError(TaskmasterError):
 
 
 class StateUnwritable(TaskmasterError):
-    """The state folder cannot be created, locked or written: no space, no permission, or in use by another master."""
+    """The state folder cannot be created, locked, read or written: no space, no permission, another master uses it."""
 
     exit_code = EXIT_STATE_UNWRITABLE
 

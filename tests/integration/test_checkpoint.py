@@ -259,6 +259,41 @@ def two(folder: StateFolder) -> StateFolder:
     return following
 
 
+@pytest.mark.parametrize("previous", ["is missing", "is cut short"])
+def test_a_checkpoint_that_cannot_be_read_is_not_taken_for_a_damaged_one(previous: str, two: StateFolder) -> None:
+    (two.path / "checkpoint.json").unlink()
+    (two.path / "checkpoint.json").mkdir()  # for root, too, nothing that can be read
+    if previous == "is missing":
+        (two.path / "checkpoint.prev.json").unlink()
+    else:
+        (two.path / "checkpoint.prev.json").write_text("x")
+    wanted = f"cannot be read: checkpoint.json .*checkpoint.prev.json {previous}"
+    with pytest.raises(StateUnwritable, match=wanted) as told:
+        two.load()
+    assert "--reset" not in str(told.value)
+
+
+def test_a_folder_whose_files_cannot_be_looked_at_is_not_taken_for_an_empty_one(
+    folder: StateFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "stat", refusing(errno.EIO))
+    with pytest.raises(StateUnwritable, match="cannot be read: .*Input/output error"):
+        folder.load()
+
+
+def test_a_folder_that_cannot_be_looked_at_is_reported_and_released(
+    folder: StateFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "stat", refusing(errno.EIO))
+        with pytest.raises(StateUnwritable, match="Input/output error"):
+            folder.reset()
+        folder.close()
+        with pytest.raises(StateUnwritable, match="Input/output error"):
+            folder.open()
+    folder.open()
+
+
 def test_a_main_file_cut_at_any_byte_falls_back_to_the_one_before(
     two: StateFolder, caplog: pytest.LogCaptureFixture
 ) -> None:

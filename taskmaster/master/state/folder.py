@@ -93,15 +93,18 @@ class StateFolder:
     def load(self) -> Checkpoint | None:
         """The newest intact checkpoint; None only when nothing has ever run here.
 
-        Raises StateMismatch when there are checkpoints but none is usable, or the newest has a newer format.
+        Raises StateMismatch when there are checkpoints but none is usable, or the newest has a newer format, and
+        StateUnwritable when one of them may be usable and cannot be read.
         """
         problems: list[str] = []
+        unread: OSError | None = None
         for path in (self._main, self._previous):
             try:
                 found = parse(read_own(path))
             except FileNotFoundError:
                 problems.append(f"{path.name} is missing")
             except OSError as error:
+                unread = error
                 problems.append(f"{path.name} cannot be read ({error.strerror or error})")
             except ValueError as error:
                 problems.append(f"{path.name} {error}")
@@ -110,7 +113,9 @@ class StateFolder:
                     log.warning("In %s, %s. Resuming from %s: jobs settled since it was written run again.",
                                 self.path, problems[0], path.name)
                 return found
-        if not any(_has_content(path) for path in self._files()):
+        if unread is not None:
+            raise self._unreadable(", and ".join(problems)) from unread
+        if self._is_empty():
             return None
         raise StateMismatch(
             f"The state in {self.path} cannot be used: {', and '.join(problems)}. "
@@ -143,11 +148,9 @@ class StateFolder:
         The newest OLD_STATES_KEPT of those folders are kept. Raises StateUnwritable.
         """
         self._must_be_open()
-        moving = [path for path in self._files() if path.exists()]
-        if not moving:
-            return None
         try:
-            return self._move_aside(moving)
+            moving = [path for path in self._files() if path.exists()]
+            return self._move_aside(moving) if moving else None
         except OSError as error:
             raise self.unwritable(error) from error
 
@@ -168,6 +171,16 @@ class StateFolder:
     def _files(self) -> list[Path]:
         # In the order of a reset: interrupted, it leaves what resumes from the main checkpoint or is refused.
         return [self._previous, self._main, self.handed_out.path, self.failures_path]
+
+    def _is_empty(self) -> bool:
+        try:
+            return not any(map(_has_content, self._files()))
+        except OSError as error:
+            raise self._unreadable(str(error)) from error
+
+    def _unreadable(self, why: str) -> StateUnwritable:
+        return StateUnwritable(f"The state in {self.path} cannot be read: {why}. "
+                               f"Check the disk and the permissions, then run the same command again.")
 
     def _must_be_open(self) -> None:
         if not self._lock.held:
