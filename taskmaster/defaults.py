@@ -20,18 +20,15 @@ STATE_LABEL_CHARACTERS: Final = 60
 # No-ops run 1.5 times as fast as with 100,000 jobs: those are only 10 ms of work, a few of the kernel's time slices.
 # The window keeps bytes, not objects.
 WINDOW_JOBS: Final = 1_000_000
-# The head runs ahead that far for one second at most; after that a slow job holds it here, at ten times the ancestor's
-# number, so that a crash repeats at most that many jobs or one second's work.
-STALLED_SPAN_JOBS: Final = 100_000
-SPAN_SECONDS: Final = 1.0
 WINDOW_BYTES: Final = 256 << 20  # 256 MiB of encoded payloads: what a small machine can spare when each job is large
+SHARED_CURSOR_JOBS: Final = 1_000_000  # in a row: a checkpoint holds 8 bytes for each that is done, so 8 MB
 # Of payloads not handed out yet: reading 256 MiB ahead halved the rate of 5 kB jobs, four leases cost a third of it.
 READY_BYTES: Final = 16 << 20
 JOB_BYTES: Final = 16 << 20  # one job's encoded payload; put larger data into a file and make its name the job
 
 # Of jobs ahead of the slaves: what they take in so long, at the rate at which jobs were handed out of late.
 LOOK_AHEAD_SECONDS: Final = 1.0
-LOOK_AHEAD_JOBS: Final = 256  # before any rate is known: the first leases of ten slaves
+LOOK_AHEAD_JOBS: Final = 1024  # before any rate is known: more than a hundred slaves ask for at first
 LOOK_AHEAD_LEAST_JOBS: Final = 64  # a few pulls' worth, however long a job takes
 # The feeder.
 OVERDUE_SECONDS: Final = 0.005  # pulled jobs wait at most so long for the rest of their slice, ten times a round trip
@@ -129,6 +126,10 @@ KEY_FILE_BYTES: Final = 4096  # read from a key file: far more than its one line
 
 # State on disk.
 CHECKPOINT_SECONDS: Final = 1.0  # while jobs settle: a crash repeats the last second's work; costs 1 ms of fsync
+# From the first lease of the job at the watermark until checkpoints hold what is settled above it: ten of the time
+# slices that make no-ops wait now and then, a quarter of what a crash may repeat anyway.
+STANDS_SECONDS: Final = 0.25
+KEPT_BYTES: Final = 64 << 20  # of settled jobs' payloads above the watermark: then a checkpoint is due at once
 UNSAVED_SECONDS: Final = 5.0  # without a checkpoint no new jobs are handed out, so that a crash still repeats little
 SAVE_RETRY_SECONDS: Final = 0.1  # after a failed write, for a failed fsync may be a passing one; doubled up to
 SAVE_RETRY_SECONDS_MOST: Final = 5.0  # this, so that a run continues within 5 s of somebody making room

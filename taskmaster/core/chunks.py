@@ -38,6 +38,7 @@ class Chunk:
     holder: str = ""  # the id of the slave that has it on lease
     granted_by_seq: int = 0  # the number of the request that was answered with its lease; 0: never leased
     since: float = 0.0  # when it was leased
+    out_since: float | None = None  # when it was leased for the first time
     due: float = 0.0  # when a delayed one becomes ready
     left: Runs = field(default_factory=Runs)
 
@@ -57,7 +58,7 @@ class Chunk:
         first, count = run
         holder = self.holder if state is State.LEASED else ""
         return Chunk(first, self.batch.slice(first - self.first, count), self.attempt, self.suspicion, state, holder,
-                     self.granted_by_seq, self.since, self.due)
+                     self.granted_by_seq, self.since, self.out_since, self.due)
 
 
 class Chunks:
@@ -158,6 +159,7 @@ class Chunks:
         if not chunk.suspicion.isolated:
             self._count_ready(chunk, -1)
         chunk.state, chunk.holder, chunk.granted_by_seq, chunk.since = State.LEASED, holder, granted_by_seq, now
+        chunk.out_since = now if chunk.out_since is None else chunk.out_since
         self._leases.setdefault(holder, {})[chunk.first] = chunk
         return chunk
 

@@ -185,9 +185,9 @@ class Dispatcher:
 
     # -- from the source, the clock and the rest of the master
 
-    def admit(self, batch: Batch, cursors: Sequence[Any] | None, now: float) -> list[Effect]:
-        """The source yielded these jobs."""
-        self.window.admit(batch, cursors)
+    def admit(self, batch: Batch, cursors: Sequence[Any] | None, now: float, size: int = 0) -> list[Effect]:
+        """The source yielded these jobs, whose cursors take `size` bytes."""
+        self.window.admit(batch, cursors, size)
         return self._feed(now)
 
     def admit_bad(self, bad: BadJob, cursor: Any = NO_CURSOR) -> list[Effect]:
@@ -200,6 +200,8 @@ class Dispatcher:
         Unless `heard_all` messages that have come: then nobody can be called silent yet.
         """
         effects = self._deaths.overdue(now) if heard_all else []
+        if self.window.look_ahead.is_due(now):
+            self.window.look_ahead.roll(sum(one.threads for one in self._slaves.sessions()), now)
         self.window.wake(inf if self._leasing.draining else now)
         effects += self._feed(now)
         for session in self._slaves.waited_enough(now):

@@ -62,6 +62,8 @@ class Leasing:
         window = self._window
         if self.paused or poll.want == 0 or poll.state != "run" or window.holds_suspect(session.slave_id):
             return []
+        if poll.want > window.ready and not self.draining:
+            window.look_ahead.starved()
         if not self._any_ready():
             return []
         if window.suspects and self._isolated_slave(session) == session.slave_id:
@@ -96,5 +98,6 @@ class Leasing:
     def _granted(self, chunks: list[Chunk]) -> list[Chunk]:
         for chunk in chunks:
             self._bucket.spent(chunk.count)
+            self._window.look_ahead.handed_out(chunk.count)
             self.handed_out_to = max(self.handed_out_to, chunk.end)
         return chunks

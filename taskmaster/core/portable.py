@@ -10,6 +10,7 @@ import json
 import pickle
 import struct
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from hashlib import blake2b
 from types import FunctionType
 from typing import Any
@@ -28,6 +29,8 @@ def pack(value: Any) -> dict[str, Any]:
 
     Raises ValueError if neither can carry the value.
     """
+    if type(value) is Packed:
+        return dict(json.loads(value.text))
     if _survives_json(value):
         return {"json": value}
     try:
@@ -43,6 +46,28 @@ def pack(value: Any) -> dict[str, Any]:
 def packed_pickle(data: bytes) -> dict[str, Any]:
     """What `unpack` turns into the value that `data` is a pickle of, made without loading it."""
     return {"pickle": base64.b64encode(data).decode("ascii")}
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A value as it was when it was packed, whatever happens to the object since; `text` is JSON."""
+
+    text: str
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def freeze(value: Any) -> int | str | Packed:
+    """The value as it is now: itself where it cannot change, else packed. Raises ValueError as `pack` does."""
+    if type(value) in (int, str):
+        return value  # type: ignore[no-any-return]
+    return Packed(json.dumps(pack(value)))
+
+
+def thaw(frozen: Any) -> Any:
+    """A fresh object equal to the one that was given to `freeze`. Raises ValueError as `unpack` does."""
+    return unpack(json.loads(frozen.text)) if type(frozen) is Packed else frozen
 
 
 def unpack(tagged: Any) -> Any:

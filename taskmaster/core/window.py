@@ -20,6 +20,7 @@ from taskmaster.core.blame import Suspicion
 from taskmaster.core.chunks import Chunk, State
 from taskmaster.core.codec import BadJob, Batch
 from taskmaster.core.runs import Run, Runs
+from taskmaster.core.settled import Entry
 from taskmaster.core.window_view import WindowView
 from taskmaster.core.wire import FailedAttempt
 from taskmaster.job import NO_CURSOR
@@ -56,18 +57,25 @@ class Window(WindowView):
 
     # -- from the source
 
-    def admit(self, batch: Batch, cursors: Sequence[Any] | None = None) -> None:
-        """Add the next jobs of the source; `cursors`, one for each, unless none has its own."""
-        if cursors is not None:
-            self._mark.trace(self.head, cursors)
+    def admit(self, batch: Batch, cursors: Sequence[Any] | None = None, size: int = 0) -> None:
+        """Add the next jobs of the source; `cursors`, one for each and `size` bytes in all, unless none has its own."""
         self._chunks.insert(Chunk(self.head, batch))
-        self.head += batch.count
+        self._mark.admit(batch.count, cursors, size)
+
+    def admit_settled(self, entry: Entry, cursors: Sequence[Any] | None = None, size: int = 0) -> None:
+        """The next jobs of the source were settled by an earlier run."""
+        self._mark.admit(entry.count, cursors, size)
+        self._mark.settle_again(entry)
+        self.passed_over += entry.count
+
+    def end_of_source(self) -> None:
+        """The source has no more jobs."""
+        self._mark.exhausted = True
 
     def admit_bad(self, bad: BadJob, cursor: Any = NO_CURSOR) -> AbandonedJob:
         """The next job of the source cannot be sent: settle it as a failure, without an attempt."""
         offset = self.head
-        self._mark.trace(offset, [cursor])
-        self.head += 1
+        self._mark.admit(1, None if cursor is NO_CURSOR else [cursor])
         job = AbandonedJob(offset, self._mark.cursor_of(offset), 0, bad.kind, bad.error, bad.message, "", "", None)
         self._mark.settle(offset, 1)
         return job
@@ -181,7 +189,7 @@ class Window(WindowView):
     def _settle_in(self, chunk: Chunk, runs: Sequence[Run]) -> None:
         for first, count in runs:
             chunk.left.remove(first, count)
-            self._mark.settle(first, count)
+            self._mark.settle(first, count, chunk.batch, first - chunk.first)
         if not chunk.left:
             self._chunks.remove(chunk)
         elif chunk.state is not State.LEASED:

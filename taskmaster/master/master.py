@@ -12,6 +12,7 @@ from taskmaster.console.progress import NullProgress, Progress
 from taskmaster.console.text import count_text
 from taskmaster.core.codec import HARMLESS_FORMS
 from taskmaster.core.dispatch import Dispatcher
+from taskmaster.core.settled import SettledBefore
 from taskmaster.core.window import Window
 from taskmaster.errors import EXIT_DONE, EXIT_DONE_WITH_FAILURES, StateUnwritable, UsageError
 from taskmaster.job import NO_CURSOR
@@ -77,6 +78,7 @@ class Master:
                              "example at tcp://127.0.0.1:3050.")
         self._found = self._state.open(self._options.reset)
         self._state.begin(self._found, self._first)
+        self._first = self._state.first_offset
         self._listener = Listener(address, keys)
 
     def run(self, crew: Crew | None = None) -> Outcome:
@@ -122,16 +124,23 @@ class Master:
 
     def _where(self) -> Start:
         """Where the source resumes."""
-        found = self._found
+        found, before = self._found, SettledBefore(self._state.settled_before)
         if found is None or found.offset == self._first:
-            return Start(self._first, digest=self._digest(found))
-        log.info("Resuming at job %s", count_text(found.offset))
+            return Start(self._first, digest=self._digest(found), before=before)
+        log.info("Resuming at job %s", count_text(self._next_job(found.offset)))
+        if len(before):
+            log.info("Of the jobs from there on, %s are settled already and do not run again", count_text(len(before)))
         if accepts_last(self._workload.get_jobs):
-            return Start(found.offset, found.cursor, 0, self._digest(found))
+            return Start(found.offset, found.cursor, 0, self._digest(found), before)
         skip = found.offset - self._first
         log.warning("get_jobs has no parameter `last`, so its first %s jobs are pulled and skipped, which takes time. "
                     "Add `last` to begin where the last run stopped", count_text(skip))
-        return Start(found.offset, NO_CURSOR, skip, self._digest(found))
+        return Start(found.offset, NO_CURSOR, skip, self._digest(found), before)
+
+    def _next_job(self, offset: int) -> int:
+        """The offset of the first job that is not settled, of those at or above `offset`."""
+        runs = self._state.settled_before.runs
+        return sum(runs[0]) if runs and runs[0][0] == offset else offset
 
     def _digest(self, found: Checkpoint | None) -> str | None:
         return None if found is None or self._options.force_resume else found.digest

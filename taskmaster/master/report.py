@@ -45,11 +45,16 @@ class Report:
             run_settled=counts.handled + counts.failed, settled=self._settled, handled=counts.handled,
             failed=counts.failed, retried=counts.retried, duplicates=counts.duplicates, in_flight=window.in_flight,
             running=self._dispatcher.running,
-            replayed=max(0, min(window.watermark, self._state.handed_out_before) - self._start),
+            replayed=self._replayed(),
             slaves=self._dispatcher.slaves, rate=self._meter.rate(now, self._settled), elapsed=now - self._began,
             total=self._known_total(), offset=window.watermark, first_offset=self._start,
             straggler=self._dispatcher.straggler(now), state=self._phase(ending, stopped),
             finished=ending is not None and ending.finished)
+
+    def _replayed(self) -> int:
+        """Jobs that were handed out before, as far as they are settled again; not those that were passed over."""
+        window = self._window
+        return max(0, min(window.watermark, self._state.handed_out_before) - self._start - window.passed_over)
 
     @property
     def _settled(self) -> int:

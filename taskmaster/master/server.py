@@ -18,7 +18,7 @@ from taskmaster.core.window import AbandonedJob
 from taskmaster.job import NO_CURSOR
 from taskmaster.master.crew import Crew
 from taskmaster.master.ending import Ending, Facts, ending_for, first_job_unsendable, source_exhausted, source_failed
-from taskmaster.master.feeder import Exhausted, Feeder, Pulled, Raised
+from taskmaster.master.feeder import Exhausted, Feeder, PassedOver, Pulled, Raised
 from taskmaster.master.observers import DrainStarted, JobAbandoned, Observers
 from taskmaster.master.report import Report
 from taskmaster.master.state.base import StateStore
@@ -129,9 +129,11 @@ class Server:
                     self._admit_pulled(fed, now)
                 case Exhausted(limited):
                     self._source_end = source_exhausted(limited)
+                    if not limited:
+                        self._window.end_of_source()
                 case Raised(error):
                     self._source_end = source_failed(error)
-        self._feeder.allow(self._window.head + self._window.room(now))
+        self._feeder.allow(self._window.head + self._window.room())
 
     def _admit_pulled(self, pulled: Pulled, now: float) -> None:
         at = 0
@@ -139,10 +141,15 @@ class Server:
             if isinstance(piece, BadJob):
                 self._admit_bad(piece, pulled.cursors[at] if pulled.cursors else NO_CURSOR)
                 at += 1
+                continue
+            count = piece.entry.count if isinstance(piece, PassedOver) else piece.batch.count
+            cursors = pulled.cursors[at:at + count] if pulled.cursors else None
+            at += count
+            if isinstance(piece, PassedOver):
+                self._window.admit_settled(piece.entry, cursors, count * pulled.cursor_bytes)
             else:
-                cursors = pulled.cursors[at:at + piece.batch.count] if pulled.cursors else None
-                at += piece.batch.count
-                self._perform(self._dispatcher.admit(piece.batch, cursors, now))
+                size = count * pulled.cursor_bytes
+                self._perform(self._dispatcher.admit(piece.batch, cursors, now, size))
 
     def _admit_bad(self, bad: BadJob, cursor: Any) -> None:
         if self._window.head == self._first_offset and bad.kind == "unpicklable":

@@ -149,7 +149,7 @@ def test_a_run_is_resumed_by_the_users_own_cursor(cluster: Cluster) -> None:
 
     assert cluster.run(rows, limit=40).exit_code == EXIT_DONE
     assert cluster.run(rows).stats.finished
-    assert asked == ["", "row-039"]
+    assert asked == ["", "row-038"]  # another row-039 might follow; the first one is passed over
     assert len(cluster.handled) == 100 and set(cluster.handled.values()) == {1}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from models.mutants import agent, dispatcher, state, window
+from models.mutants import agent, dispatcher, settled, state, window
 from models.parts import Parts
 from simulation.play import play
 
@@ -44,6 +44,9 @@ BROKEN: list[tuple[str, type[Any], int]] = [
     ("run_state", state.KeepsItsEpoch, 1),
     ("run_state", state.NeverHolds, 12),
     ("run_state", state.KeepsFailuresOfJobsThatRunAgain, 1),
+    ("run_state", state.ForgetsWhatIsAbove, 0),
+    ("run_state", state.ForgetsWhatIsUnread, 0),
+    ("settled_before", settled.IgnoresIdentity, 0),
     ("writer", state.SavesBeforeFailures, 0),
     ("writer", state.TakesFailuresOfAnotherMoment, 8),
     ("writer", state.LosesFailuresToAFullDisk, 10),

@@ -94,7 +94,7 @@ class Cluster:
     def pull(self, jobs: int) -> None:
         """The feeder admits what there is room for."""
         first = self.window.head
-        offsets = range(first, min(first + min(jobs, self.window.room(self.now)), self.source.length))
+        offsets = range(first, min(first + min(jobs, self.window.room()), self.source.length))
         for bad, stretch in groupby(offsets, self.source.is_bad):
             if bad:
                 self._admit_bad(*stretch)
@@ -123,8 +123,10 @@ class Cluster:
 
     def mark(self) -> Checkpoint:
         """What a checkpoint says: everything below the watermark is settled, and where to resume."""
-        cursor = self.window.cursor
-        return Checkpoint(self.window.watermark, self.saved.cursor if cursor is NO_CURSOR else cursor)
+        if self.window.head == self.source.length:
+            self.window.end_of_source()
+        point = self.window.resume_point(self.now)
+        return Checkpoint(point.offset, self.saved.cursor if point.cursor is NO_CURSOR else point.cursor)
 
     def begin_checkpoint(self) -> None:
         self.writing = self.mark()

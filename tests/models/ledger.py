@@ -37,6 +37,8 @@ class Ledger:
     gone: set[str] = field(default_factory=set)  # slaves taken for dead
     asked: dict[str, int] = field(default_factory=dict)  # each slave's newest request
     abandoned: set[int] = field(default_factory=set)
+    settled_before: dict[int, int] = field(default_factory=dict)  # by earlier lives, above where this one began
+    heard_at: dict[int, float] = field(default_factory=dict)  # when each job was first heard of as done
     isolated_deaths: Counter[int] = field(default_factory=Counter)  # of slaves that held nothing but this job
 
     def hear(self, poll: Poll) -> None:

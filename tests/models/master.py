@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,8 @@ class SimulatedMaster(Master):
 
     def _serve(self, listener: Any, crew: Crew | None) -> Server:
         """Like the shipped one, with the clock and the parts of this place."""
-        options, start, place = self._options, self._where(), self.place
+        options, place = self._options, self.place
+        start = replace(self._where(), before=place.parts.settled_before(self._state.settled_before))
         window: Window = place.parts.window(start.offset, options.size, defaults.WINDOW_BYTES, options.attempts)
         dispatcher: Dispatcher = place.parts.dispatcher(window, self._state.run, self._state.epoch, options.rate)
         source = Source(self._workload.get_jobs, self._workload.arguments, start)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from taskmaster.core.settled import Above
 from taskmaster.core.window import AbandonedJob, Window
 from taskmaster.errors import StateUnwritable
 from taskmaster.master.state.checkpoint import Checkpoint
@@ -41,6 +42,14 @@ class StateStore(Protocol):
     @property
     def handed_out_before(self) -> int:
         """Jobs below this offset may have run in an earlier run."""
+
+    @property
+    def first_offset(self) -> int:
+        """The offset of the very first job of all runs on this state."""
+
+    @property
+    def settled_before(self) -> Above:
+        """What earlier runs settled above their last watermark."""
 
     @property
     def trouble(self) -> str | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from itertools import compress
 from pathlib import Path
 from typing import BinaryIO
@@ -47,8 +47,9 @@ class FailuresFile:
         finally:
             durable.close_quietly(file)  # an error here would have the lines written a second time
 
-    def prune(self, watermark: int) -> int:
-        """Drop the records at or above `watermark`, whose jobs run again, and a torn last line.
+    def prune(self, watermark: int, above: Container[int] = ()) -> int:
+        """Drop the records at or above `watermark`, whose jobs run again unless they are in `above`, and a torn last
+        line.
 
         Returns how many records are kept. Whole lines that cannot be read are kept too, for they may be below. Raises
         OSError, and then leaves the file as it was.
@@ -56,10 +57,10 @@ class FailuresFile:
         records, whole, stay = 0, True, bytearray()
         for line in self._lines():
             record = _record(line)  # once for each line: 100,000 of them made a resume slow
-            below = record is not None and record.offset < watermark
-            records += below
+            settled = record is not None and (record.offset < watermark or record.offset in above)
+            records += settled
             # The write of a torn last line never succeeded, so no checkpoint has passed its job: it runs again.
-            stay.append(below or record is None and line.endswith(b"\n"))
+            stay.append(settled or record is None and line.endswith(b"\n"))
             whole = whole and bool(stay[-1]) and line.endswith(b"\n")
         if not whole:
             self._rewrite(stay)

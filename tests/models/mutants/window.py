@@ -8,6 +8,7 @@ from dataclasses import replace
 from taskmaster.core import wire
 from taskmaster.core.blame import Suspicion
 from taskmaster.core.chunks import Chunk, State
+from taskmaster.core.codec import Batch
 from taskmaster.core.runs import Run, Runs
 from taskmaster.core.watermark import Watermark
 from taskmaster.core.window import AbandonedJob, Settled, Window
@@ -72,7 +73,7 @@ class SettlesWhatFailed(Window):
 class HastyWatermark(Watermark):
     """Moves with any settled job."""
 
-    def settle(self, first: int, count: int) -> None:
+    def settle(self, first: int, count: int, batch: Batch | None = None, index: int = 0) -> None:
         super().settle(self.offset, max(1, first + count - self.offset))
 
 
@@ -96,7 +97,7 @@ class WatermarkPassesARetry(Window):
 class ForgetsTheSpan(Window):
     """Bounds what is unsettled instead of the span: behind a stuck job the rest runs on without end."""
 
-    def room(self, now: float) -> int:
+    def room(self) -> int:
         return self.size - self.in_flight
 
 
