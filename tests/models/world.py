@@ -134,7 +134,7 @@ class World:
 
     def _patience(self) -> float:
         work = self.fates.work_seconds + self.source.length * self.scenario.source_seconds
-        return FAIR_SECONDS + 3 * work + 100 * self.scenario.fates.killers
+        return FAIR_SECONDS + 3 * work + 300 * self.scenario.fates.killers
 
     def _calm_down(self) -> None:
         """From here on every message arrives, every process lives, and the disk is well."""
