@@ -168,6 +168,9 @@ FLEET_WATCH_SECONDS: Final = 0.05
 FLEET_STOP_WATCH_SECONDS: Final = 0.02  # the same while a fleet stops and somebody waits for that
 RESTART_SECONDS: Final = 0.5  # before a crashed slave is replaced; doubled for each further crash in its slot
 RESTART_SECONDS_MOST: Final = 30.0  # so a fleet recovers within half a minute once the cause is gone
+# The same for a slave that something outside killed, for that says nothing of the next one. A job that sends its slave
+# SIGKILL is found after some 25 deaths: with 30 s between them that took five minutes.
+KILLED_RESTART_SECONDS_MOST: Final = 2.0
 RESTART_SPREAD: Final = 0.25  # of a delay at most, by which slots differ, so that their slaves do not start together
 STEADY_SECONDS: Final = 60.0  # a slave that lived so long was not in a crash loop: the delays begin anew
 YOUNG_SECONDS: Final = 10.0  # a crash so soon after the start counts as one of the

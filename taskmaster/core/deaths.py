@@ -26,7 +26,7 @@ class Deaths:
         return [effect for session in sessions for effect in self._expire(session, how, blame)]
 
     def overdue(self, now: float) -> list[Effect]:
-        """Slaves that did not reconnect in time, or were not heard for the life of a lease: no evidence against a job."""
+        """Slaves that did not reconnect in time, or were not heard for the life of a lease: nobody's fault."""
         life = defaults.LEASE_LIFE_SECONDS
         dead = [(session, "its connection dropped") for session in self._slaves.lost(now)]
         dead += [(session, f"silent for {life:.0f} s") for session in self._slaves.silent_since(now - life)]

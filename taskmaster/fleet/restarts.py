@@ -12,6 +12,10 @@ from taskmaster.fleet.base import Exit
 # Spread, so that slaves which crash together do not all start again at once.
 BACKOFF = Backoff(defaults.RESTART_SECONDS, defaults.RESTART_SECONDS_MOST, spread=-defaults.RESTART_SPREAD)
 
+#: The same of slaves that something outside killed: that needs no rest.
+BACKOFF_OF_KILLS = Backoff(defaults.RESTART_SECONDS, defaults.KILLED_RESTART_SECONDS_MOST,
+                           spread=-defaults.RESTART_SPREAD)
+
 
 class RestartPolicy:
     """Decides for one slot, from the starts and exits of its slaves.
@@ -37,8 +41,10 @@ class RestartPolicy:
             return None
         if last.code == errors.EXIT_INTERRUPTED or last.hung:  # a job that hangs says nothing of the next slave
             return now
-        self._count_crash(now - self._started_at, is_kill=last.code < 0 and not last.blame)
-        return None if self.crash_loop else now + BACKOFF.delay(self._crashes, self._slot)
+        is_kill = last.code < 0 and not last.blame
+        self._count_crash(now - self._started_at, is_kill)
+        backoff = BACKOFF_OF_KILLS if is_kill else BACKOFF
+        return None if self.crash_loop else now + backoff.delay(self._crashes, self._slot)
 
     @property
     def crash_loop(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class Dead(Protocol):
-    """A slave process that ended; `status` says how, as in "killed by SIGKILL", `blame` whether a job may be the cause."""
+    """A slave process that ended; `status` says how ("killed by SIGKILL"), `blame` whether a job may be the cause."""
 
     @property
     def pid(self) -> int: ...

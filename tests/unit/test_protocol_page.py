@@ -96,7 +96,8 @@ def test_a_field_that_is_absent_has_its_default_or_is_missed(message: Poll | Rep
 
 
 ACCEPTED: dict[str, list[Any]] = {
-    "0 to 2^62": [0, LARGEST], "200 characters": ["", "x" * 200], "1": [1], "20,000 runs": [[[5, 1]] * 20_000], "100 deaths": [[["h", 1, "", True]] * 100],
+    "0 to 2^62": [0, LARGEST], "200 characters": ["", "x" * 200], "1": [1], "20,000 runs": [[[5, 1]] * 20_000],
+    "100 deaths": [[["h", 1, "", True]] * 100],
     "20 entries kept": [{str(number): "x" for number in range(21)}, {"x" * 99: "y" * 999}],
     "2,000 characters kept": ["x" * 2001], "what fits": [[]]}
 REFUSED: dict[str, list[Any]] = {
