@@ -52,7 +52,7 @@ RECONNECT_GRACE_SECONDS_LOCAL: Final = 0.25  # from a dropped connection to a de
 RECONNECT_GRACE_SECONDS_REMOTE: Final = 2.0  # the same over a network, where connections drop by themselves
 # Beyond those, for the fleet of a slave to report how it died: it looks twenty times a second, and a loaded machine
 # delays it. Without a report the death would count against no job.
-DEATH_REPORT_SECONDS: Final = 0.75
+DEATH_REPORT_SECONDS: Final = 0.5
 DEATH_REPORT_TRIES_SECONDS: Final = 5.0  # then the master has acted on the lost connection: the report is of no use
 HEARTBEAT_SECONDS_LEAST: Final = 0.05  # whatever a master asks for: a slave that renews all the time does nothing else
 
