@@ -47,6 +47,10 @@ HEARTBEAT_SECONDS: Final = 5.0  # between renewals by a slave with nothing to re
 PARK_SECONDS: Final = 1.5  # a master holds an idle slave's request so long: 1,000 of them a second cost 4 % of a core
 RECONNECT_GRACE_SECONDS_LOCAL: Final = 0.25  # from a dropped connection to a dead slave: time to open a new socket
 RECONNECT_GRACE_SECONDS_REMOTE: Final = 2.0  # the same over a network, where connections drop by themselves
+# Beyond those, for the fleet of a slave to report how it died: it looks twenty times a second, and a loaded machine
+# delays it. Without a report the death would count against no job.
+DEATH_REPORT_SECONDS: Final = 0.5
+DEATH_REPORT_TRIES_SECONDS: Final = 5.0  # then the master has acted on the lost connection: the report is of no use
 HEARTBEAT_SECONDS_LEAST: Final = 0.05  # whatever a master asks for: a slave that renews all the time does nothing else
 
 # Attempts.
@@ -159,14 +163,22 @@ INTERRUPT_SECONDS: Final = 0.2
 GRACE_MARGIN_SECONDS: Final = 2.0  # beyond --grace, for slaves to say goodbye before their fleet kills them
 
 # A fleet: the slave processes that tm-run and tm-spawn keep alive.
-FLEET_WATCH_SECONDS: Final = 0.1  # between two checks of its slaves by tm-spawn: short beside RESTART_SECONDS
+# Between two checks of its slaves by tm-spawn: short beside RESTART_SECONDS and the time that a master waits to learn
+# how one died.
+FLEET_WATCH_SECONDS: Final = 0.05
 FLEET_STOP_WATCH_SECONDS: Final = 0.02  # the same while a fleet stops and somebody waits for that
 RESTART_SECONDS: Final = 0.5  # before a crashed slave is replaced; doubled for each further crash in its slot
 RESTART_SECONDS_MOST: Final = 30.0  # so a fleet recovers within half a minute once the cause is gone
+# The same for a slave that something outside killed, for that says nothing of the next one. A job that sends its slave
+# SIGKILL is found after some 25 deaths: with 30 s between them that took five minutes.
+KILLED_RESTART_SECONDS_MOST: Final = 2.0
 RESTART_SPREAD: Final = 0.25  # of a delay at most, by which slots differ, so that their slaves do not start together
 STEADY_SECONDS: Final = 60.0  # a slave that lived so long was not in a crash loop: the delays begin anew
 YOUNG_SECONDS: Final = 10.0  # a crash so soon after the start counts as one of the
 YOUNG_CRASHES: Final = 5  # in a row that close a slot: its next slave would crash, too
+# The same if something outside killed the slaves, which may end by itself. A job that sends its slave SIGKILL looks the
+# same, and is found after at most ten deaths in company, three that single it out, and ten and --attempts alone.
+YOUNG_KILLS: Final = 30
 # For the other slaves to finish their jobs, after one has met an error that they will all meet.
 HOPELESS_GRACE_SECONDS: Final = 10.0
 # For the other slaves to be dismissed as well, after the master has dismissed one. A slave that started just after the

@@ -92,6 +92,15 @@ class Agent:
         for first, count in list(self.held):
             self.returned(self.epoch, first, count, now)
 
+    def say_goodbye(self, load: Load, now: float) -> list[Effect]:
+        """Leave now: report what is finished, give back the rest, and wait for no answer.
+
+        Unsaid, the lost connection would be one more death under the jobs that were running.
+        """
+        self.drain()
+        self.let_go(now)
+        return [Request(self._ask(load, now))]
+
     def reconnected(self) -> None:
         """The connection broke and was made again: the outstanding request is lost, so the next tick sends one."""
         self._request.reconnected()

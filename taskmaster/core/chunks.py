@@ -13,7 +13,7 @@ from enum import Enum
 from heapq import heappop, heappush
 from itertools import count as counter
 
-from taskmaster.core.blame import INNOCENT, Suspicion
+from taskmaster.core.blame import UNSUSPECTED, Suspicion
 from taskmaster.core.codec import Batch
 from taskmaster.core.runs import Run, Runs
 
@@ -33,7 +33,7 @@ class Chunk:
     first: int
     batch: Batch
     attempt: int = 1  # the number of the current attempt, or of the next one if it is not leased
-    suspicion: Suspicion = INNOCENT
+    suspicion: Suspicion = UNSUSPECTED
     state: State = State.READY
     holder: str = ""  # the id of the slave that has it on lease
     granted_by_seq: int = 0  # the number of the request that was answered with its lease; 0: never leased

@@ -42,7 +42,7 @@ class Dispatcher:
         self.epoch = epoch
         self.counts = Counts()
         self._slaves = Roster()
-        self._joining = Joining(self._slaves)
+        self._joining = Joining(window, self._slaves)
         self._accounting = Accounting(window, self._slaves, self.counts)
         self._leasing = Leasing(window, self._slaves, rate)
         self._deaths = Deaths(window, self._slaves, self._accounting, self.counts)
@@ -102,11 +102,15 @@ class Dispatcher:
             return self._refusals.other_version(poll, route, now)
         if isinstance(poll, wire.WireError):
             return self._refusals.malformed(poll)
+        if poll.deaths:
+            return self._note_deaths(poll, route, now)
         session = self._slaves.find(poll.slave_id)
         if session is None:
+            if self._slaves.is_overtaken(poll):
+                return []
             if self._joining.full:
                 return self._refusals.one_too_many(len(self._slaves), now)
-            session = self._joining.join(poll, self.window.head)
+            session = self._joining.join(poll, self._is_ours(poll), now)
         self._slaves.heard(session, route, now)
         if poll.seq < session.seq:
             return []  # overtaken by a newer request: the slave no longer waits for this reply
@@ -124,12 +128,22 @@ class Dispatcher:
         self._slaves.unpark(session)
         if poll.info:
             session.info = poll.info
-        if (poll.run, poll.epoch) != (self.run, self.epoch):
+        if not self._is_ours(poll):
             return self._introduce(session, poll)
         effects = self._accounting.record(session, poll, now)
         if poll.state == "bye":
             return effects + self._farewell(session)
         return effects + self._respond(session, poll, now) + self._feed(now)
+
+    def _is_ours(self, poll: Poll) -> bool:
+        """Whether it is about jobs of this master."""
+        return (poll.run, poll.epoch) == (self.run, self.epoch)
+
+    def _note_deaths(self, poll: Poll, route: Route, now: float) -> list[Effect]:
+        """A fleet elsewhere reports how slaves of its own ended. It is no slave, so nothing else in its poll counts."""
+        effects = [effect for one in poll.deaths for effect in self._deaths.of_process(*one)]
+        reply = Reply(self.run, self.epoch, poll.slave_id, poll.seq, "stop", reason="noted")
+        return [*effects, Send(route, wire.encode_reply(reply)), *self._feed(now)]
 
     def _introduce(self, session: Session, poll: Poll) -> list[Effect]:
         """The slave is new, or served an earlier master: what it reports is about other jobs than this master's."""
@@ -224,9 +238,9 @@ class Dispatcher:
         """This master did not listen for a while: silence, and the time to reconnect, begin now."""
         self._slaves.forgive(now)
 
-    def died(self, host: str, pid: int, how: str, now: float) -> list[Effect]:
-        """The fleet reports that a process ended."""
-        effects = self._deaths.of_process(host, pid, how)
+    def died(self, host: str, pid: int, how: str, blame: bool, now: float) -> list[Effect]:
+        """The fleet of this machine reports that a process ended; `blame`: a job may be the cause."""
+        effects = self._deaths.of_process(host, pid, how, blame)
         return effects + self._feed(now) if effects else []
 
     # -- holding, draining, stopping

@@ -87,6 +87,11 @@ class Roster:
         if len(self._expired) > self.EXPIRED_KEPT:
             self._expired.popitem(last=False)
 
+    def is_overtaken(self, poll: Poll) -> bool:
+        """Whether it is from a slave that was taken for dead after it had sent a newer one."""
+        expired = self._expired.get(poll.slave_id)
+        return expired is not None and poll.seq < expired.seq
+
     def take_expired(self, slave_id: str) -> Session | None:
         """The expired session of a slave that is back; None if it has none."""
         return self._expired.pop(slave_id, None)
@@ -134,13 +139,14 @@ class Roster:
     # -- missing slaves
 
     def disconnected(self, peer: bytes, until: float) -> None:
-        """A connection dropped. If it was the slave's last, the slave is lost at `until` unless it is heard again."""
+        """A connection dropped. If it was the slave's last, the slave is lost at `until` unless it is heard again, or a
+        little later if a fleet keeps it, which is to say how it died."""
         session = self._by_peer.pop(peer, None)
         if session is None:
             return
         session.peers.discard(peer)
         if not session.peers:
-            self._disconnected[session.slave_id] = until
+            self._disconnected[session.slave_id] = until + session.report_seconds
 
     def lost(self, now: float) -> list[Session]:
         """Slaves that did not reconnect in time."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from taskmaster.core.runs import Runs
 from taskmaster.core.wire import Frames, Poll, printable
-from taskmaster.defaults import NAME_CHARACTERS
+from taskmaster.defaults import DEATH_REPORT_SECONDS, NAME_CHARACTERS
 
 Route = tuple[bytes, ...]
 """The frames that lead a reply back: the ROUTER's peer id, the REQ's request id, the empty delimiter."""
@@ -39,6 +39,11 @@ class Session:
     def name(self) -> str:
         """What people know it by: host:pid, or the start of its id if it did not say."""
         return display_name(self.slave_id, self.info)
+
+    @property
+    def report_seconds(self) -> float:
+        """How long to wait for the report of its death: 0 if no fleet will send one."""
+        return DEATH_REPORT_SECONDS if self.info.get("fleet") else 0.0
 
     @property
     def threads(self) -> int:

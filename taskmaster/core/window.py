@@ -158,16 +158,33 @@ class Window(WindowView):
                 self._requeue(chunk, missing)
         return requeued
 
-    def forfeit(self, holder: str, how: str) -> list[AbandonedJob]:
-        """`holder` died: requeue its jobs as suspects; returns those now proven to kill their slaves, abandoned."""
-        abandoned = []
+    def forfeit(self, holder: str, how: str, blame: bool) -> list[AbandonedJob]:
+        """`holder` died: requeue its jobs, as suspects if one of them is to `blame`.
+
+        Returns those now proven to kill their slaves, abandoned.
+        """
+        abandoned, alone = [], self.leased(holder) == 1
         for chunk in self._chunks.held_by(holder):
-            suspicion = chunk.suspicion.after_death(chunk.count)
+            suspicion = chunk.suspicion.after_death(alone, blame)
             if suspicion.is_proven(self.attempts):
-                abandoned.append(self._abandon(chunk, suspicion.verdict(chunk.first, how)))
+                abandoned.append(self._abandon(chunk, suspicion.verdict(chunk.left.first, how)))
             else:
                 self._suspect(chunk, suspicion)
         return abandoned
+
+    def readopt(self, holder: str, request: int, held: Runs, now: float) -> Runs:
+        """`holder` was taken for dead and is back: lease to it again those of its jobs that no other slave was given.
+
+        Returns them. What its supposed death told against them is withdrawn.
+        """
+        adopted = Runs()
+        for run in held:
+            for chunk in self._chunks.crossing(*run):
+                if chunk.state is not State.LEASED and chunk.granted_by_seq:
+                    for part in self._chunks.split_off(chunk, chunk.left.inside(*run)):
+                        self._lease_again(part, holder, request, now)
+                        adopted.add(part.first, part.count)
+        return adopted
 
     def give_back(self, holder: str) -> None:
         """`holder` left in good order: requeue its jobs, without suspicion."""
@@ -219,6 +236,12 @@ class Window(WindowView):
         for part in self._chunks.split_off(chunk, suspicion.split(list(chunk.left))):
             part.suspicion = suspicion
             self._chunks.insert(part)
+
+    def _lease_again(self, part: Chunk, holder: str, request: int, now: float) -> None:
+        # Granted before this request, which lists it; never 0, with which its report of success would not count.
+        part.state, part.holder, part.granted_by_seq, part.since = State.LEASED, holder, max(1, request - 1), now
+        part.suspicion = part.suspicion.withdrawn()
+        self._chunks.insert(part)
 
     def _requeue(self, chunk: Chunk, runs: list[Run]) -> None:
         for part in self._chunks.split_off(chunk, runs):

@@ -47,6 +47,11 @@ class Death:
         """How it ended, for a person."""
         return self.exit.words
 
+    @property
+    def blame(self) -> bool:
+        """Whether a job that it ran may be the cause."""
+        return self.exit.blame
+
 
 class _Slot:
     """A place in the fleet: it has a slave, or a time at which one is due, or the exit code with which it closed."""
@@ -279,6 +284,6 @@ def _log_death(slot: _Slot, name: str, last: Exit, now: float) -> None:
     elif slot.due is not None:
         _log.info("Slave %d%s: %s; starting another", *what)
     elif slot.policy.crash_loop:
-        _log.warning("Slave %d%s: %s; it is not replaced, after %d crashes in a row", *what, defaults.YOUNG_CRASHES)
+        _log.warning("Slave %d%s: %s; it is not replaced, after %d crashes in a row", *what, slot.policy.young)
     else:
         _log.debug("Slave %d%s: %s", *what)

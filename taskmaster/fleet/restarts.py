@@ -12,6 +12,10 @@ from taskmaster.fleet.base import Exit
 # Spread, so that slaves which crash together do not all start again at once.
 BACKOFF = Backoff(defaults.RESTART_SECONDS, defaults.RESTART_SECONDS_MOST, spread=-defaults.RESTART_SPREAD)
 
+#: The same of slaves that something outside killed: that needs no rest.
+BACKOFF_OF_KILLS = Backoff(defaults.RESTART_SECONDS, defaults.KILLED_RESTART_SECONDS_MOST,
+                           spread=-defaults.RESTART_SPREAD)
+
 
 class RestartPolicy:
     """Decides for one slot, from the starts and exits of its slaves.
@@ -25,6 +29,7 @@ class RestartPolicy:
         self._started_at = 0.0
         self._crashes = 0
         self._young_crashes = 0
+        self._young_kills = 0
 
     def started(self, now: float) -> None:
         """A slave was started in this slot at `now` (seconds)."""
@@ -36,14 +41,29 @@ class RestartPolicy:
             return None
         if last.code == errors.EXIT_INTERRUPTED or last.hung:  # a job that hangs says nothing of the next slave
             return now
-        self._count_crash(now - self._started_at)
-        return None if self.crash_loop else now + BACKOFF.delay(self._crashes, self._slot)
+        is_kill = last.code < 0 and not last.blame
+        self._count_crash(now - self._started_at, is_kill)
+        backoff = BACKOFF_OF_KILLS if is_kill else BACKOFF
+        return None if self.crash_loop else now + backoff.delay(self._crashes, self._slot)
 
     @property
     def crash_loop(self) -> bool:
-        """Whether slaves in this slot have crashed soon after their start too many times in a row."""
-        return self._young_crashes >= defaults.YOUNG_CRASHES
+        """Whether slaves in this slot have crashed soon after their start too many times in a row.
 
-    def _count_crash(self, lifetime: float) -> None:
+        Kills from outside say less about the next slave: it takes more of them.
+        """
+        return self._young_crashes >= defaults.YOUNG_CRASHES or self._young_kills >= defaults.YOUNG_KILLS
+
+    @property
+    def young(self) -> int:
+        """How many slaves in a row have crashed or were killed soon after their start."""
+        return self._young_crashes + self._young_kills
+
+    def _count_crash(self, lifetime: float, is_kill: bool) -> None:
         self._crashes = 1 if lifetime >= defaults.STEADY_SECONDS else self._crashes + 1
-        self._young_crashes = self._young_crashes + 1 if lifetime < defaults.YOUNG_SECONDS else 0
+        if lifetime >= defaults.YOUNG_SECONDS:
+            self._young_crashes = self._young_kills = 0
+        elif is_kill:
+            self._young_kills += 1
+        else:
+            self._young_crashes += 1

@@ -7,13 +7,16 @@ from typing import Protocol
 
 
 class Dead(Protocol):
-    """A slave process that ended; `status` says how, as in "killed by SIGKILL"."""
+    """A slave process that ended; `status` says how ("killed by SIGKILL"), `blame` whether a job may be the cause."""
 
     @property
     def pid(self) -> int: ...
 
     @property
     def status(self) -> str: ...
+
+    @property
+    def blame(self) -> bool: ...
 
 
 class Crew(Protocol):

@@ -76,8 +76,8 @@ class Server:
             self._mind_standstill(now)
             heard_all = self._hear(now)
             self._admit(now)
+            self._watch_crew(now)  # before the clock takes them for dead: it knows how they died
             self._perform(self._dispatcher.tick(now, heard_all))
-            self._watch_crew(now)
             self._save(now)
             self._mind_the_end(now)
             self._show(now)
@@ -179,7 +179,7 @@ class Server:
             return
         self._crew_due = now + defaults.CREW_SECONDS
         for dead in self._crew.watch(now):
-            self._perform(self._dispatcher.died(self._host, dead.pid, dead.status, now))
+            self._perform(self._dispatcher.died(self._host, dead.pid, dead.status, dead.blame, now))
         self._crew_verdict = self._crew.verdict()
 
     def _save(self, now: float) -> None:

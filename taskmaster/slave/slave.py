@@ -43,6 +43,8 @@ class Slave:
                  grace: float | None = None) -> None:
         info = {"host": socket.gethostname(), "pid": os.getpid(), "threads": threads, "handler": name,
                 "python": sys.version.split()[0], "version": defaults.PRODUCT_VERSION}
+        if beat is not None:
+            info["fleet"] = "yes"  # which reports how it died
         self._waker = waker = Waker()
         self._agent = Agent(os.urandom(16).hex(), threads, info, patience, _clock())
         self._pool = ThreadPool(handler, threads, _clock, waker.wake)

@@ -14,7 +14,7 @@ from models.broken import must
 from models.manual_slave import THREADS, ManualSlave
 from models.oracle import Oracle
 from models.source import Source, offset_of
-from models.witness import Witness, decoded_reply
+from models.witness import KILLED, KILLED_BY_JOB, Witness, decoded_reply
 
 from taskmaster.core import master_effects, slave_effects, wire
 from taskmaster.core.agent import Agent, Patience
@@ -229,6 +229,12 @@ class Cluster:
         self.slaves.remove(slave)
         if hint:
             self.hints.append(slave.peer)
+
+    def kill(self, slave: ManualSlave, by_job: bool) -> None:
+        """It is killed, and its fleet reports that."""
+        self.slaves.remove(slave)
+        how = KILLED_BY_JOB if by_job else KILLED
+        self._perform(self.master.died("here", int(slave.slave_id.removeprefix("slave")), how, by_job, self.now))
 
     def mistake_for_dead(self, slave: ManualSlave) -> None:
         """Its connection drops and comes back too late."""

@@ -127,6 +127,9 @@ class MasterWatch:
         if isinstance(poll, WireError):
             self.trace.note("master", f"hears garbage: {poll.reason}")
             return
+        if poll.deaths:
+            self._died |= {f"slave{one.pid:03}" for one in poll.deaths}
+            return
         self.trace.note(f"{poll.slave_id} -> master", poll_note(poll))
         self._sightings.hear(poll.slave_id, route[0], self.scheduler.now)
         life = self.oracle.life

@@ -19,6 +19,8 @@ It raises `Broken` as soon as an invariant does not hold:
     I14 no slave is taken for dead without a cause, and no job runs twice without one
     I15 the counts of a run add up
     I16 a slave that leaves has nothing left to do or to report, unless no master answers it
+    I17 a death counts against a job only with evidence, or after ten without it while the job ran alone
+    I18 a slave that was taken for dead and returns keeps what it has and nobody else was given
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ from taskmaster.core.wire import Poll, Reply
 from taskmaster.job import NO_CURSOR
 
 REPLAYS = ("in flight at a crash", "settled since the last checkpoint", "retried", "lease lost")  # reasons for one
+SEARCH_DEATHS = 5  # until one of a hundred jobs is alone: two, then one for each piece of 13, 2 and 1, and a margin
 BLAMED = ("raised", "timeout", "undecodable")  # kinds of failure that a slave reports
 
 
@@ -138,6 +141,10 @@ class Oracle:
 
     def answer(self, reply: Reply) -> None:
         """The master sends this."""
+        mine = self.life.held.get(reply.slave_id, {})
+        kept = [at for first, count in reply.drop for at in range(first, first + count)
+                if at in mine and at not in self.life.heard_done and at not in self.life.abandoned]
+        must(not kept, "I18: told to drop what nobody else has", reply.slave_id, kept)
         for lease in reply.leases:
             for offset in range(lease.first, lease.first + lease.count):
                 self._grant(offset, Grant(reply.slave_id, lease.attempt, reply.seq))
@@ -158,9 +165,9 @@ class Oracle:
             must(offset in life.freed, "I5: leased again while another holds it", offset, before, grant)
         life.grant(offset, grant)
 
-    def lose(self, slave_id: str) -> None:
-        """The master takes this slave for dead."""
-        self.life.lose(slave_id)
+    def lose(self, slave_id: str, blame: bool) -> None:
+        """The master takes this slave for dead; `blame`: its fleet has reported that a job may be the cause."""
+        self.life.lose(slave_id, blame)
 
     def leave(self, slave_id: str) -> None:
         """The master has seen this slave leave in good order."""
@@ -239,7 +246,7 @@ class Oracle:
 
     def _check_places(self, window: Window) -> set[int]:
         left: set[int] = set()
-        spent = self.life.spent
+        life, spent = self.life, self.life.spent
         for chunk in chunks_of(window):
             must(chunk.suspicion.isolated_deaths < self.attempts, "I11: it outlived more deaths than it may", chunk)
             for first, count in chunk.left:
@@ -247,6 +254,11 @@ class Oracle:
                 here = range(first, first + count)
                 must(left.isdisjoint(here), "I5: a job is in two places", first, count)
                 left.update(here)
+                for offset in here:
+                    charged, found = chunk.suspicion.deaths, life.charges[offset]
+                    must(charged <= found, "I17: charged without evidence", offset, charged, found)
+                    must(life.proofs[offset] < self.attempts, "I11: it outlived its proof", offset, life.proofs[offset])
+                    must(found <= self.attempts + SEARCH_DEATHS, "I11: it was not singled out", offset, found)
                 if chunk.attempt > 1:
                     most = max(spent.get(offset, 0) for offset in here)
                     must(chunk.attempt <= most + 1, "I12: an attempt was spent by a late failure", chunk)

@@ -136,7 +136,7 @@ class World:
         scenario, jobs = self.scenario, self.source.length
         hanging = scenario.fates.hangs * jobs * scenario.attempts * (scenario.job_timeout or 0.0)
         work = self.fates.work_seconds + jobs * scenario.source_seconds + hanging
-        return FAIR_SECONDS + 3 * work + 100 * scenario.fates.killers
+        return FAIR_SECONDS + 3 * work + 300 * scenario.fates.killers
 
     def _calm_down(self) -> None:
         """From here on every message arrives, every process lives, and the disk is well."""

@@ -151,7 +151,7 @@ def settled_by(holder: str, *acknowledged: Run) -> tuple[Window, list[Settled]]:
     """Of ten jobs `a` has leased the first six, and has lost 0 to 2 to `b`; `holder` reports."""
     made = window(10)
     lease(made, "a", 3)
-    made.forfeit("a", "silent")
+    made.forfeit("a", "silent", False)
     lease(made, "b", 3)
     lease(made, "a", 3)
     return made, [made.settle(holder, *run) for run in acknowledged]
@@ -235,7 +235,7 @@ def test_neighbours_of_a_failed_job_stay_where_they_are() -> None:
 def test_a_failure_that_is_not_the_newest_attempts_is_ignored(holder: str, offset: int, attempt: int) -> None:
     made = window(3, attempts=1)
     lease(made, "a", 1)
-    made.forfeit("a", "silent")
+    made.forfeit("a", "silent", False)
     lease(made, "b", 1)
     assert made.fail(holder, [failure(offset, attempt)], 0.0) == ([], 0)
     assert (made.leased("b"), made.in_flight) == (1, 3)
@@ -291,9 +291,9 @@ def test_renewing_takes_nothing_from_others() -> None:
 def test_one_death_is_an_accident_and_two_make_suspects() -> None:
     made = window(16)
     lease(made, "a", 16)
-    made.forfeit("a", "died")
+    made.forfeit("a", "died", True)
     assert (made.suspects, lease(made, "b", 16)) == (False, [(0, 16)])
-    made.forfeit("b", "died")
+    made.forfeit("b", "died", True)
     assert (made.suspects, made.ready, lease(made, "c", 16)) == (True, 0, [])
     assert runs(made.lease_suspect("c", 1, 0.0)) == [(0, 2)] and made.holds_suspect("c")
 
@@ -303,7 +303,7 @@ def test_what_was_settled_before_a_death_is_no_suspect() -> None:
     for holder in ("a", "b"):
         lease(made, holder, 4)
         made.settle(holder, 1, 2)
-        made.forfeit(holder, "died")
+        made.forfeit(holder, "died", True)
     assert [runs(made.lease_suspect("c", 1, 0.0)) for _ in range(3)] == [[(0, 1)], [(3, 1)], []]
 
 
@@ -317,13 +317,13 @@ def test_a_killer_among_many_jobs_costs_few_slaves_and_itself(jobs: int, attempt
         held = made.lease_suspect(holder, 1, 0.0) or made.lease(holder, 1, jobs, MUCH, 0.0)
         if any(chunk.first <= killer < chunk.end for chunk in held):
             deaths += 1
-            buried += made.forfeit(holder, "killed by signal 9")
+            buried += made.forfeit(holder, "killed by SIGSEGV", True)
         else:
             for chunk in held:
                 made.settle(holder, chunk.first, chunk.count)
     assert (made.in_flight, [job.offset for job in buried]) == (0, [killer])
     assert (buried[0].kind, buried[0].attempts) == ("killed", attempts)
-    assert buried[0].message.endswith(": killed by signal 9" + (f", {attempts} times" if attempts > 1 else ""))
+    assert buried[0].message.endswith(": killed by SIGSEGV" + (f", {attempts} times" if attempts > 1 else ""))
 
 
 def test_who_leaves_in_good_order_makes_no_suspects() -> None:

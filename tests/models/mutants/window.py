@@ -24,7 +24,7 @@ class RenewsBySession(Window):
 class RequeuesNothing(Window):
     """Dead slaves keep their leases."""
 
-    def forfeit(self, holder: str, how: str) -> list[AbandonedJob]:
+    def forfeit(self, holder: str, how: str, blame: bool) -> list[AbandonedJob]:
         return []
 
 
@@ -117,3 +117,31 @@ class BlamesTheNeighbours(Window):
         for part in self._chunks.split_off(chunk, runs):
             part.suspicion = replace(suspicion, isolated=True, isolated_deaths=deaths)
             self._chunks.insert(part)
+
+
+class ChargesWithoutEvidence(Window):
+    """Takes each death for the work of a job: also a lost connection, or a kill from outside."""
+
+    def forfeit(self, holder: str, how: str, blame: bool) -> list[AbandonedJob]:
+        return super().forfeit(holder, how, True)
+
+
+class ChargesNobody(Window):
+    """Ignores the evidence."""
+
+    def forfeit(self, holder: str, how: str, blame: bool) -> list[AbandonedJob]:
+        return super().forfeit(holder, how, False)
+
+
+class ReadoptsNothing(Window):
+    """A slave that returns drops all that it has."""
+
+    def readopt(self, holder: str, request: int, held: Runs, now: float) -> Runs:
+        return Runs()
+
+
+class ReadoptsByWord(Window):
+    """A slave that returns keeps what it has, and the others are given it, too."""
+
+    def readopt(self, holder: str, request: int, held: Runs, now: float) -> Runs:
+        return held
