@@ -47,8 +47,7 @@ def command(target: str, arguments: tuple[str, ...], address: str, key_file: Pat
     interrupts = Interrupts()
     entry.on_signals(interrupts)
     work = master_options.workload(source, source, arguments, state)
-    one = Master(work, master_options.master_settings(master, grace), progress)
-    interrupts.pass_on_to(one.interrupt)
+    one = Master(work, master_options.master_settings(master, grace), progress, interrupts=interrupts)
     try:
         one.open(address, shared)
         _say_how_to_connect(one.address, shared)

@@ -40,7 +40,7 @@ class Facts:
     this process's own slaves once all of them have ended for good. `state_lost` is why nothing can be saved any more.
     """
 
-    interrupts: int = 0
+    interrupted: bool = False
     source_end: Ending | None = None
     settled: bool = False
     handled: int = 0
@@ -56,7 +56,7 @@ def ending_for(facts: Facts, budget: FailureBudget) -> Ending | None:
     done = facts.source_end if facts.settled else None
     if facts.crew_verdict is not None and done is None:
         return _crew_ended(facts.crew_verdict)
-    if facts.interrupts:
+    if facts.interrupted:
         return INTERRUPTED
     if budget.spent(facts.failed, facts.failed + facts.handled):
         return TOO_MANY_FAILURES

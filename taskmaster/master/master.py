@@ -12,6 +12,7 @@ from taskmaster.console.progress import NullProgress, Progress
 from taskmaster.console.text import count_text
 from taskmaster.core.codec import HARMLESS_FORMS
 from taskmaster.core.dispatch import Dispatcher
+from taskmaster.core.interrupts import Interrupts
 from taskmaster.core.window import Window
 from taskmaster.errors import EXIT_DONE, EXIT_DONE_WITH_FAILURES, StateUnwritable, UsageError
 from taskmaster.job import NO_CURSOR
@@ -42,20 +43,22 @@ _clock = time.monotonic
 class Master:
     """One run. First `open`, which raises whatever can be known before a job is pulled; then `run`, then `close`.
 
-    `progress` shows how the run is going; `observers` are told, too.
+    `progress` shows how the run is going; `observers` are told, too. The first of the `interrupts` drains the run and
+    stops it, the second stops it now, also those that came before it began.
     """
 
     def __init__(self, workload: Workload, options: Options, progress: Progress | None = None,
-                 observers: Iterable[Observer] = ()) -> None:
+                 observers: Iterable[Observer] = (), interrupts: Interrupts | None = None) -> None:
         self._workload = workload
         self._options = options
         self._waker = Waker()
+        self._interrupts = interrupts or Interrupts()
+        self._interrupts.pass_on_to(self._waker.wake)
         self._state = self._state_store()
         line, events = ProgressLine(progress or NullProgress(sys.stderr)), EventLog(self._state.failures_path)
         self._observers = Observers([line, events, *observers])
         self._listener: Listener | None = None
         self._server: Server | None = None
-        self._early_interrupts = 0
         self._first = first_offset(workload.get_jobs)
         self._found: Checkpoint | None = None
 
@@ -85,18 +88,9 @@ class Master:
         keep_freed_memory()
         self._state.start()
         self._server = server = self._serve(self._listener, crew)
-        for _ in range(self._early_interrupts):
-            server.interrupt()
         ending = server.run()
         self._observers.close(server.stats())
         return self._conclude(server, ending)
-
-    def interrupt(self) -> None:
-        """The first call drains the run and stops it, the second stops it now. May be called by a signal handler."""
-        if self._server is None:
-            self._early_interrupts += 1  # while slaves are starting, for example; `run` passes them on
-        else:
-            self._server.interrupt()
 
     def close(self) -> None:
         """Let go of the state and the address. Does nothing when they are not held."""
@@ -118,7 +112,8 @@ class Master:
         feeder = Feeder(source, start.offset, options.limit, options.codec, _clock, self._waker.wake)
         feeder.start()
         return Server(listener, dispatcher, feeder, self._state, self._waker, self._observers, options.budget, _clock,
-                      first_offset=self._first, total=options.total, crew=crew, grace=options.grace)
+                      self._interrupts, first_offset=self._first, total=options.total, crew=crew,
+                      grace=options.grace)
 
     def _where(self) -> Start:
         """Where the source resumes."""

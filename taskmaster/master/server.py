@@ -12,6 +12,7 @@ from taskmaster import defaults
 from taskmaster.core.budget import FailureBudget
 from taskmaster.core.codec import BadJob
 from taskmaster.core.dispatch import Dispatcher
+from taskmaster.core.interrupts import Interrupts
 from taskmaster.core.master_effects import Abandon, Effect, Log, Send
 from taskmaster.core.stats import Stats
 from taskmaster.core.window import AbandonedJob
@@ -29,11 +30,15 @@ log = logging.getLogger(__name__)
 
 
 class Server:
-    """Serves slaves until the source is exhausted and everything is settled, or until something else ends the run."""
+    """Serves slaves until the source is exhausted and everything is settled, or until something else ends the run.
+
+    Whoever counts `interrupts` has to wake the `waker` at each.
+    """
 
     def __init__(self, listener: MasterSocket, dispatcher: Dispatcher, feeder: Feeder, state: StateStore, waker: Waker,
-                 observers: Observers, budget: FailureBudget, clock: Callable[[], float], *, first_offset: int,
-                 total: int | None = None, crew: Crew | None = None, grace: float | None = None) -> None:
+                 observers: Observers, budget: FailureBudget, clock: Callable[[], float], interrupts: Interrupts, *,
+                 first_offset: int, total: int | None = None, crew: Crew | None = None,
+                 grace: float | None = None) -> None:
         self.ending: Ending | None = None
         self.aborted = False
         self._listener = listener
@@ -52,7 +57,7 @@ class Server:
         self._crew_due = 0.0
         self._crew_verdict: int | None = None
         self._source_end: Ending | None = None
-        self._interrupts = 0
+        self._interrupts = interrupts
         self._grace = inf if grace is None else grace
         self._drain_by = inf  # after that, an interrupted master does not wait for running jobs
         self._stopping = False  # slaves are told to stop
@@ -60,11 +65,6 @@ class Server:
         self._stop_by: float | None = None  # this begins: how long slaves have to hear that they are to stop
         self._turn_at = clock()
         self._show_due = 0.0
-
-    def interrupt(self) -> None:
-        """The first call drains the run and stops it, the second stops it now. May be called by a signal handler."""
-        self._interrupts += 1
-        self._waker.wake()
 
     def run(self) -> Ending:
         """Serve to the end of the run; returns how it ended."""
@@ -196,7 +196,7 @@ class Server:
                 self._end(ending)
         if self.ending is not None:
             self._wind_down(self.ending, now)
-        self.aborted = self._interrupts > 1 or now >= self._drain_by
+        self.aborted = self._interrupts.stopping or now >= self._drain_by
 
     def _wind_down(self, ending: Ending, now: float) -> None:
         """Save, then dismiss the slaves: if this master dies in between, the next one still has them."""
@@ -220,8 +220,8 @@ class Server:
 
     def _facts(self) -> Facts:
         counts = self._dispatcher.counts
-        return Facts(self._interrupts, self._source_end, self._dispatcher.settled, counts.handled, counts.failed,
-                     self._crew_verdict, self._state.lost)
+        return Facts(self._interrupts.draining, self._source_end, self._dispatcher.settled, counts.handled,
+                     counts.failed, self._crew_verdict, self._state.lost)
 
     def _end(self, ending: Ending) -> None:
         self.ending = ending
