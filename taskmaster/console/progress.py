@@ -177,8 +177,8 @@ def _bar_columns(columns: int) -> int:
 
 
 def _progressbar() -> Any:
-    """The drawing library. Imported for the first drawing, since it takes 45 ms and most processes draw nothing."""
-    import progressbar
+    """The drawing library, imported for the first drawing."""
+    import progressbar  # here: it takes 45 ms, and most processes draw nothing
 
     return progressbar
 

@@ -213,7 +213,7 @@ def _stack_file() -> int | None:
     """A file without a name, for a slave to write its stacks to; None where there is no place for one."""
     if sys.platform == "win32":
         raise NotImplementedError
-    import fcntl  # as below
+    import fcntl  # here: Windows has no such module
 
     try:
         with tempfile.TemporaryFile(buffering=0) as file:
@@ -230,7 +230,7 @@ def _high_pipe() -> tuple[int, int]:
     """
     if sys.platform == "win32":
         raise NotImplementedError
-    import fcntl  # here: Windows has no such module, and this file must still be importable there
+    import fcntl  # here: Windows has no such module
 
     ends = os.pipe()
     high = fcntl.fcntl(ends[0], fcntl.F_DUPFD_CLOEXEC, 3), fcntl.fcntl(ends[1], fcntl.F_DUPFD_CLOEXEC, 3)

@@ -183,7 +183,7 @@ def make_room() -> int:
 def _files() -> int:
     if sys.platform == "win32":
         return defaults.CONNECTIONS  # sockets are not files there, and have no such limit
-    import resource
+    import resource  # here: Windows has no such module
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = defaults.CONNECTIONS if hard == resource.RLIM_INFINITY else min(hard, defaults.CONNECTIONS)

@@ -82,7 +82,7 @@ def _locks(lock: int) -> bool:
     """Take the lock, or False where the file system has none: then nobody can take it, and the folder is left alone."""
     if sys.platform == "win32":
         return False
-    import fcntl  # Windows does not have it
+    import fcntl  # here: Windows has no such module
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
     except OSError:
@@ -100,7 +100,7 @@ def _sweep_dead(parent: str) -> None:
 def _remove_if_dead(folder: Path) -> None:
     if sys.platform == "win32":
         return
-    import fcntl
+    import fcntl  # here: Windows has no such module
     try:
         lock = os.open(folder / _LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
