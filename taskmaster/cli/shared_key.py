@@ -18,7 +18,7 @@ def master_keys(address: str, key_file: Path | None, insecure: bool) -> Keys | N
     if not _wants_keys(address):
         return None
     if insecure:
-        log.warning("--insecure: no key is required at %s. Anybody who can reach it can read the jobs and report them "
+        log.warning("--insecure: no key is required at %s. Anyone who can reach it can read the jobs and report them "
                     "as done", address)
         return None
     return keys.find(key_file, os.environ) or _made(keys.place(key_file, os.environ))
@@ -50,7 +50,8 @@ def hide_key() -> None:
 def warn_of_insecure_master(address: str) -> None:
     """Warn that a slave without a key trusts any master; not for a socket file, which belongs to this user."""
     if _wants_keys(address):
-        log.warning("--insecure: whoever answers at %s is trusted as the master", addresses.dial_address(address))
+        log.warning("--insecure: any process that answers at %s is trusted as the master",
+                    addresses.dial_address(address))
 
 
 def _wants_keys(address: str) -> bool:

@@ -29,7 +29,7 @@ class Refusals:
         self._counts.refused += 1
         if not self._full_log.allows(now):
             return []
-        return [Log("warning", "%d slaves are connected, the most allowed; others have to wait", (slaves,))]
+        return [Log("warning", "%d slaves are connected, which is the limit; others have to wait", (slaves,))]
 
     def other_version(self, poll: OtherVersion, route: Route, now: float) -> list[Effect]:
         """It is told why, so that it ends at once."""

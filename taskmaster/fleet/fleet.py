@@ -160,7 +160,7 @@ class Fleet:
         deaths += self._watch_until(time.monotonic() + defaults.REAP_SECONDS)
         self._launcher.close()
         if self.alive:
-            _log.warning("%d slaves are still running %g s after they were killed; leaving them", self.alive,
+            _log.warning("%d slaves are still running %g s after being killed; leaving them", self.alive,
                          defaults.REAP_SECONDS)
         return deaths
 
@@ -264,7 +264,7 @@ class Fleet:
 def _hung(process: Process, last: Exit, silence: float) -> Exit:
     """The exit of a slave that the watchdog had killed. One that was only stopped did not write its stack."""
     dump = process.stack()
-    why = "a job held the interpreter" if dump else "the process stood still"
+    why = "a job held the interpreter" if dump else "the process was stopped"
     return replace(last, words=f"killed after {silence:.1f} s of silence: {why}", blame=bool(dump), restart=True,
                    hung=True, stack=handler_stacks(dump))
 
@@ -273,12 +273,12 @@ def _log_death(slot: _Slot, name: str, last: Exit, now: float) -> None:
     """One line for each death: a warning if it is a crash."""
     what = (slot.number, f" ({name})" if name else "", last.words)
     if last.hung:
-        _log.warning("Slave %d%s: %s%s", *what, f". It was here:\n{last.stack}" if last.stack else "")
+        _log.warning("Slave %d%s: %s%s", *what, f". Its stack:\n{last.stack}" if last.stack else "")
     elif slot.due is not None and slot.due > now:
         _log.warning("Slave %d%s: %s; starting another in %.1f s", *what, slot.due - now)
     elif slot.due is not None:
         _log.info("Slave %d%s: %s; starting another", *what)
     elif slot.policy.crash_loop:
-        _log.warning("Slave %d%s: %s; it is not replaced, after %d crashes in a row", *what, defaults.YOUNG_CRASHES)
+        _log.warning("Slave %d%s: %s; not replaced after %d crashes in a row", *what, defaults.YOUNG_CRASHES)
     else:
         _log.debug("Slave %d%s: %s", *what)

@@ -75,9 +75,9 @@ class Master:
         impostor. So pickles may not leave this machine then: to load one from an impostor would run his code.
         """
         if keys is None and not is_local(address) and self._options.codec not in HARMLESS_FORMS:
-            raise UsageError(f"Without a key, pickles cannot be sent over a network, as to {address}. Leave out "
-                             "--insecure, or send jobs as JSON with --codec json, or listen on this machine only, for "
-                             "example at tcp://127.0.0.1:3050.")
+            raise UsageError(f"Pickles cannot be sent over a network without a key, and {address} is not limited to "
+                             "this machine. Leave out --insecure, or send jobs as JSON with --codec json, or listen on "
+                             "this machine only, for example at tcp://127.0.0.1:3050.")
         self._found = self._state.open(self._options.reset)
         self._state.begin(self._found, self._first)
         self._listener = Listener(address, keys)

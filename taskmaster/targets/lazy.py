@@ -32,5 +32,5 @@ def refuse_lazy(result: object) -> None:
     if kind in _LAZY:
         if isinstance(result, (CoroutineType, GeneratorType)):
             result.close()  # else Python warns that it was never awaited, at a time of its own choosing
-        raise NothingRan(f"The handler returned {_NAMES[kind]}, which nothing runs, so the job was not done. Let the "
-                         "handler run it before it returns, as by asyncio.run or a loop.")
+        raise NothingRan(f"The handler returned {_NAMES[kind]} that nothing runs, so the job was not done. Run it "
+                         "inside the handler, for example with asyncio.run or a loop.")

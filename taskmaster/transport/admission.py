@@ -151,8 +151,8 @@ class ConnectionLimit:
     def _warn(self) -> None:
         if not self._full:
             self._full = True
-            log.warning("There is room for %d connections, and more were made; while that is so, connections that have "
-                        "sent nothing are closed", self._most)
+            log.warning("More than %d connections were opened, which is the limit; those that have sent nothing are "
+                        "closed for as long as it is exceeded", self._most)
 
 
 def _shut_down(descriptor: int) -> None:

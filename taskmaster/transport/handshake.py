@@ -74,8 +74,8 @@ class HandshakeHistory:
         have had room again.
         """
         if found == PLAIN and keys is not None:
-            return KeyRefused(f"The master at {address} runs with --insecure, and this slave with a key, so it trusts "
-                              "nobody there. Start the master without --insecure, or both with it.")
+            return KeyRefused(f"The master at {address} runs with --insecure, but this slave has a key and trusts only "
+                              "a master that has it too. Start the master without --insecure, or both with it.")
         if found == KEYED and keys is None:
             return KeyRefused(f"The master at {address} requires a key, and this slave runs with --insecure. "
                               "Start the slave without --insecure.")
@@ -90,8 +90,8 @@ def how_to_copy(address: str, path: str) -> str:
     host = (tcp_parts(address) or ("",))[0]
     login = f"[{host}]" if ":" in host else host
     if is_loopback(host):
-        return f"Copy the key file that the master names at its start to {path}."
-    return ("Copy the key file that the master names at its start: "
+        return f"Copy the key file that the master names at startup to {path}."
+    return ("Copy the key file that the master names at startup: "
             f"mkdir -p {os.path.dirname(path)} && scp {login}:.config/taskmaster/key {path}")
 
 

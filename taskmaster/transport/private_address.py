@@ -44,8 +44,8 @@ def _locked_folder() -> tuple[Path, int]:
         _sweep_dead(parent)
         with suppress(OSError):  # not writable: the next one may be
             return _new_folder(parent)
-    raise UsageError("The master and its slaves need a socket, and no temporary folder can be written to. Set TMPDIR "
-                     f"to a folder that can, with a path of at most {_longest_parent()} bytes: TMPDIR=/some/folder.")
+    raise UsageError("The master and its slaves need a socket, and no temporary folder is writable. Set TMPDIR to a "
+                     f"writable folder whose path has at most {_longest_parent()} bytes: TMPDIR=/some/folder.")
 
 
 def _parents() -> list[str]:

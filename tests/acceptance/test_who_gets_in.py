@@ -207,7 +207,7 @@ def test_insecure_warns_at_each_start_and_works_on_one_box(place: Place, here: t
     ended = master.end()
     assert slaves.code == ended.code == 0 and place.handled().keys() == numbers(100)
     assert ended.err.count("WARNING: --insecure: no key is required") == 1
-    assert slaves.err.count("WARNING: --insecure: whoever answers") == 1
+    assert slaves.err.count("WARNING: --insecure: any process that answers") == 1
     assert not key_of(place).exists()
 
 

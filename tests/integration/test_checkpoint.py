@@ -192,11 +192,11 @@ def test_the_same_workload_passes_the_check(folder: StateFolder) -> None:
 
 
 @pytest.mark.parametrize("target, arguments, told", [
-    ("other", {"n": "5"}, "target was 'jobs' and is 'other'"),
-    ("jobs", {"n": "6"}, "argument n was '5' and is '6'"),
-    ("jobs", {}, "argument n was '5' and is not given"),
-    ("jobs", {"n": "5", "m": "x" * 200}, "argument m was not given and is 'xxx"),
-    ("other", {"n": "6"}, "target was 'jobs' and is 'other'; argument n was '5' and is '6'"),
+    ("other", {"n": "5"}, "target was 'jobs' and is now 'other'"),
+    ("jobs", {"n": "6"}, "argument n was '5' and is now '6'"),
+    ("jobs", {}, "argument n was '5' and is now not given"),
+    ("jobs", {"n": "5", "m": "x" * 200}, "argument m was not given and is now 'xxx"),
+    ("other", {"n": "6"}, "target was 'jobs' and is now 'other'; argument n was '5' and is now '6'"),
 ])
 def test_another_workload_is_told_what_differs_and_the_ways_out(
     target: str, arguments: dict[str, str], told: str, folder: StateFolder

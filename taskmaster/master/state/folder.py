@@ -61,8 +61,8 @@ class StateFolder:
             ) from error
         except durable.NoLocks as error:
             raise StateUnwritable(
-                f"The file system of the state folder {self.path} has no locks ({error.strerror}), which keep a second "
-                f"master out. Choose a folder on another file system with --state DIR."
+                f"The file system of the state folder {self.path} has no locks ({error.strerror}), without which a "
+                f"second master could use it too. Choose a folder on another file system with --state DIR."
             ) from error
         except OSError as error:
             self.close()
@@ -159,7 +159,7 @@ class StateFolder:
         found = _identity(checkpoint.target, checkpoint.arguments)
         wanted = _identity(target, arguments)
         told = [
-            f"{name} was {_short(found.get(name))} and is {_short(wanted.get(name))}"
+            f"{name} was {_short(found.get(name))} and is now {_short(wanted.get(name))}"
             for name in {**found, **wanted} if found.get(name) != wanted.get(name)
         ]
         if told:

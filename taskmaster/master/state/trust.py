@@ -67,7 +67,7 @@ def _check_file(path: Path, found: os.stat_result) -> None:
 def _check_owner(part: Path, found: os.stat_result) -> None:
     if found.st_uid not in _trusted():
         raise StateUnwritable(f"The state folder {part} belongs to user {found.st_uid}, and you are user "
-                              f"{_me()}: its owner could run code as you, for a checkpoint may contain a "
+                              f"{_me()}: its owner could run code as you, because a checkpoint may contain a "
                               "pickle. Choose another folder with --state DIR, or make this one yours with chown.")
 
 
@@ -75,8 +75,8 @@ def _check_mode(part: Path, mode: int) -> None:
     if mode & 0o022:
         who = "Anyone" if mode & 0o002 else "Its group"
         raise StateUnwritable(f"{who} may write to the state folder {part} (mode {stat.S_IMODE(mode):04o}) and so run "
-                              f"code as you, for a checkpoint may contain a pickle. Run chmod 700 {part}, or choose "
-                              f"another folder, such as one inside it, with --state DIR.")
+                              f"code as you, because a checkpoint may contain a pickle. Run chmod 700 {part}, or "
+                              f"choose another folder, such as one inside it, with --state DIR.")
 
 
 def _warn_of_open_parents(path: Path) -> None:
