@@ -14,7 +14,7 @@ __all__ = ["Job", "run"]
 
 def __getattr__(name: str) -> Any:
     if name == "run":
-        # Here: it loads the master, which a slave need not do whose module says `from taskmaster import Job`.
+        # Here: it loads the master, which a slave whose module imports only Job does not need.
         from taskmaster.api.run import run
 
         return run

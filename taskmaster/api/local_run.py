@@ -32,7 +32,7 @@ class LocalRun:
         self._progress = progress
 
     def run(self) -> Outcome:
-        """Until the run ends. Raises StateUnwritable, StateMismatch or UsageError before it has begun."""
+        """Serve until the run ends. Raises StateUnwritable, StateMismatch or UsageError before it has begun."""
         with private_address() as address:
             try:
                 self._master.open(address)

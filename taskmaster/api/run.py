@@ -57,7 +57,7 @@ def _target_of(function: Callable[..., Any]) -> Target:
 
 
 def _check_reachable(handler: Callable[..., Any]) -> None:
-    """Raise TargetError unless what slaves import by the handler's name is this very handler."""
+    """Raise TargetError unless slaves that import the handler by its name get this very handler."""
     found: Any = sys.modules.get(handler.__module__)
     for part in handler.__qualname__.split("."):
         found = getattr(found, part, None)

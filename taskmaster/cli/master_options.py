@@ -1,4 +1,4 @@
-"""What the commands with a master share: its options, what to run, and how a run ended."""
+"""What tm-run and tm-master share: their options, what to run, and how a run ended."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def master_settings(given: dict[str, Any], grace: float | None) -> Options:
 
 
 def workload(source: Target, handler: Target, pairs: Sequence[str], state: Path | None) -> Workload:
-    """What to run: imports the user's module and converts its arguments. Raises TargetError, UsageError."""
+    """The workload: imports the user's module and converts its arguments. Raises TargetError, UsageError."""
     get_jobs = load_target(source)
     arguments = convert_arguments(get_jobs, pairs)
     return workload_of(get_jobs, source, handler, arguments, dict(pair.split("=", 1) for pair in pairs), state)
@@ -70,7 +70,7 @@ def check_summary(summary: Path | None) -> None:
 
 
 def conclude(outcome: Outcome, summary: Path | None) -> int:
-    """Say how a run ended, and return its exit code."""
+    """Print how a run ended, and return its exit code."""
     resume = None if outcome.stats.finished else _same_command()
     if outcome.error is not None:
         report(outcome.error)
@@ -87,6 +87,6 @@ def conclude(outcome: Outcome, summary: Path | None) -> int:
 def _same_command() -> str:
     """The command line that resumes this run."""
     program = Path(sys.argv[0])
-    # With `python -m` the program is the module's file, which cannot be started by its name.
+    # With `python -m` the program is the module's file, which cannot be run by its name.
     name = f"tm-{program.stem}" if program.suffix == ".py" else program.name
     return shlex.join([name, *(argument for argument in sys.argv[1:] if argument != "--reset")])

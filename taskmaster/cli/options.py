@@ -1,4 +1,4 @@
-"""The options that several commands share. It does not import the master, so that slaves need not load it."""
+"""The options that several commands share. The master is not imported here, so that slaves need not load it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def command(example: str) -> Decorator:
 
 
 def compose(*decorators: Decorator) -> Decorator:
-    """One decorator that does what these do, as if they stood above each other in this order."""
+    """One decorator that applies these, as if they were stacked in this order."""
     def decorate(command: Any) -> Any:
         for decorator in reversed(decorators):
             command = decorator(command)
@@ -89,7 +89,7 @@ common_options = compose(
     option("--log-format", group=OUTPUT, type=click.Choice(FORMATS), default="text", metavar="FORMAT",
            help="Log format: text, or json for one JSON object per line."),
     option("--no-progress", group=OUTPUT, is_flag=True, help="Do not show progress."),
-    # Not from the environment: a container may set TASKMASTER_VERSION, after which no command would run.
+    # Not from the environment: in a container that sets TASKMASTER_VERSION no command would run.
     option("--version", group=OUTPUT, is_flag=True, is_eager=True, expose_value=False, callback=_show_version,
            allow_from_autoenv=False, help="Show the version and exit."),
 )

@@ -43,8 +43,8 @@ _clock = time.monotonic
 class Master:
     """One run. First `open`, which raises whatever can be known before a job is pulled; then `run`, then `close`.
 
-    `progress` shows how the run is going; `observers` are told, too. The first of the `interrupts` drains the run and
-    stops it, the second stops it now, also those that came before it began.
+    `progress` shows how the run is going, and `observers` are told as well. The first of the `interrupts` drains the
+    run and stops it, the second stops it now; those that arrived before it began count.
     """
 
     def __init__(self, workload: Workload, options: Options, progress: Progress | None = None,
@@ -64,15 +64,15 @@ class Master:
 
     @property
     def address(self) -> str:
-        """Where slaves reach it, once it is open."""
+        """Where slaves reach this master, once it is open."""
         assert self._listener is not None
         return self._listener.address
 
     def open(self, address: str, keys: Keys | None = None) -> None:
         """Take the state, begin a new epoch, listen. Raises StateUnwritable, StateMismatch, UsageError.
 
-        Without keys, whoever reaches the address is accepted as a slave, and a slave cannot tell the master from an
-        impostor. So pickles may not leave this machine then: to load one from an impostor would run his code.
+        Without keys, anyone who reaches the address is accepted as a slave, and a slave cannot tell the master from an
+        impostor. So pickles must not leave this machine then: loading one from an impostor would run its code.
         """
         if keys is None and not is_local(address) and self._options.codec not in HARMLESS_FORMS:
             raise UsageError(f"Pickles cannot be sent over a network without a key, and {address} is not limited to "
@@ -83,7 +83,7 @@ class Master:
         self._listener = Listener(address, keys)
 
     def run(self, crew: Crew | None = None) -> Outcome:
-        """Serve to the end of the run. Whatever ends it is in the outcome, and not raised."""
+        """Serve until the run ends. What ended it is in the outcome rather than raised."""
         assert self._listener is not None
         keep_freed_memory()
         self._state.start()
@@ -93,7 +93,7 @@ class Master:
         return self._conclude(server, ending)
 
     def close(self) -> None:
-        """Let go of the state and the address. Does nothing when they are not held."""
+        """Release the state and the address. Does nothing if they are not held."""
         self._observers.close(None)
         if self._listener is not None:
             self._listener.close()

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 class Server:
     """Serves slaves until the source is exhausted and everything is settled, or until something else ends the run.
 
-    Whoever counts `interrupts` has to wake the `waker` at each.
+    The owner of `interrupts` has to wake the `waker` at each of them.
     """
 
     def __init__(self, listener: MasterSocket, dispatcher: Dispatcher, feeder: Feeder, state: StateStore, waker: Waker,
@@ -61,13 +61,13 @@ class Server:
         self._grace = inf if grace is None else grace
         self._drain_by = inf  # after that, an interrupted master does not wait for running jobs
         self._stopping = False  # slaves are told to stop
-        self._save_by: float | None = None  # once the last checkpoint is offered: how long the disk has before
-        self._stop_by: float | None = None  # this begins: how long slaves have to hear that they are to stop
+        self._save_by: float | None = None  # set when the last checkpoint is offered: the disk has until then
+        self._stop_by: float | None = None  # then set: slaves have until then to hear that they are to stop
         self._turn_at = clock()
         self._show_due = 0.0
 
     def run(self) -> Ending:
-        """Serve to the end of the run; returns how it ended."""
+        """Serve until the run ends; returns how it ended."""
         self._listener.register(self._waker)
         while not self._over(self._clock()):
             self._listener.wait(self._due() - self._clock())
@@ -97,7 +97,7 @@ class Server:
         return min(due for due in times if due is not None)
 
     def _mind_standstill(self, now: float) -> None:
-        """After Ctrl-Z, a paused container or a storm of swapping, nobody is silent: nobody was listened to."""
+        """After Ctrl-Z, a paused container or heavy swapping no slave is to blame for silence: nobody was listening."""
         before, self._turn_at = self._turn_at, now
         if now - before > defaults.STANDSTILL_SECONDS:
             log.info("This master stood still for %.0f s", now - before)
@@ -187,7 +187,7 @@ class Server:
             self._report.observe(now)
             self._observers.saw(self.stats())
 
-    # -- the end: decided, then drained where that is wanted, then the slaves are told, then their farewells are awaited
+    # -- the end: decided, then drained if wanted; then the slaves are told, and the master waits for their goodbyes
 
     def _mind_the_end(self, now: float) -> None:
         if self.ending is None:
@@ -210,7 +210,7 @@ class Server:
         if self._state.saved:
             self._dismiss(ending, now)
         elif now >= self._save_by:
-            self._stop_by = now  # what is not on the disk is not done: the slaves wait for the next master
+            self._stop_by = now  # what is not on disk is not done: the slaves wait for the next master
 
     def _dismiss(self, ending: Ending, now: float) -> None:
         """An interrupted run is to be resumed, so slaves of other processes wait for its next master."""
@@ -230,7 +230,7 @@ class Server:
             self._dispatcher.drain()
             self._drain_by = self._clock() + self._grace
         elif self._dispatcher.leased:
-            self._stop(ending)  # now: they have to finish what they hold
+            self._stop(ending)  # now, because they have to finish what they hold
         else:
             self._dispatcher.hold(True)
 

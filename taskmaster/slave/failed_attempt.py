@@ -13,7 +13,7 @@ from taskmaster.targets.frames import shown_frames, user_traceback
 def failed_attempt(offset: int, attempt: int, error: BaseException, kind: str = "raised") -> FailedAttempt:
     """An attempt that ended with an exception. Its traceback begins at the handler.
 
-    No exception is too odd to be described: only a lack of memory makes this raise, see `undescribed_attempt`.
+    Any exception can be described: only a lack of memory makes this raise, see `undescribed_attempt`.
     """
     message = message_of(error)[:defaults.MESSAGE_CHARACTERS]
     return FailedAttempt(offset, attempt, kind, type_name(error), message, _end_of(_shown(error)))
@@ -35,7 +35,7 @@ def _shown(error: BaseException) -> str:
         return user_traceback(error)
     except MemoryError:
         raise
-    except BaseException:  # as for SyntaxError("bad", "abcdef"), or where the exception's own code raises
+    except BaseException:  # such as for SyntaxError("bad", "abcdef"), or if the exception's own code raises
         return "".join(traceback.format_tb(shown_frames(error))) + f"{type_name(error)}: {message_of(error)}\n"
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from taskmaster.errors import UserCodeError
 
-#: The packages whose frames come first when they call the user's code: this one, and the import system.
+#: Packages whose frames come first because they call the user's code: this one, and the import system.
 CALLERS: Final = frozenset({"taskmaster", "importlib", "_frozen_importlib", "_frozen_importlib_external"})
 
 

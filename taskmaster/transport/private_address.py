@@ -1,7 +1,7 @@
 """A private address for a run on one machine: a socket in a folder of its own, which is locked while the run lasts.
 
-The lock tells a live run from one that was killed. A process id would not: containers that share /tmp have process ids
-of their own.
+The lock tells a live run from one that was killed. A process id could not, because containers that share /tmp have
+process ids of their own.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def _locked_folder() -> tuple[Path, int]:
 
 
 def _parents() -> list[str]:
-    """Folders to try, those first that the user chose."""
+    """Folders to try, those chosen by the user first."""
     try:
         chosen = [tempfile.gettempdir()]
     except FileNotFoundError:  # it found none that it can write to
@@ -79,7 +79,7 @@ def _new_folder(parent: str) -> tuple[Path, int]:
 
 
 def _locks(lock: int) -> bool:
-    """Take the lock, or False where the file system has none: then nobody can take it, and the folder is left alone."""
+    """Take the lock; False if the file system has none, in which case nobody can, and the folder is left alone."""
     if sys.platform == "win32":
         return False
     import fcntl  # here: Windows has no such module

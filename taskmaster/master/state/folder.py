@@ -1,6 +1,6 @@
 """The folder that holds a run's state: locked, loaded, saved, reset.
 
-It knows nothing of windows, slaves or threads: the server decides what to save, `writer.py` when.
+It knows nothing of windows, slaves or threads: the server decides what to save, and `writer.py` when.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _OLD_FOLDER = re.compile(r"old-\d{8}T\d{6}\.\d{6}Z")
 
 
 class StateFolder:
-    """The folder that holds one run's state, for one master at a time. To be used by one thread at a time."""
+    """The folder that holds one run's state, for one master at a time. Use it from one thread at a time."""
 
     def __init__(self, path: str | os.PathLike[str], *, clock: Callable[[], float] = time.time) -> None:
         self.path = Path(path)
@@ -74,7 +74,7 @@ class StateFolder:
         self._lock.release()
 
     def unwritable(self, error: OSError) -> StateUnwritable:
-        """What to raise for an OSError where there is no point in retrying, as at the start of a run."""
+        """What to raise for an OSError when there is no point in retrying, such as at the start of a run."""
         where = f" ({error.filename})" if error.filename else ""
         return StateUnwritable(
             f"The state folder {self.path} cannot be written: {error.strerror or error}{where}. "
@@ -93,8 +93,8 @@ class StateFolder:
     def load(self) -> Checkpoint | None:
         """The newest intact checkpoint; None only when nothing has ever run here.
 
-        Raises StateMismatch when there are checkpoints but none is usable, or the newest has a newer format, and
-        StateUnwritable when one of them may be usable and cannot be read.
+        Raises StateMismatch if there are checkpoints but none is usable, or if the newest has a newer format, and
+        StateUnwritable if one that may be usable cannot be read.
         """
         problems: list[str] = []
         unread: OSError | None = None
@@ -169,7 +169,7 @@ class StateFolder:
             )
 
     def _files(self) -> list[Path]:
-        # In the order of a reset: interrupted, it leaves what resumes from the main checkpoint or is refused.
+        # In the order of a reset: if interrupted, it leaves what resumes from the main checkpoint or is refused.
         return [self._previous, self._main, self.handed_out.path, self.failures_path]
 
     def _is_empty(self) -> bool:
@@ -209,7 +209,7 @@ class StateFolder:
         return time.strftime("%Y%m%dT%H%M%S", time.gmtime(now)) + f".{int(now % 1 * 1e6):06d}Z"
 
     def _forget_oldest(self, newest: Path) -> None:
-        # The newest is kept, whatever the wall clock says of its age.
+        # The newest is kept, whatever its age by the wall clock.
         old = sorted(path for path in self.path.iterdir() if _OLD_FOLDER.fullmatch(path.name))
         for path in [path for path in old if path != newest][:-(defaults.OLD_STATES_KEPT - 1)]:
             try:
