@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-import platform
-import secrets
 import socket
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -43,9 +42,9 @@ class Slave:
                  keys: Keys | None = None, beat: Callable[[], object] | None = None,
                  grace: float | None = None) -> None:
         info = {"host": socket.gethostname(), "pid": os.getpid(), "threads": threads, "handler": name,
-                "python": platform.python_version(), "version": defaults.PRODUCT_VERSION}
+                "python": sys.version.split()[0], "version": defaults.PRODUCT_VERSION}
         self._waker = waker = Waker()
-        self._agent = Agent(secrets.token_hex(16), threads, info, patience, _clock())
+        self._agent = Agent(os.urandom(16).hex(), threads, info, patience, _clock())
         self._pool = ThreadPool(handler, threads, _clock, waker.wake)
         trusting = keys is not None or is_local(dial_address(address))
         self._control = Control(self._agent, Dialer(address, keys), self._pool, waker, _clock, job_timeout=job_timeout,

@@ -11,7 +11,6 @@ import base64
 import binascii
 import os
 import re
-import secrets
 import stat
 import sys
 from collections.abc import Mapping
@@ -182,10 +181,10 @@ def make(path: Path) -> Keys:
 
     The file appears complete or not at all, and has mode 0600 from its first byte on.
     """
-    spare = path.with_name(f"{path.name}.{secrets.token_hex(8)}.new")
+    spare = path.with_name(f"{path.name}.{os.urandom(8).hex()}.new")
     try:
         _make_folder(path.parent)
-        _write(spare, f"{to_text(secrets.token_bytes(SECRET_BYTES))}\n".encode())
+        _write(spare, f"{to_text(os.urandom(SECRET_BYTES))}\n".encode())
         try:
             with suppress(FileExistsError):
                 os.link(spare, path)  # unlike a rename, it replaces nothing

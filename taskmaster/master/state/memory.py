@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Mapping, Sequence
 
 from taskmaster.core.window import AbandonedJob, Window
@@ -24,7 +24,7 @@ class MemoryState:
     failed_before = 0
 
     def __init__(self) -> None:
-        self.run = secrets.token_hex(16)
+        self.run = os.urandom(16).hex()
         self.handed_out_before = 0
 
     def open(self, reset: bool) -> None:

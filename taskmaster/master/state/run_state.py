@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -81,7 +81,7 @@ class RunState:
 
     def begin(self, found: Checkpoint | None, first_offset: int) -> None:
         """Save a new epoch, so that it is durable before any slave can hear of it. Raises StateUnwritable."""
-        before = found or Checkpoint(secrets.token_hex(16), 0, first_offset, target=self._identity.target,
+        before = found or Checkpoint(os.urandom(16).hex(), 0, first_offset, target=self._identity.target,
                                      arguments=self._identity.arguments)
         self._last = replace(before, epoch=before.epoch + 1, finished=False, written_at=time.time())
         try:
