@@ -24,7 +24,7 @@ WINDOW_JOBS: Final = 1_000_000
 # number, so that a crash repeats at most that many jobs or one second's work.
 STALLED_SPAN_JOBS: Final = 100_000
 SPAN_SECONDS: Final = 1.0
-WINDOW_BYTES: Final = 256 << 20  # 256 MiB of encoded payloads: what a small machine can spare if every job is large
+WINDOW_BYTES: Final = 256 << 20  # 256 MiB of encoded payloads: what a small machine can spare when each job is large
 # Of payloads not handed out yet: reading 256 MiB ahead halved the rate of 5 kB jobs, four leases cost a third of it.
 READY_BYTES: Final = 16 << 20
 JOB_BYTES: Final = 16 << 20  # of one job's encoded payload; put larger data into a file and yield its name
