@@ -62,13 +62,13 @@ def command(target: str, procs: int, address: str, key_file: Path | None, insecu
 
 
 def _preflight(address: str, shared: Keys | None) -> None:
-    """Raise here, once, the KeyRefused that every slave would raise."""
+    """Raise KeyRefused here, once, instead of in every slave."""
     with closing(Dialer(address, shared)) as dialer:
         dialer.preflight()
 
 
 def _keep(fleet: Fleet, interrupts: Interrupts, grace: float | None, reports: DeathReports) -> int:
-    """Until every slave has ended, for good or because of an interrupt."""
+    """Watch until every slave has ended, for good or because of an interrupt."""
     draining, stop_at = False, inf
     while fleet.verdict() is None or fleet.alive:
         now = time.monotonic()
@@ -79,7 +79,8 @@ def _keep(fleet: Fleet, interrupts: Interrupts, grace: float | None, reports: De
             draining, stop_at = True, inf if grace is None else now + grace + defaults.GRACE_MARGIN_SECONDS
             log.info("Finishing running jobs; press Ctrl-C again to quit immediately")
             fleet.signal(signal.SIGTERM)
-        reports.add(fleet.watch(now))  # after that: slaves that were signalled with this process are not to be replaced
+        # Afterwards, so that slaves which were signalled together with this process are not replaced.
+        reports.add(fleet.watch(now))
         reports.wait(defaults.FLEET_WATCH_SECONDS)
     verdict = fleet.verdict()
     if verdict == EXIT_INTERRUPTED:

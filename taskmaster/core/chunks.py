@@ -64,7 +64,7 @@ class Chunk:
 class Chunks:
     """Disjoint chunks that together cover the unsettled jobs of a window.
 
-    The heaps may hold chunks that were replaced, settled or leased since: those are skipped when they come up.
+    The heaps may hold chunks that have since been replaced, settled or leased; they are skipped when they come up.
     """
 
     def __init__(self) -> None:
@@ -100,7 +100,7 @@ class Chunks:
             self._count_ready(chunk, -1)
 
     def replace(self, chunk: Chunk, runs: Iterable[Run]) -> None:
-        """Replace a chunk by chunks of these of its runs, in the same state."""
+        """Replace a chunk with chunks of these of its runs, in the same state."""
         self.remove(chunk)
         for run in runs:
             self.insert(chunk.slice(run, chunk.state))
@@ -164,7 +164,7 @@ class Chunks:
         return chunk
 
     def next_due(self) -> float | None:
-        """When the next delayed chunk becomes ready, or a little too early if that one has been settled since."""
+        """When the next delayed chunk becomes ready; too early if that chunk has been settled in the meantime."""
         return self._delayed[0][0] if self._delayed else None
 
     def wake(self, now: float) -> bool:

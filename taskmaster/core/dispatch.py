@@ -1,7 +1,7 @@
 """The master's decisions: a message and the time in, replies and effects out.
 
-Total: no input makes it raise. It owns the window and the sessions, and performs nothing itself: the loop sends, writes
-and logs what it returns.
+No input makes it raise. It owns the window and the sessions but performs nothing itself: the loop sends, writes and
+logs what it returns.
 
     message -> joining (a session) -> accounting (outcomes) -> leasing (jobs) -> a reply, or parked until there is work
     deaths -> jobs back in the window -> replies to parked requests
@@ -49,7 +49,7 @@ class Dispatcher:
         self._refusals = Refusals(self.counts)
         self._stop_reason: str | None = None
 
-    # -- where it stands
+    # -- its state
 
     @property
     def slaves(self) -> int:
@@ -119,7 +119,7 @@ class Dispatcher:
         return self._answer(session, poll, route, now)
 
     def _resend(self, session: Session, route: Route) -> list[Effect]:
-        """The newest request came again: send the same reply again, or keep holding the request."""
+        """The newest request arrived again: resend its reply, or keep holding the request."""
         session.route = route
         return [Send(route, session.last_reply)] if session.last_reply is not None else []
 
@@ -154,7 +154,7 @@ class Dispatcher:
     def _respond(self, session: Session, poll: Poll, now: float) -> list[Effect]:
         if self._stop_reason is not None:
             return self._dismiss(session, poll, self._stop_reason)
-        if session.drops:  # never with leases: of a slave that was taken for dead and is back, a job may be in both
+        if session.drops:  # never with leases: a job may be in both once a slave taken for dead is back
             return [self._reply(session, "wait")]
         leases = self._leasing.lease(session, poll, now)
         if leases:
@@ -211,7 +211,7 @@ class Dispatcher:
     def tick(self, now: float, heard_all: bool = True) -> list[Effect]:
         """Time has passed: expire missing slaves, make due retries ready, answer requests parked long enough.
 
-        Unless `heard_all` messages that have come: then nobody can be called silent yet.
+        Unless `heard_all` pending messages, no slave can be considered silent yet.
         """
         effects = self._deaths.overdue(now) if heard_all else []
         if self.window.look_ahead.is_due(now):
@@ -235,7 +235,7 @@ class Dispatcher:
         self._slaves.disconnected(peer, now + grace)
 
     def stood_still(self, now: float) -> None:
-        """This master did not listen for a while: silence, and the time to reconnect, begin now."""
+        """This master was not listening for a while: count silence and the time to reconnect from now on."""
         self._slaves.forgive(now)
 
     def died(self, host: str, pid: int, how: str, blame: bool, now: float) -> list[Effect]:
@@ -254,8 +254,8 @@ class Dispatcher:
         self._leasing.drain()
 
     def stop(self, reason: str) -> list[Effect]:
-        """Tell every slave to stop, parked ones at once, others when they ask: they finish their running jobs, report
-        them and say goodbye."""
+        """Tell every slave to stop, parked ones at once, the others when they ask. They finish their running jobs,
+        report them and say goodbye."""
         self._stop_reason = reason
         self._leasing.paused = True
         effects: list[Effect] = []

@@ -1,6 +1,6 @@
 """When the slave in a slot is replaced, and when the slot is closed for good.
 
-Pure: the exit and the time are arguments. It does not know processes.
+Pure: the exit and the time are arguments. It knows nothing of processes.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from taskmaster import defaults, errors
 from taskmaster.core.backoff import Backoff
 from taskmaster.fleet.base import Exit
 
-# Spread, so that slaves which crash together do not all start again at once.
+# Spread, so that slaves which crash together do not all restart at once.
 BACKOFF = Backoff(defaults.RESTART_SECONDS, defaults.RESTART_SECONDS_MOST, spread=-defaults.RESTART_SPREAD)
 
 #: The same of slaves that something outside killed: that needs no rest.
@@ -20,8 +20,8 @@ BACKOFF_OF_KILLS = Backoff(defaults.RESTART_SECONDS, defaults.KILLED_RESTART_SEC
 class RestartPolicy:
     """Decides for one slot, from the starts and exits of its slaves.
 
-    A slave that ends with 75 has asked for a fresh one, which is started at once; so is one for a slave that hung. Any
-    other exit after which a new slave can do better is a crash, followed by a delay that doubles from one to the next.
+    A slave that ends with 75 asks for a new one, which is started at once, as it is for a slave that hung. Any other
+    exit after which a new slave can do better is a crash, followed by a delay that doubles each time.
     """
 
     def __init__(self, slot: int) -> None:
@@ -39,7 +39,7 @@ class RestartPolicy:
         """When to start the next slave, in seconds; None if the slot is to be closed."""
         if not last.restart:
             return None
-        if last.code == errors.EXIT_INTERRUPTED or last.hung:  # a job that hangs says nothing of the next slave
+        if last.code == errors.EXIT_INTERRUPTED or last.hung:  # a job that hangs says nothing about the next slave
             return now
         is_kill = last.code < 0 and not last.blame
         self._count_crash(now - self._started_at, is_kill)

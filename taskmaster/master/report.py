@@ -1,4 +1,4 @@
-"""What a run says of itself: counters for its checkpoints, stats for people."""
+"""What a run reports about itself: counters for its checkpoints, stats for people."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from taskmaster.master.state.base import StateStore
 
 
 class Report:
-    """Reads the run's parts and changes none of them.
+    """Reads the run's parts without changing them.
 
-    `began` is when the run began, `first_offset` where its source does; `total` is the user's word for the number of
-    jobs in all runs.
+    `began` is when the run began, `first_offset` where its source does; `total` is the number of jobs in all runs,
+    as given by the user.
     """
 
     def __init__(self, dispatcher: Dispatcher, feeder: Feeder, state: StateStore, began: float, first_offset: int,

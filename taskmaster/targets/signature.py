@@ -88,7 +88,7 @@ CONVERTERS: dict[type, Callable[[str], Any]] = {
     bool: lambda text: BOOLS[text.lower()],
     int: int,
     float: float,
-    Path: lambda text: Path(text).expanduser(),  # not every shell expands the ~ of ROOT=~/data
+    Path: lambda text: Path(text).expanduser(),  # not every shell expands the ~ in ROOT=~/data
     str: str,
 }
 
@@ -150,7 +150,7 @@ def check_arity(handler: Callable[..., Any]) -> None:
 
 
 def accepts_last(get_jobs: Callable[..., Any]) -> bool:
-    """Whether a resumed run may pass `last`. `**kwargs` is not enough: whoever ignores `last` would start over."""
+    """Whether a resumed run may pass `last`. `**kwargs` is not enough: a source that ignores it would start over."""
     return "last" in _keywords(get_jobs)[0]
 
 

@@ -65,7 +65,7 @@ class Masters:
     def interrupt(self) -> None:
         """Ctrl-C."""
         if self.current is not None and self.process is not None:
-            self.current.interrupt()
+            self.current.interrupts.add(self._world.scheduler.now)
 
     def progress(self) -> str:
         window = window_of(self.current.server) if self.current is not None and self.current.server else None

@@ -1,4 +1,4 @@
-"""The protocol between slaves and masters: two frames a message, a JSON header and a blob. See docs/protocol.rst."""
+"""The protocol between slaves and masters: two frames per message, a JSON header and a blob. See docs/protocol.rst."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from taskmaster.core.wire.reply import REPLY_KINDS, Lease, Reply, decode_reply, 
 __all__ = [
     # What both sides share.
     "VERSION", "Frames", "WireError", "printable",
-    # What a slave says.
+    # What a slave sends.
     "MOST_DEATHS", "POLL_STATES", "DeathReport", "FailedAttempt", "OtherVersion", "Poll", "decode_poll", "encode_poll",
-    # What a master says.
+    # What a master sends.
     "REPLY_KINDS", "Lease", "Reply", "decode_reply", "encode_error", "encode_reply",
 ]

@@ -1,4 +1,4 @@
-"""What a slave says: one message that asks for jobs, reports outcomes and renews leases."""
+"""What a slave sends: one message that asks for jobs, reports outcomes and renews leases."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from taskmaster.core.wire.frames import (VERSION, Frames, Header, Malformed, Wir
                                          text)
 
 POLL_STATES = ("run", "drain", "bye")
-INFO_ENTRIES = 20  # what a slave says of itself is kept for as long as it is there: 5 kB at most
+INFO_ENTRIES = 20  # what a slave tells about itself is kept while it is connected: 5 kB at most
 INFO_KEY_CHARACTERS = 40
 INFO_VALUE_CHARACTERS = 200
 MOST_DEATHS = 100  # in one poll: the slaves of a large machine that end at once
@@ -45,7 +45,7 @@ class DeathReport(NamedTuple):
 class Poll:
     """A slave's request: what it wants, what it holds, and what it has settled since the last answer.
 
-    `seq` grows by one with each new request and stays the same when one is sent again. `wait_ms` is how long the
+    `seq` grows by one with each new request and stays the same when a request is repeated. `wait_ms` is how long the
     master may hold the request while it has no work. `held` lists every job that the slave has neither settled nor
     dropped: leases of listed jobs are renewed, all others go back to the master. A fleet, which is no slave, reports
     `deaths` and nothing else.
@@ -67,7 +67,7 @@ class Poll:
 
 @dataclass(frozen=True)
 class OtherVersion(WireError):
-    """A poll of another protocol version: all of it that can be read for certain, which is enough to refuse it."""
+    """A poll of another protocol version: the part that is the same in all versions, which is enough to refuse it."""
 
     version: int
     slave_id: str
@@ -89,7 +89,7 @@ def encode_poll(poll: Poll) -> Frames:
 
 
 def decode_poll(frames: Sequence[Bytes]) -> Poll | WireError:
-    """The poll that these frames are, or why they are not one; OtherVersion where that is all that is wrong."""
+    """Decode a poll, or say why these frames are not one; OtherVersion if only the version is wrong."""
     return decode(frames, defaults.REPORT_BYTES, _poll, _other)
 
 

@@ -1,4 +1,4 @@
-"""The state of a run that nobody resumes: it keeps nothing on disk, and so nothing outlives the process."""
+"""The state of a run that will not be resumed: nothing is kept on disk, so nothing outlives the process."""
 
 from __future__ import annotations
 
