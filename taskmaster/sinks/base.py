@@ -16,7 +16,8 @@ class Sink(Protocol):
     """
 
     def open(self, mark: Any | None) -> None:
-        """Make it hold exactly what it held when `flush` returned this mark; None begins a new one, which may not exist.
+        """Make it hold exactly what it held when `flush` returned this mark; None begins a new one, which may not exist
+        yet.
 
         Raises UsageError for a place that cannot be used, OSError when it cannot be written.
         """
