@@ -101,7 +101,9 @@ LEAVING_SECONDS: Final = 10.0  # of silence once a slave is to end: the master m
 
 # Limits on what the wire carries; a message over one is dropped and counted.
 HEADER_BYTES: Final = 256 << 10
-REPORT_BYTES: Final = 1 << 20  # a slave's whole frame: the texts of failures are cut to fit
+REPORT_BYTES: Final = 2 << 20  # a slave's whole frame: the texts of failures are cut to fit, results wait for the next
+RESULT_BYTES: Final = 1 << 20  # of one result: larger data belongs into a file, and its name is the result
+RESULTS_BYTES: Final = 512 << 10  # of results in a request: a message costs as much as copying a megabyte
 BLOB_BYTES: Final = 64 << 20  # a master's frame: four of the largest jobs
 FRAMES: Final = 2
 FRAMES_KEPT: Final = 8  # of one message: those two and the routing frames; the rest is dropped while it is read

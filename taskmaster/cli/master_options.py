@@ -42,6 +42,12 @@ master_options = compose(
            help="Resume by count, even if the source now yields a different job at that point."),
     option("--codec", group=NETWORK, type=click.Choice(CODECS), default="pickle",
            help="How jobs are encoded: json for handlers that are not Python (it turns tuples into lists)."),
+    option("--results", group=OUTPUT, type=click.Path(path_type=Path), metavar="FILE",
+           help="Write what the handlers return to FILE: .jsonl, .csv, .sqlite, or a folder of .parquet parts."),
+    option("--unordered", group=OUTPUT, is_flag=True,
+           help="Write each result as soon as it is there, not in the order of the jobs."),
+    option("--results-with-failures", group=OUTPUT, is_flag=True,
+           help="In place of the result of a job that failed, write why it failed."),
     option("--total", group=OUTPUT, type=click.IntRange(0), metavar="N",
            help="Total number of jobs, for estimating when the run will end."),
     option("--summary", group=OUTPUT, type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
@@ -52,7 +58,12 @@ master_options = compose(
 def master_settings(given: dict[str, Any], grace: float | None) -> Options:
     """The options of a master as one value. Raises UsageError."""
     names = ("size", "attempts", "limit", "rate", "total", "codec", "reset", "force_resume")
-    return Options(budget=parse_budget(given["max_failures"]), grace=grace, **{name: given[name] for name in names})
+    results = given["results"]
+    if results is None and (given["unordered"] or given["results_with_failures"]):
+        raise UsageError("--unordered and --results-with-failures say how to write results. Add --results FILE.")
+    return Options(budget=parse_budget(given["max_failures"]), grace=grace,
+                   results=None if results is None else results.absolute(), in_order=not given["unordered"],
+                   results_with_failures=given["results_with_failures"], **{name: given[name] for name in names})
 
 
 def workload(source: Target, handler: Target, pairs: Sequence[str], state: Path | None) -> Workload:

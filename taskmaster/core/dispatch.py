@@ -24,6 +24,7 @@ from taskmaster.core.joining import Joining
 from taskmaster.core.leasing import Leasing
 from taskmaster.core.master_effects import Effect, Log, Send
 from taskmaster.core.refusals import Refusals
+from taskmaster.core.results import PendingResults, Results
 from taskmaster.core.roster import Roster
 from taskmaster.core.runs import Runs
 from taskmaster.core.session import Route, Session
@@ -36,14 +37,16 @@ from taskmaster.job import NO_CURSOR
 class Dispatcher:
     """Hands the window's jobs to slaves and records the outcomes they report."""
 
-    def __init__(self, window: Window, run: str, epoch: int, rate: float | None = None) -> None:
+    def __init__(self, window: Window, run: str, epoch: int, rate: float | None = None,
+                 results: PendingResults | None = None) -> None:
         self.window = window
         self.run = run
         self.epoch = epoch
         self.counts = Counts()
         self._slaves = Roster()
         self._joining = Joining(window, self._slaves)
-        self._accounting = Accounting(window, self._slaves, self.counts)
+        self._results = results
+        self._accounting = Accounting(window, self._slaves, self.counts, results)
         self._leasing = Leasing(window, self._slaves, rate)
         self._deaths = Deaths(window, self._slaves, self._accounting, self.counts)
         self._refusals = Refusals(self.counts)
@@ -178,7 +181,8 @@ class Dispatcher:
                reason: str = "") -> Send:
         leases = tuple([Lease(one.first, one.count, one.attempt, one.batch.form, one.batch.blob()) for one in chunks])
         drops = () if chunks else session.drops.pop_some(defaults.DROP_RUNS)
-        reply = Reply(self.run, self.epoch, session.slave_id, session.seq, kind, leases, drops, wait_ms, reason=reason)
+        reply = Reply(self.run, self.epoch, session.slave_id, session.seq, kind, leases, drops, wait_ms, reason=reason,
+                      results=bool(leases) and self._results is not None)
         session.last_reply = wire.encode_reply(reply)
         return Send(session.route, session.last_reply)
 
@@ -242,6 +246,15 @@ class Dispatcher:
         """The fleet of this machine reports that a process ended; `blame`: a job may be the cause."""
         effects = self._deaths.of_process(host, pid, how, blame)
         return effects + self._feed(now) if effects else []
+
+    @property
+    def results_bytes(self) -> int:
+        """Bytes of results that wait for `take_results`, or for the watermark."""
+        return 0 if self._results is None else self._results.bytes
+
+    def take_results(self) -> list[Results]:
+        """Remove and return the results that are to be written now, in order."""
+        return [] if self._results is None else self._results.take(self.window.watermark)
 
     # -- holding, draining, stopping
 

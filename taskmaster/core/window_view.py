@@ -34,6 +34,7 @@ class WindowView:
         self.look_ahead = LookAhead(size)
         self._first = first
         self.passed_over = 0  # jobs that an earlier run had settled above its watermark
+        self.results_bytes = 0  # of results that wait to be written; set by their owner
         self._most_bytes = most_bytes
         self._mark = Watermark(first)
         self._chunks = Chunks()
@@ -68,18 +69,18 @@ class WindowView:
         READY_BYTES of ready payloads are enough: more of them would have left the processor's cache by the time they
         are sent.
         """
-        kept = self._chunks.bytes + self._mark.bytes
+        kept = self._chunks.bytes + self._mark.bytes + self.results_bytes
         if kept >= self._most_bytes or self._chunks.ready_bytes >= defaults.READY_BYTES:
             return 0
         return max(0, min(self.watermark + self.size - self.head, self.look_ahead.jobs - self._chunks.ready))
 
     # -- where the run can be resumed
 
-    def resume_point(self, now: float, whole: bool = False) -> ResumePoint:
+    def resume_point(self, now: float, whole: bool = False, never: bool = False) -> ResumePoint:
         """What a checkpoint says now. What is settled above the watermark is in it where the watermark stands, or when
-        the `whole` of it is asked for."""
-        whole = whole or self.stands(now)
-        complete = whole or self._mark.settled_above == 0
+        the `whole` of it is asked for; and `never` if that is set."""
+        whole = not never and (whole or self.stands(now))
+        complete = whole or never or self._mark.settled_above == 0
         return ResumePoint(self._mark.resume_offset, self._mark.cursor, self._mark.snapshot(whole), complete)
 
     def stands(self, now: float) -> bool:
@@ -96,6 +97,10 @@ class WindowView:
     def oldest(self) -> Chunk | None:
         """The chunk whose first unsettled job is at the watermark; None if nothing is in flight."""
         return self._chunks.lowest()
+
+    def cursors_of(self, first: int, count: int) -> list[Any] | None:
+        """The cursors of these unsettled jobs, frozen; None if none of them has its own."""
+        return self._mark.cursors.of(first, count)
 
     @property
     def next_cursor(self) -> Any:

@@ -13,6 +13,7 @@ from taskmaster.console.text import count_text
 from taskmaster.core.codec import HARMLESS_FORMS
 from taskmaster.core.dispatch import Dispatcher
 from taskmaster.core.interrupts import Interrupts
+from taskmaster.core.results import PendingResults
 from taskmaster.core.settled import SettledBefore
 from taskmaster.core.window import Window
 from taskmaster.errors import EXIT_DONE, EXIT_DONE_WITH_FAILURES, StateUnwritable, UsageError
@@ -28,8 +29,10 @@ from taskmaster.master.source import Source, Start
 from taskmaster.master.state.base import StateStore
 from taskmaster.master.state.checkpoint import Checkpoint
 from taskmaster.master.state.memory import MemoryState
+from taskmaster.master.state.results_log import ResultsLog
 from taskmaster.master.state.run_state import RunState
 from taskmaster.master.workload import Options, Workload
+from taskmaster.sinks.choose import sink_for
 from taskmaster.targets.signature import accepts_last, first_offset
 from taskmaster.transport.addresses import is_local
 from taskmaster.transport.keys import Keys
@@ -104,12 +107,19 @@ class Master:
 
     def _state_store(self) -> StateStore:
         folder = self._workload.state
-        return MemoryState() if folder is None else RunState(folder, self._workload.identity, self._waker.wake)
+        if folder is None:
+            return MemoryState()
+        return RunState(folder, self._workload.identity, self._waker.wake, self._results_log(), self._options.in_order)
+
+    def _results_log(self) -> ResultsLog | None:
+        place = self._options.results
+        return None if place is None else ResultsLog(sink_for(place), str(place))
 
     def _serve(self, listener: Listener, crew: Crew | None) -> Server:
         options, start = self._options, self._where()
         window = Window(start.offset, options.size, defaults.WINDOW_BYTES, options.attempts)
-        dispatcher = Dispatcher(window, self._state.run, self._state.epoch, options.rate)
+        results = None if options.results is None else PendingResults(options.in_order, options.results_with_failures)
+        dispatcher = Dispatcher(window, self._state.run, self._state.epoch, options.rate, results)
         source = Source(self._workload.get_jobs, self._workload.arguments, start)
         feeder = Feeder(source, start.offset, options.limit, options.codec, _clock, self._waker.wake)
         feeder.start()

@@ -133,6 +133,7 @@ class Server:
                         self._window.end_of_source()
                 case Raised(error):
                     self._source_end = source_failed(error)
+        self._window.results_bytes = self._dispatcher.results_bytes + self._state.results_bytes
         self._feeder.allow(self._window.head + self._window.room())
 
     def _admit_pulled(self, pulled: Pulled, now: float) -> None:
@@ -184,9 +185,13 @@ class Server:
 
     def _save(self, now: float) -> None:
         if self._state.due(self._window, now):
-            self._state.offer(self._window, self._report.counters, now)
+            self._offer(now)
         if self.ending is None:
             self._dispatcher.hold(self._state.behind(now))
+
+    def _offer(self, now: float, finished: bool = False) -> None:
+        results = self._dispatcher.take_results()
+        self._state.offer(self._window, self._report.counters, now, finished, results)
 
     def _show(self, now: float) -> None:
         if now >= self._show_due:
@@ -209,7 +214,7 @@ class Server:
         """Save, then dismiss the slaves: if this master dies in between, the next one still has them."""
         idle = self._dispatcher.leased == 0 and (self._dispatcher.drained or not ending.drains)
         if idle and self._save_by is None:
-            self._state.offer(self._window, self._report.counters, now, ending.finished)
+            self._offer(now, ending.finished)
             self._save_by = now + defaults.CLOSE_SECONDS
             self._drain_by = inf
         if self._save_by is None or self._stop_by is not None:
@@ -248,6 +253,6 @@ class Server:
     def _over(self, now: float) -> bool:
         if self.aborted:
             if self._save_by is None:  # else the last checkpoint is offered already, perhaps as that of a finished run
-                self._state.offer(self._window, self._report.counters, now)
+                self._offer(now)
             return True
         return self._stop_by is not None and (self._dispatcher.slaves == 0 or now >= self._stop_by)

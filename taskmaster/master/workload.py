@@ -40,7 +40,8 @@ class Options:
 
     `size` is the size of the window in jobs; `attempts` how often a job is tried; `limit` the most jobs to pull in
     this run; `rate` the most jobs to hand out per second; `total` the number of jobs, for the ETA; `grace` the most
-    seconds that running jobs get after an interrupt.
+    seconds that running jobs get after an interrupt. `results` is where results go, `in_order` of their jobs unless that
+    is False; `results_with_failures` has those of failed jobs say why.
     """
 
     size: int = defaults.WINDOW_JOBS
@@ -53,6 +54,9 @@ class Options:
     reset: bool = False
     force_resume: bool = False
     grace: float | None = None
+    results: Path | None = None
+    in_order: bool = True
+    results_with_failures: bool = False
 
 
 def workload_of(get_jobs: Callable[..., Any], source: Target, handler: Target, arguments: Mapping[str, Any],

@@ -48,6 +48,7 @@ class Checkpoint:
     written_at: float = 0.0
     first_offset: int | None = None
     above: Above | Snapshot = Above()
+    sink: Any = None  # where the results are, and the sink's mark; None where nobody wanted any
 
 
 def encode(checkpoint: Checkpoint) -> bytes:
@@ -101,6 +102,7 @@ def parse(data: bytes) -> Checkpoint:
             written_at=float(fields["written_at"]),
             first_offset=None if fields["first_offset"] is None else _of(int, fields["first_offset"]),
             above=_above(fields["above"]),
+            sink=_sink(fields.get("sink")),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"lacks a field or has a wrong one ({error})") from error
@@ -139,6 +141,12 @@ def _mapping(kind: type, value: Any) -> dict[str, Any]:
 def _packed_above(above: Above | Snapshot) -> dict[str, Any]:
     found = above.above() if isinstance(above, Snapshot) else above
     return {"runs": found.runs, "identities": base64.b64encode(found.identities).decode("ascii")}
+
+
+def _sink(said: Any) -> Any:
+    if said is not None:
+        _of(str, _of(dict, said)["place"])
+    return said
 
 
 def _above(packed: Any) -> Above:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 
+from taskmaster.core.results import Results
 from taskmaster.core.settled import Above
 from taskmaster.core.window import AbandonedJob, Window
 from taskmaster.master.state.checkpoint import Checkpoint
@@ -23,6 +24,7 @@ class MemoryState:
     lost: None = None
     epoch = 1
     failed_before = 0
+    results_bytes = 0
 
     def __init__(self) -> None:
         self.run = os.urandom(16).hex()
@@ -45,7 +47,8 @@ class MemoryState:
     def abandon(self, jobs: Sequence[AbandonedJob]) -> None:
         """Not kept; see above."""
 
-    def offer(self, window: Window, counters: Mapping[str, int], now: float, finished: bool = False) -> None:
+    def offer(self, window: Window, counters: Mapping[str, int], now: float, finished: bool = False,
+              results: Sequence[Results] = ()) -> None:
         """Nothing is saved."""
 
     def due(self, window: Window, now: float) -> bool:
