@@ -129,8 +129,9 @@ class ConnectionLimit:
         """It sent a message; False if it was shut down before the message was read."""
         if descriptor in self._cut:
             return False
-        self._silent.pop(descriptor, None)
-        self._speaking.add(descriptor)
+        if descriptor in self._silent:  # else it has ended, and this message was still to be read
+            del self._silent[descriptor]
+            self._speaking.add(descriptor)
         return True
 
     def left(self, descriptor: int) -> None:

@@ -41,7 +41,8 @@ class MasterSocket(Protocol):
 
     def dropped(self) -> list[tuple[bytes, bool]]:
         """Peers that disconnected since the last call, by the first part of their route, and whether each was on this
-        machine. Call it at every turn of the loop."""
+        machine. One whose last messages were read afterwards is reported once more. Call it at every turn of the
+        loop."""
 
     def close(self) -> None:
         """Send what is queued, for a second at most, and disconnect."""

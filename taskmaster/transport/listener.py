@@ -16,6 +16,7 @@ from taskmaster.transport.admission import (ConnectionLimit, RejectedConnections
 from taskmaster.transport.base import Frames, Route
 from taskmaster.transport.keys import Keys
 from taskmaster.transport.monitor import next_event
+from taskmaster.transport.peers import Peers
 from taskmaster.transport.tcp import socket_options
 from taskmaster.transport.waker import Waker, milliseconds
 
@@ -40,9 +41,7 @@ class Listener:
         self._configure(address, keys)
         self._monitor = self._socket.get_monitor_socket(admission.EVENTS | admission.FAILURES)
         self._rejected = RejectedConnections(keys is not None)
-        self._peers: dict[int, bytes] = {}  # peer ids by the descriptor of their connection
-        self._known: dict[bytes, bool] = {}  # by peer id: whether it is on this machine
-        self._dropped: list[tuple[bytes, bool]] = []  # not yet reported
+        self._peers = Peers()
         self._bind(address)
         self._note_dropped()
         self._poller = zmq.Poller()
@@ -74,20 +73,21 @@ class Listener:
         self._poller.register(waker.fileno(), zmq.POLLIN)
 
     def wait(self, seconds: float) -> None:
-        self._poller.poll(milliseconds(seconds))
+        self._poller.poll(0 if self._peers.any_dropped else milliseconds(seconds))
 
     def receive(self) -> tuple[Route, Frames] | None:
         """The next message, None when there is none now. Frames beyond FRAMES_KEPT are dropped."""
         try:
             frame = first = self._socket.recv(_NOW, copy=False)
         except zmq.Again:
+            self._peers.all_read()
             return None
         parts = [first.bytes]
         while frame.more:
             frame = self._socket.recv(_NOW, copy=False)
             if len(parts) < defaults.FRAMES_KEPT:
                 parts.append(frame.bytes)
-        if parts[0] not in self._known:
+        if parts[0] not in self._peers.known:
             self._note_dropped()  # first: its descriptor may be that of a peer whose end has not been noticed yet
             if not self._learn(parts[0], first):
                 return None
@@ -105,13 +105,9 @@ class Listener:
             pass  # the peer does not read: as if lost on the way
 
     def dropped(self) -> list[tuple[bytes, bool]]:
-        """Peers that disconnected since the last call, and whether each was on this machine.
-
-        Call it often: unread events block the socket.
-        """
+        """Call it often: unread events block the socket."""
         self._note_dropped()
-        dropped, self._dropped = self._dropped, []
-        return dropped
+        return self._peers.dropped()
 
     def _note_dropped(self) -> None:
         now = time.monotonic()
@@ -124,12 +120,11 @@ class Listener:
             elif event == zmq.EVENT_ACCEPTED:
                 close_in_children(value)
                 self._limit.came(value)
+                self._peers.opened(value)
             else:
                 keep_in_children(value)
                 self._limit.left(value)
-                peer = self._peers.pop(value, None)
-                if peer is not None:
-                    self._dropped.append((peer, self._known.pop(peer, False)))
+                self._peers.closed(value)
         self._limit.enforce()
         self._rejected.report(now)
 
@@ -140,13 +135,12 @@ class Listener:
         self._context.term()
 
     def _learn(self, peer: bytes, frame: zmq.Frame) -> bool:
-        """Note a new peer by its first frame; returns whether to read its message."""
+        """Note by its frame a peer that is not known; returns whether to read its message."""
         try:
             descriptor = int(frame.get(zmq.SRCFD))
         except zmq.ZMQError:
             return True  # ZeroMQ's first protocol, which random bytes can look like: its frames carry no descriptor
         if not self._limit.spoke(descriptor):
             return False  # it was disconnected in the meantime: a lease would be lost
-        self._peers[descriptor] = peer
-        self._known[peer] = self.local or is_loopback(str(frame.get("Peer-Address")))
+        self._peers.spoke(peer, descriptor, self.local or is_loopback(str(frame.get("Peer-Address"))))
         return True

@@ -69,6 +69,36 @@ def test_a_dropped_peer_is_told_by_its_id(opened: Callable[[Any], Any]) -> None:
     assert awaited(listener.dropped, listener.wait) == [(route[0], True)]
 
 
+@pytest.mark.parametrize("spoke_before", [True, False])
+@pytest.mark.parametrize("scheme", ["tcp", "ipc"])
+def test_the_last_words_of_a_dropped_peer_are_read_and_are_no_sign_of_life(
+        scheme: str, spoke_before: bool, tmp_path: Path, opened: Callable[[Any], Any]) -> None:
+    """Its end was noticed, then its last message was read, and it counted as connected for the life of a lease."""
+    listener = opened(Listener("tcp://127.0.0.1:0" if scheme == "tcp" else f"ipc://{tmp_path}/s"))
+    dialer = Dialer(listener.address)
+    dialer.preflight()
+    if spoke_before:
+        dialer.send([b"hello"])
+        awaited(listener.receive, listener.wait)
+    dialer.send([b"last words"])
+    dialer.close()
+    if spoke_before:
+        [dropped] = awaited(listener.dropped, listener.wait)
+    else:
+        _await_end(dialer, listener)
+    route, frames = awaited(listener.receive, listener.wait)
+    assert frames == [b"last words"]
+    listener.wait(SECONDS)
+    assert listener.dropped() == [(route[0], True)]
+    assert not spoke_before or dropped == (route[0], True)
+    assert listener.receive() is None and listener.dropped() == []
+
+
+def _await_end(dialer: Dialer, listener: Listener) -> None:
+    """Until the listener knows that its only connection has ended."""
+    awaited(lambda: not (listener.dropped() or listener._peers._open) or None, time.sleep)
+
+
 def test_a_rebuilt_dialer_is_another_peer(opened: Callable[[Any], Any]) -> None:
     listener = opened(Listener("tcp://127.0.0.1:0"))
     dialer = opened(Dialer(listener.address))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from models.mutants import agent, dispatcher, state, window
+from models.mutants import agent, dispatcher, state, transport, window
 from models.parts import Parts
 from simulation.play import play
 
@@ -48,6 +48,8 @@ BROKEN: list[tuple[str, type[Any], int]] = [
     ("writer", state.TakesFailuresOfAnotherMoment, 8),
     ("writer", state.LosesFailuresToAFullDisk, 10),
     ("writer", state.LosesAnOfferMadeWhileItWrites, 10),
+    ("peers", transport.TakesLastWordsForASignOfLife, 236),
+    ("peers", transport.ForgetsWhoseNumberWasUsedAgain, 251),
 ]
 
 

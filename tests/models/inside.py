@@ -23,6 +23,12 @@ def dispatcher_of(server: Server) -> Dispatcher:
     return server._dispatcher
 
 
+def connections_of(dispatcher: Dispatcher) -> dict[str, set[bytes]]:
+    """The peers of each slave that counts as connected."""
+    slaves = dispatcher._slaves
+    return {one.slave_id: one.peers for one in slaves.sessions() if one.slave_id not in slaves._disconnected}
+
+
 def chunks_of(window: Window) -> Collection[Chunk]:
     """All that is unsettled, in pieces."""
     return window._chunks._chunks.values()

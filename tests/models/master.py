@@ -81,7 +81,7 @@ class SimulatedMaster(Master):
 
     def listen(self) -> Listener:
         place = self.place
-        return Listener(place.network, place.process, place.local)
+        return Listener(place.network, place.process, place.local, peers=place.parts.peers)
 
     def offered(self) -> None:
         """Called when a checkpoint was offered to the writer."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from math import inf
 
 from models.broken import must
 from models.disk import Disk
-from models.inside import dispatcher_of, window_of
+from models.inside import connections_of, dispatcher_of, window_of
 from models.master import SimulatedMaster
 from models.scheduler import Scheduler, loud
 from models.trace import Trace, poll_note, reply_note
@@ -101,6 +101,13 @@ class MasterWatch:
         oldest = self._offers[0][0] if self._offers else self.scheduler.now
         overdue = self.scheduler.now - oldest > defaults.UNSAVED_SECONDS + 0.01
         self._must_hold = server.ending is None and overdue
+
+    def believes_all_but(self, ended: Collection[bytes]) -> None:
+        """A turn is over in which it learned that these connections have dropped."""
+        assert self.master is not None
+        connections = connections_of(dispatcher_of(self.master.server)) if self.master.server is not None else {}
+        for slave_id, peers in connections.items():
+            must(not peers or not peers.issubset(ended), "I17: taken for alive though it dropped", slave_id, peers)
 
     def disturbed(self) -> None:
         """The disk or the master is slower than it should be, at least until the next checkpoint is durable."""

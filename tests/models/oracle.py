@@ -18,6 +18,7 @@ It raises `Broken` as soon as an invariant does not hold:
     I14 no slave is taken for dead without a cause, and no job runs twice without one
     I15 the counts of a run add up
     I16 a slave that leaves has nothing left to do or to report, unless no master answers it
+    I17 no slave counts as connected once its connection is known to have dropped, whatever it sent before
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from taskmaster.core.dispatch import Dispatcher
 from taskmaster.core.window import Window
 from taskmaster.master.state.run_state import RunState
 from taskmaster.master.state.writer import StateWriter
+from taskmaster.transport.peers import Peers
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Parts:
     agent: type[Agent] = Agent
     run_state: type[RunState] = RunState
     writer: type[StateWriter[Any]] = StateWriter
+    peers: type[Peers] = Peers
 
 
 SHIPPED = Parts()
