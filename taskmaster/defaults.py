@@ -118,6 +118,7 @@ KEEPALIVE_IDLE_SECONDS: Final = 30  # of silence before the first probe: an idle
 KEEPALIVE_PROBE_SECONDS: Final = 10  # between probes
 KEEPALIVE_PROBES: Final = 3  # without an answer: a network that recovers within half a minute loses nothing
 UNACKNOWLEDGED_SECONDS: Final = 60  # for data sent and not confirmed, when TCP does not probe; Linux allows 15 min
+SOCKET_FILE_SECONDS: Final = 1.0  # between two looks for the file of an ipc address: cleaners of /tmp remove old ones
 BACKLOG: Final = 4096  # connections waiting to be accepted: with 100, a thousand slaves that started at once timed out
 HANDSHAKES: Final = 3  # failures in a row, within 0.3 s, before a slave probes the address
 LOOK_SECONDS: Final = 1.0  # for one probe: a wrong key takes two, so it is reported within 2 s

@@ -11,12 +11,12 @@ from taskmaster.errors import UsageError
 from taskmaster.forks import close_in_children, keep_in_children
 from taskmaster.transport import admission
 from taskmaster.transport.addresses import address_in_use, check_address, ipc_path, is_local, is_loopback
-from taskmaster.transport.admission import (ConnectionLimit, RejectedConnections, ZapAuthenticator, closed_to_others,
-                                            make_room, refuse_taken)
+from taskmaster.transport.admission import ConnectionLimit, RejectedConnections, ZapAuthenticator, make_room
 from taskmaster.transport.base import Frames, Route
 from taskmaster.transport.keys import Keys
 from taskmaster.transport.monitor import next_event
 from taskmaster.transport.peers import Peers
+from taskmaster.transport.socket_file import SocketFile
 from taskmaster.transport.tcp import socket_options
 from taskmaster.transport.waker import Waker, milliseconds
 
@@ -34,7 +34,8 @@ class Listener:
     """
 
     def __init__(self, address: str, keys: Keys | None = None) -> None:
-        refuse_taken(check_address(address))
+        self._file = SocketFile(address) if ipc_path(check_address(address)) else None
+        self._look_at = 0.0  # whether the file is still there
         self._limit = ConnectionLimit(defaults.CONNECTIONS if ipc_path(address) else make_room())
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
@@ -43,7 +44,7 @@ class Listener:
         self._rejected = RejectedConnections(keys is not None)
         self._peers = Peers()
         self._bind(address)
-        self._note_dropped()
+        self._note_dropped(time.monotonic())
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
         self._poller.register(self._monitor, zmq.POLLIN)
@@ -61,8 +62,12 @@ class Listener:
 
     def _bind(self, address: str) -> None:
         try:
-            with closed_to_others(address):
-                self._socket.bind(address.replace("tcp://*", "tcp://0.0.0.0"))
+            if self._file is not None:
+                self._socket.setsockopt(zmq.USE_FD, self._file.listen())
+            self._socket.bind(address.replace("tcp://*", "tcp://0.0.0.0"))
+        except UsageError:
+            self.close()
+            raise
         except zmq.ZMQError as error:
             self.close()
             if error.errno == zmq.EADDRINUSE:
@@ -88,7 +93,8 @@ class Listener:
             if len(parts) < defaults.FRAMES_KEPT:
                 parts.append(frame.bytes)
         if parts[0] not in self._peers.known:
-            self._note_dropped()  # first: its descriptor may be that of a peer whose end has not been noticed yet
+            # First: its descriptor may be that of a peer whose end has not been noticed yet.
+            self._note_dropped(time.monotonic())
             if not self._learn(parts[0], first):
                 return None
         cut = parts.index(b"") + 1 if b"" in parts else len(parts)
@@ -106,11 +112,21 @@ class Listener:
 
     def dropped(self) -> list[tuple[bytes, bool]]:
         """Call it often: unread events block the socket."""
-        self._note_dropped()
+        now = time.monotonic()
+        self._note_dropped(now)
+        if self._file is not None and now >= self._look_at:
+            self._look_at = now + defaults.SOCKET_FILE_SECONDS
+            self._bind_again(self._file)
         return self._peers.dropped()
 
-    def _note_dropped(self) -> None:
-        now = time.monotonic()
+    def _bind_again(self, file: SocketFile) -> None:
+        """If the socket's file was removed. The old socket stays, with those who are connected."""
+        descriptor = file.listen_again()
+        if descriptor is not None:
+            self._socket.setsockopt(zmq.USE_FD, descriptor)
+            self._socket.bind(self.address)
+
+    def _note_dropped(self, now: float) -> None:
         while (found := next_event(self._monitor)) is not None:
             event, value = found
             if event & admission.FAILURES:
@@ -129,6 +145,8 @@ class Listener:
         self._rejected.report(now)
 
     def close(self) -> None:
+        if self._file is not None:
+            self._file.remove()
         self._socket.disable_monitor()
         self._monitor.close(0)
         self._socket.close()

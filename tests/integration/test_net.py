@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 from support.waiting import SECONDS, awaited
 
+from taskmaster import defaults
 from taskmaster.errors import UsageError
 from taskmaster.transport.dialer import COPIED_BYTES, Dialer
 from taskmaster.transport.listener import Listener
@@ -262,3 +264,57 @@ def test_a_peer_whose_descriptor_is_taken_by_the_next_at_once_is_noticed(opened:
         dialer.close()
         time.sleep(0.01)  # so that its descriptor is free before the next one comes
         before = [newcomer]
+
+
+def test_a_socket_file_that_was_removed_is_made_again(tmp_path: Path, opened: Callable[[Any], Any],
+                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by a cleaner of /tmp, with its folder; and the source of jobs has changed the working folder since."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(defaults, "SOCKET_FILE_SECONDS", 0.0)
+    (tmp_path / "run").mkdir()
+    listener = opened(Listener("ipc://run/s"))
+    connected = opened(Dialer(f"ipc://{tmp_path}/run/s"))
+    connected.send([b"first"])
+    assert awaited(listener.receive, listener.wait)[1] == [b"first"]
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    shutil.rmtree(tmp_path / "run")
+
+    assert listener.dropped() == []
+    assert (tmp_path / "run/s").stat().st_mode & 0o077 == 0
+    assert (tmp_path / "run").stat().st_mode & 0o077 == 0
+    newcomer = opened(Dialer(f"ipc://{tmp_path}/run/s"))
+    for dialer in (newcomer, connected):
+        dialer.send([b"there"])
+        route, frames = awaited(listener.receive, listener.wait)
+        listener.send(route, [b"too"])
+        assert frames == [b"there"] and awaited(dialer.receive, dialer.wait) == [b"too"]
+
+
+@pytest.mark.parametrize("kind", ["a file with data", "another master's socket"])
+def test_what_was_put_in_the_place_of_a_socket_file_is_left_alone(
+        kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """libzmq removes whatever is at the path when it closes."""
+    monkeypatch.setattr(defaults, "SOCKET_FILE_SECONDS", 0.0)
+    path = tmp_path / "s"
+    listener = Listener(f"ipc://{path}")
+    path.unlink()
+    with socket.socket(socket.AF_UNIX) as another:
+        path.write_text("three years of data") if kind == "a file with data" else another.bind(str(path))
+        before = path.lstat()
+        for _ in range(3):
+            assert listener.dropped() == []
+        listener.close()
+    assert path.lstat() == before
+    assert [one.levelname for one in caplog.records] == ["WARNING"] and "another file was put there" in caplog.text
+
+
+@pytest.mark.parametrize("how", ["closed", "taken"])
+def test_a_socket_file_goes_with_its_socket(how: str, tmp_path: Path) -> None:
+    listener = Listener(f"ipc://{tmp_path}/s")
+    if how == "taken":
+        with pytest.raises(UsageError, match="in use"):
+            Listener(f"ipc://{tmp_path}/s")
+        assert (tmp_path / "s").is_socket()
+    listener.close()
+    assert not list(tmp_path.iterdir())
