@@ -28,6 +28,7 @@ from taskmaster.core.roster import Roster
 from taskmaster.core.runs import Runs
 from taskmaster.core.session import Route, Session
 from taskmaster.core.stats import Straggler
+from taskmaster.core.transfer import Transfer
 from taskmaster.core.window import Window
 from taskmaster.core.wire import Lease, Poll, Reply
 from taskmaster.job import NO_CURSOR
@@ -217,6 +218,15 @@ class Dispatcher:
     def disconnected(self, peer: bytes, now: float, grace: float) -> None:
         """A connection dropped. That is only a hint: the slave may reconnect within `grace` seconds."""
         self._slaves.disconnected(peer, now + grace)
+
+    def quiet_peers(self, now: float) -> list[bytes]:
+        """The connections of slaves that have not been heard for some time: a message may be moving there."""
+        then = now - defaults.QUIET_SECONDS
+        return [peer for session in self._slaves.silent_since(then) for peer in session.peers]
+
+    def carried(self, peer: bytes, transfer: Transfer, now: float) -> None:
+        """A look at such a connection: megabytes on a slow line are no silence."""
+        self._slaves.carried(peer, transfer, now)
 
     def stood_still(self, now: float) -> None:
         """This master did not listen for a while: silence, and the time to reconnect, begin now."""

@@ -49,6 +49,7 @@ class Server:
         self._first_offset = first_offset
         self._host = socket.gethostname()
         self._crew = crew
+        self._links_due = 0.0
         self._crew_due = 0.0
         self._crew_verdict: int | None = None
         self._source_end: Ending | None = None
@@ -77,6 +78,7 @@ class Server:
             heard_all = self._hear(now)
             self._admit(now)
             self._perform(self._dispatcher.tick(now, heard_all))
+            self._watch_links(now)
             self._watch_crew(now)
             self._save(now)
             self._mind_the_end(now)
@@ -166,6 +168,15 @@ class Server:
         for job in jobs:
             self._budget.observe(job.error, job.message)
             self._observers.happened(JobAbandoned(job))
+
+    def _watch_links(self, now: float) -> None:
+        if now < self._links_due:
+            return
+        self._links_due = now + defaults.TRANSFER_SECONDS
+        for peer in self._dispatcher.quiet_peers(now):
+            transfer = self._listener.transfer(peer)
+            if transfer is not None:
+                self._dispatcher.carried(peer, transfer, now)
 
     def _watch_crew(self, now: float) -> None:
         if self._crew is None or now < self._crew_due:

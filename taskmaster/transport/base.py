@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from taskmaster.core.transfer import Transfer
 from taskmaster.transport.waker import Waker
 
 Frames = list[bytes]
@@ -44,6 +45,9 @@ class MasterSocket(Protocol):
         machine. One whose last messages were read afterwards is reported once more. Call it at every turn of the
         loop."""
 
+    def transfer(self, peer: bytes) -> Transfer | None:
+        """What the connection of this peer, the first part of a route, has carried; None where that is not known."""
+
     def close(self) -> None:
         """Send what is queued, for a second at most, and disconnect."""
 
@@ -75,6 +79,9 @@ class SlaveSocket(Protocol):
 
     def returned(self) -> bool:
         """Whether the connection broke and was made again since the last call: then the request under way is lost."""
+
+    def transfer(self) -> Transfer | None:
+        """What the present connection has carried; None without one, or where that is not known."""
 
     def close(self) -> None:
         """Send what is queued, for a second at most and only to a master that admitted this slave; disconnect."""

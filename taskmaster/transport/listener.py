@@ -7,6 +7,7 @@ import time
 import zmq
 
 from taskmaster import defaults
+from taskmaster.core.transfer import Transfer
 from taskmaster.errors import UsageError
 from taskmaster.forks import close_in_children, keep_in_children
 from taskmaster.transport import admission
@@ -17,7 +18,7 @@ from taskmaster.transport.keys import Keys
 from taskmaster.transport.monitor import next_event
 from taskmaster.transport.peers import Peers
 from taskmaster.transport.socket_file import SocketFile
-from taskmaster.transport.tcp import socket_options
+from taskmaster.transport.tcp import socket_options, transfer_over
 from taskmaster.transport.waker import Waker, milliseconds
 
 # Plain ints, and our own loop over the frames: pyzmq's flags are enums, and `|` on them for each frame made a message
@@ -143,6 +144,10 @@ class Listener:
                 self._peers.closed(value)
         self._limit.enforce()
         self._rejected.report(now)
+
+    def transfer(self, peer: bytes) -> Transfer | None:
+        descriptor = self._peers.descriptor_of(peer)
+        return transfer_over(descriptor) if descriptor is not None else None
 
     def close(self) -> None:
         if self._file is not None:

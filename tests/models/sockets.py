@@ -133,6 +133,9 @@ class Listener(Socket):
         self._peers.opened(self._descriptors[peer])
         self._ready.set()
 
+    def transfer(self, peer: bytes) -> None:
+        """It is not known: messages arrive whole."""
+
     def close(self) -> None:
         self._network.shut(self)
 
@@ -189,6 +192,9 @@ class Dialer(Socket):
         self._was_connected = False
         self._inbox.clear()
         self.lose_connection()
+
+    def transfer(self) -> None:
+        """It is not known: messages arrive whole."""
 
     def close(self) -> None:
         if self in self._network.dialers:
