@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -99,6 +100,67 @@ def test_the_last_words_of_a_dropped_peer_are_read_and_are_no_sign_of_life(
 def _await_end(dialer: Dialer, listener: Listener) -> None:
     """Until the listener knows that its only connection has ended."""
     awaited(lambda: not (listener.dropped() or listener._peers._open) or None, time.sleep)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says what a connection has carried")
+def test_both_ends_see_what_their_connection_carries(opened: Callable[[Any], Any]) -> None:
+    listener = opened(Listener("tcp://127.0.0.1:0"))
+    dialer = opened(Dialer(listener.address))
+    assert dialer.transfer() is None, "there is no connection yet"
+    dialer.send([b"request"])
+    route, _ = awaited(listener.receive, listener.wait)
+    dialer.receive()
+    before, at_master = dialer.transfer(), listener.transfer(route[0])
+    listener.send(route, [b"answer", bytes(1 << 20)])
+    assert awaited(dialer.receive, dialer.wait)
+    after = dialer.transfer()
+    assert after.received - before.received >= 1 << 20 and after.moved_since(before) and after.trip > 0
+    assert awaited(lambda: listener.transfer(route[0]).confirmed - at_master.confirmed >= 1 << 20, time.sleep)
+    assert awaited(lambda: not listener.transfer(route[0]).sending, time.sleep)
+    assert listener.transfer(b"nobody") is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says what a connection has carried")
+def test_a_message_is_seen_before_it_has_arrived(opened: Callable[[Any], Any]) -> None:
+    """Over a line of 10 MB/s at which the peer reads."""
+    listener = opened(Listener("tcp://127.0.0.1:0"))
+    host, port = listener.address.removeprefix("tcp://").split(":")
+    with socket.create_server(("127.0.0.1", 0)) as line:
+        dialer = opened(Dialer(f"tcp://127.0.0.1:{line.getsockname()[1]}"))
+        dialer.send([b"request"])
+        near, _ = line.accept()
+        with near, socket.create_connection((host, int(port))) as far:
+            threading.Thread(target=_pump, args=(near, far, 0.0), daemon=True).start()
+            threading.Thread(target=_pump, args=(far, near, 0.01), daemon=True).start()
+            route, _ = awaited(listener.receive, listener.wait)
+            dialer.receive()
+            listener.send(route, [b"answer", bytes(8 << 20)])
+            seen = [dialer.transfer()]
+            while dialer.receive() is None:
+                time.sleep(0.01)
+                seen.append(dialer.transfer())
+    assert any(later.moved_since(sooner) and later.received < 8 << 20 for sooner, later in zip(seen, seen[1:]))
+
+
+def _pump(source: socket.socket, sink: socket.socket, seconds: float) -> None:
+    """Pass on 100 kB at a time, and rest as long in between."""
+    with contextlib.suppress(OSError):
+        while data := source.recv(100_000):
+            sink.sendall(data)
+            time.sleep(seconds)
+
+
+@pytest.mark.parametrize("scheme", ["ipc", "none"])
+def test_without_tcp_it_is_not_known_what_a_connection_carries(scheme: str, tmp_path: Path,
+                                                               opened: Callable[[Any], Any]) -> None:
+    dialer = opened(Dialer(f"ipc://{tmp_path}/s" if scheme == "ipc" else "tcp://127.0.0.1:1"))
+    if scheme == "ipc":
+        listener = opened(Listener(f"ipc://{tmp_path}/s"))
+        dialer.send([b"request"])
+        route, _ = awaited(listener.receive, listener.wait)
+        assert listener.transfer(route[0]) is None
+    dialer.receive()
+    assert dialer.transfer() is None
 
 
 def test_a_rebuilt_dialer_is_another_peer(opened: Callable[[Any], Any]) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 from support import dispatcher_talk
-from support.agent_talk import BUSY, FULL, IDLE, Talk
+from support.agent_talk import IDLE, Talk
 
 from taskmaster import defaults
 from taskmaster.core.agent import Patience
-from taskmaster.core.prefetch_target import PrefetchTarget
 from taskmaster.core.job_duration import JobDuration
+from taskmaster.core.prefetch_target import PrefetchTarget
 from taskmaster.core.slave_effects import MasterLost, Rebuild, Request
 from taskmaster.core.transfer import LinkPace, Transfer
 
