@@ -137,7 +137,6 @@ class Listener:
             elif event == zmq.EVENT_ACCEPTED:
                 close_in_children(value)
                 self._limit.came(value)
-                self._peers.opened(value)
             else:
                 keep_in_children(value)
                 self._limit.left(value)

@@ -11,15 +11,18 @@ class Peers:
 
     A connection's end is often known before the last messages that came over it are read: they wait in the inbox. Such
     a message is read like any other, but it is no sign of life, so its peer is reported as dropped again.
+
+    Descriptors are used again. A peer's first message may have come over an earlier connection with the same one: then
+    the peer counts as dropped, and if it lives, its next message says so.
     """
 
-    __slots__ = ("_dropped", "_gone", "_open", "_speaker", "known")
+    __slots__ = ("_dropped", "_gone", "_speaker", "_unheard", "known")
 
     def __init__(self) -> None:
         self.known: dict[bytes, bool] = {}  # connected peers that have spoken: whether each is on this machine
         self._speaker: dict[int, bytes] = {}  # the same, by the descriptor of the connection
-        self._open: set[int] = set()  # descriptors of all connections
-        self._gone: dict[bytes, bool] = {}  # dropped peers, of which a message may wait: on this machine or not
+        self._gone: set[bytes] = set()  # dropped peers, of which a message may wait
+        self._unheard: set[int] = set()  # descriptors of ended connections over which a first message may have come
         self._dropped: list[tuple[bytes, bool]] = []
 
     @property
@@ -27,31 +30,26 @@ class Peers:
         """Whether `dropped` has something to report."""
         return bool(self._dropped)
 
-    def opened(self, descriptor: int) -> None:
-        """A connection was accepted."""
-        self.closed(descriptor)  # the number may be that of an earlier connection
-        self._open.add(descriptor)
-
     def closed(self, descriptor: int) -> None:
         """A connection ended."""
-        self._open.discard(descriptor)
         peer = self._speaker.pop(descriptor, None)
-        if peer is not None:
-            self._drop(peer, self.known.pop(peer, False))
+        if peer is None:
+            self._unheard.add(descriptor)
+        else:
+            self._drop(peer, self.known.pop(peer))
 
     def spoke(self, peer: bytes, descriptor: int, local: bool) -> None:
         """A message of a peer that is not `known` came over this connection. Call it once all events are taken in."""
-        if peer in self._gone or descriptor not in self._open:
-            self._drop(peer, self._gone.get(peer, local))
-            return
-        if descriptor in self._speaker:  # one of the two spoke before the other connected: the number is used again
-            self._drop(self._speaker[descriptor], self.known.pop(self._speaker[descriptor]))
-        self._speaker[descriptor] = peer
-        self.known[peer] = local
+        if peer in self._gone or descriptor in self._unheard:
+            self._drop(peer, local)
+        else:
+            self._speaker[descriptor] = peer
+            self.known[peer] = local
 
     def all_read(self) -> None:
-        """No message waits: whatever comes from now on came over a connection that is open."""
+        """No message waits: whatever comes from now on came over a connection that has not ended yet."""
         self._gone.clear()
+        self._unheard.clear()
 
     def dropped(self) -> list[tuple[bytes, bool]]:
         """Peers whose connection dropped since the last call, and whether each was on this machine."""
@@ -63,5 +61,5 @@ class Peers:
         return next((one for one, speaker in self._speaker.items() if speaker == peer), None)
 
     def _drop(self, peer: bytes, local: bool) -> None:
-        self._gone[peer] = local
+        self._gone.add(peer)
         self._dropped.append((peer, local))

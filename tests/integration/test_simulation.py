@@ -48,8 +48,8 @@ BROKEN: list[tuple[str, type[Any], int]] = [
     ("writer", state.TakesFailuresOfAnotherMoment, 8),
     ("writer", state.LosesFailuresToAFullDisk, 10),
     ("writer", state.LosesAnOfferMadeWhileItWrites, 10),
-    ("peers", transport.TakesLastWordsForASignOfLife, 236),
-    ("peers", transport.ForgetsWhoseNumberWasUsedAgain, 251),
+    ("peers", transport.TakesLastWordsForASignOfLife, 222),
+    ("peers", transport.TakesADescriptorForAConnection, 5587),
 ]
 
 

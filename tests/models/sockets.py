@@ -109,7 +109,6 @@ class Listener(Socket):
         """A connection is made. It gets the lowest free descriptor, as from the kernel."""
         used = set(self._descriptors.values())
         self._descriptors[peer] = next(number for number in count() if number not in used)
-        self._peers.opened(self._descriptors[peer])
         self.connected[peer] = dialer
 
     def arrive(self, route: Route, frames: Frames) -> None:
@@ -130,7 +129,7 @@ class Listener(Socket):
 
     def mistake(self, peer: bytes) -> None:
         """A live connection looks as if it had dropped."""
-        self._peers.opened(self._descriptors[peer])
+        self._peers.closed(self._descriptors[peer])
         self._ready.set()
 
     def transfer(self, peer: bytes) -> None:

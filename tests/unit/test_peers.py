@@ -11,8 +11,8 @@ def connected(*peers: bytes) -> Peers:
     """Each over the descriptor of its place."""
     known = Peers()
     for descriptor, peer in enumerate(peers):
-        known.opened(descriptor)
         known.spoke(peer, descriptor, True)
+    known.all_read()
     return known
 
 
@@ -34,31 +34,29 @@ def test_a_message_that_was_still_to_be_read_reports_it_once_more() -> None:
 def test_that_message_is_not_taken_for_one_of_the_connection_that_has_the_descriptor_now() -> None:
     peers = connected(A)
     peers.closed(0)
-    peers.opened(0)
-    peers.dropped()
-    peers.spoke(A, 0, True)
-    assert peers.dropped() == [(A, True)]
     peers.spoke(B, 0, True)
-    assert list(peers.known) == [B] and not peers.any_dropped
+    peers.spoke(A, 0, True)
+    assert list(peers.known) == [B] and peers.dropped() == [(A, True), (A, True)]
+    assert peers.descriptor_of(B) == 0 and peers.descriptor_of(A) is None
 
 
 def test_a_peer_whose_first_message_is_read_after_its_end_has_dropped() -> None:
     peers = Peers()
-    peers.opened(0)
     peers.closed(0)
     peers.spoke(A, 0, False)
     assert not peers.known and peers.dropped() == [(A, False)]
 
 
-def test_two_peers_do_not_share_a_descriptor() -> None:
-    """Neither had been heard when the first one's connection ended: its first message looked like the second's."""
+def test_where_it_cannot_be_known_whose_descriptor_it_is_a_peer_that_lives_says_so_again() -> None:
+    """Two connections had the descriptor, and neither peer had been heard before the first one ended."""
     peers = Peers()
-    peers.opened(0)
     peers.closed(0)
-    peers.opened(0)
-    peers.spoke(A, 0, True)
+    for peer in (A, B):
+        peers.spoke(peer, 0, True)
+    assert not peers.known and peers.dropped() == [(A, True), (B, True)]
+    peers.all_read()
     peers.spoke(B, 0, True)
-    assert list(peers.known) == [B] and peers.dropped() == [(A, True)]
+    assert list(peers.known) == [B] and not peers.any_dropped
 
 
 def test_a_name_may_come_back_once_everything_is_read() -> None:
@@ -67,6 +65,5 @@ def test_a_name_may_come_back_once_everything_is_read() -> None:
     peers.closed(0)
     peers.dropped()
     peers.all_read()
-    peers.opened(1)
     peers.spoke(A, 1, True)
     assert list(peers.known) == [A] and not peers.any_dropped

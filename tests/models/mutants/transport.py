@@ -9,14 +9,13 @@ class TakesLastWordsForASignOfLife(Peers):
     """Learns a peer again by a message that was still to be read when its connection dropped."""
 
     def spoke(self, peer: bytes, descriptor: int, local: bool) -> None:
-        self._gone.pop(peer, None)
-        self._open.add(descriptor)
+        self._gone.discard(peer)
         super().spoke(peer, descriptor, local)
 
 
-class ForgetsWhoseNumberWasUsedAgain(Peers):
-    """Does not see that a descriptor belongs to another connection by now."""
+class TakesADescriptorForAConnection(Peers):
+    """Does not see that the connection over which a first message came may have ended."""
 
-    def spoke(self, peer: bytes, descriptor: int, local: bool) -> None:
-        self._gone.pop(peer, None)
-        super().spoke(peer, descriptor, local)
+    def closed(self, descriptor: int) -> None:
+        super().closed(descriptor)
+        self._unheard.discard(descriptor)
