@@ -68,6 +68,8 @@ class SocketFile:
                 os.unlink(self._path)
 
     def _bound(self, path: str) -> int:
+        if sys.platform == "win32":
+            raise OSError("there are no such sockets")  # and no such address: check_address refuses it
         listener = socket.socket(socket.AF_UNIX)
         try:
             with _closed_to_others():

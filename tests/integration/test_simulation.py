@@ -49,7 +49,7 @@ BROKEN: list[tuple[str, type[Any], int]] = [
     ("writer", state.LosesFailuresToAFullDisk, 10),
     ("writer", state.LosesAnOfferMadeWhileItWrites, 10),
     ("peers", transport.TakesLastWordsForASignOfLife, 222),
-    ("peers", transport.TakesADescriptorForAConnection, 5587),
+    ("peers", transport.TakesADescriptorForAConnection, 101),
 ]
 
 
