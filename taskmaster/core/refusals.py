@@ -1,4 +1,4 @@
-"""The messages that a master does not act on: counted, logged with restraint, and answered where that helps."""
+"""The messages that a master does not act on: counted, logged rarely, and answered where that helps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from taskmaster.core.wire import OtherVersion, WireError
 
 
 class Refusals:
-    """Refuses messages; remembers nothing of who sent them."""
+    """Refuses messages; remembers nothing about their senders."""
 
     def __init__(self, counts: Counts) -> None:
         self._counts = counts
@@ -29,10 +29,10 @@ class Refusals:
         self._counts.refused += 1
         if not self._full_log.allows(now):
             return []
-        return [Log("warning", "%d slaves are connected, the most allowed; others have to wait", (slaves,))]
+        return [Log("warning", "%d slaves are connected, which is the limit; others have to wait", (slaves,))]
 
     def other_version(self, poll: OtherVersion, route: Route, now: float) -> list[Effect]:
-        """It is told why, so that it ends at once."""
+        """The slave is told why, so that it ends at once."""
         self._counts.refused += 1
         reason = version_conflict(poll)
         effects: list[Effect] = [Send(route, wire.encode_error(poll.slave_id, poll.seq, reason))]
@@ -43,7 +43,7 @@ class Refusals:
 
 
 def version_conflict(poll: OtherVersion) -> str:
-    """Both versions and where to upgrade, in one sentence: the slave ends with it."""
+    """Both versions and where to upgrade, in one sentence, with which the slave ends."""
     product = poll.info.get("version")
     theirs = f"{poll.version} (Taskmaster {product})" if product else f"{poll.version}"
     older = "slave" if poll.version < wire.VERSION else "master"
