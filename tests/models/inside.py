@@ -41,3 +41,8 @@ def settled_above(window: Window) -> Runs:
 
 def cursor_of(window: Window, offset: int) -> Any:
     return window._mark.cursor_of(offset)
+
+
+def resume_offset(window: Window) -> int:
+    """Where a run would resume: the watermark, or the first of the jobs below it that may share a cursor."""
+    return window._mark.resume_offset

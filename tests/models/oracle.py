@@ -70,6 +70,7 @@ class Oracle:
         self.lives: list[Ledger] = []
         self.saved = 0
         self.saved_epoch = 0
+        self._written: dict[int, int] = {}  # what any checkpoint said when it was written, durable or not
         self.above: dict[int, int] = {}  # what the last checkpoint says is settled above it: offsets, and payloads
         self.names: dict[str, str] = {}
         self._starts: dict[int, list[Start]] = {}
@@ -105,9 +106,15 @@ class Oracle:
         self.saved, self.saved_epoch = offset, epoch
         self._save_above(above, on_disk)
 
+    def written(self, above: Sequence[Run]) -> None:
+        """A checkpoint is being written, and will perhaps be found on disk though it never was durable."""
+        for first, count in above:
+            self._written.update((at, self.source.payload(at)) for at in range(first, first + count)
+                                 if at < self.source.length and self.is_accounted(at))
+
     def _save_above(self, above: Sequence[Run], on_disk: Container[int]) -> None:
         """Of jobs that are no longer what they were, it need not be true: a resume tells by their identity."""
-        before, self.above = self.above, {}
+        before, self.above = {**self._written, **self.above}, {}
         for at in [at for first, count in above for at in range(first, first + count)]:
             known = before.get(at)
             if known is not None and (at >= self.source.length or known != self.source.payload(at)):
