@@ -55,8 +55,8 @@ BROKEN: list[tuple[str, type[Any], int]] = [
     ("writer", state.TakesFailuresOfAnotherMoment, 8),
     ("writer", state.LosesFailuresToAFullDisk, 10),
     ("writer", state.LosesAnOfferMadeWhileItWrites, 10),
-    ("peers", transport.TakesLastWordsForASignOfLife, 222),
-    ("peers", transport.TakesADescriptorForAConnection, 101),
+    ("peers", transport.TakesLastWordsForASignOfLife, 271),
+    ("peers", transport.TakesADescriptorForAConnection, 309),
 ]
 
 
