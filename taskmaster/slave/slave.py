@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from taskmaster import defaults
@@ -33,16 +33,17 @@ class Slave:
 
     Without keys it trusts any master, but takes pickles only from one on this machine. `job_timeout` is in seconds;
     `show` is called with the slave's figures a few times a second, in the control thread, and so
-    is `beat`, for as long as no job holds the interpreter. `grace` bounds a drain (seconds).
+    is `beat`, for as long as no job holds the interpreter. `grace` bounds a drain (seconds). `code` is what the master
+    compares with its own, as `targets.code.describe` gives it.
     """
 
     def __init__(self, handler: Callable[[Any], Any], name: str, address: str, *,
                  threads: int = defaults.CONCURRENCY, patience: Patience = Patience(),
                  job_timeout: float | None = None, show: Callable[[SlaveStats], None] = lambda stats: None,
                  keys: Keys | None = None, beat: Callable[[], object] | None = None,
-                 grace: float | None = None) -> None:
+                 grace: float | None = None, code: Mapping[str, str] | None = None) -> None:
         info = {"host": socket.gethostname(), "pid": os.getpid(), "threads": threads, "handler": name,
-                "python": sys.version.split()[0], "version": defaults.PRODUCT_VERSION}
+                "python": sys.version.split()[0], "version": defaults.PRODUCT_VERSION, **(code or {})}
         self._waker = waker = Waker()
         self._agent = Agent(os.urandom(16).hex(), threads, info, patience, _clock())
         self._pool = ThreadPool(handler, threads, _clock, waker.wake)

@@ -58,6 +58,15 @@ def parse_target(text: str, default_name: str) -> Target:
     return Target(PurePath(source).as_posix() if is_file else source, function, is_file)
 
 
+def absolute(target: Target) -> Target:
+    """The same function, whatever the working folder becomes."""
+    if not target.is_file or os.path.isabs(target.source):
+        return target
+    with contextlib.suppress(FileNotFoundError):  # of a removed folder: then the file is not there either
+        return Target(os.path.join(os.getcwd(), target.source), target.function, is_file=True)
+    return target
+
+
 def _split(text: str) -> tuple[str, str | None]:
     source, colon, function = text.rpartition(":")
     is_drive = len(source) == 1 and function[:1] in ("\\", "/")

@@ -35,6 +35,7 @@ from taskmaster.master.workload import Identity, Options, Workload
 from taskmaster.transport.keys import Keys
 
 IDENTITY = Identity("simulated", {}, "handle_job")
+MODULE = "jobs.py"  # of get_jobs, and so of the handlers that may do its jobs
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,8 @@ class SimulatedMaster(Master):
         """Like the shipped one, with the clock and the parts of this place."""
         options, start, place = self._options, self._where(), self.place
         window: Window = place.parts.window(start.offset, options.size, defaults.WINDOW_BYTES, options.attempts)
-        dispatcher: Dispatcher = place.parts.dispatcher(window, self._state.run, self._state.epoch, options.rate)
+        dispatcher: Dispatcher = place.parts.dispatcher(window, self._state.run, self._state.epoch, options.rate,
+                                                        {"module": MODULE})
         source = Source(self._workload.get_jobs, self._workload.arguments, start)
         feeder = Feeder(source, start.offset, options.limit, options.codec, self.feeder_clock, self._waker.wake)
         feeder._room = Condition(place.process)  # type: ignore[assignment]

@@ -18,6 +18,7 @@ It raises `Broken` as soon as an invariant does not hold:
     I14 no slave is taken for dead without a cause, and no job runs twice without one
     I15 the counts of a run add up
     I16 a slave that leaves has nothing left to do or to report, unless no master answers it
+    I17 no job is handed to a slave whose handler is for other jobs
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ class Oracle:
         self.saved = 0
         self.saved_epoch = 0
         self.names: dict[str, str] = {}
+        self.foreigners: set[str] = set()  # slaves with the handler of other jobs
         self._starts: dict[int, list[Start]] = {}
 
     @property
@@ -106,6 +108,8 @@ class Oracle:
 
     def answer(self, reply: Reply) -> None:
         """The master sends this."""
+        foreign = reply.slave_id in self.foreigners
+        must(not (foreign and reply.leases), "I17: jobs are handed to another workload's handler", reply)
         for lease in reply.leases:
             for offset in range(lease.first, lease.first + lease.count):
                 self._grant(offset, Grant(reply.slave_id, lease.attempt, reply.seq))

@@ -6,6 +6,8 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from models.crew import Gone
+from models.inside import serves_elsewhere
+from models.master import MODULE
 from models.slave_watch import SlaveWatch
 from models.watched_slave import WatchedSlave
 
@@ -26,16 +28,22 @@ class Slaves:
         self._dead: list[Gone] = []
         self._started = 0
 
-    def start(self) -> None:
+    def start(self, module: str = MODULE) -> None:
+        """Start one whose handler is in `module`: if not in MODULE, it is for other jobs than this world's."""
         world = self._world
         if world.finished:
             return
         self._started += 1
         world.counts["slaves"] += 1
         scenario, process = world.scenario, world.process(f"slave{self._started:03}")
-        info = {"host": socket.gethostname(), "pid": self._started}
+        info = {"host": socket.gethostname(), "pid": self._started, "module": module}
         patience = Patience(retries=scenario.retries)
         agent = world.parts.agent(process.name, scenario.threads, info, patience, process.clock())
+        if module != MODULE:
+            world.counts["foreigners"] += 1
+            world.oracle.foreigners.add(process.name)
+            if world.chance.random() < 0.5:
+                serves_elsewhere(agent)
         slave = WatchedSlave(process, world.network, agent, self, self._watch, scenario.job_timeout)
         self.living.append(slave)
 
@@ -51,7 +59,8 @@ class Slaves:
         world = self._world
         self.living.remove(slave)
         self._dead.append(Gone(int(slave.slave_id.removeprefix("slave")), "killed"))
-        if len(self.living) < world.scenario.slaves and not world.finished:
+        own = [one for one in self.living if one.slave_id not in world.oracle.foreigners]
+        if len(own) < world.scenario.slaves and not world.finished:
             world.scheduler.after(world.chance.uniform(0.05, 1.5), self.start)
 
     def handle(self, slave: WatchedSlave, work: SequentialExecution, payload: Any) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from taskmaster.core.wire.frames import VERSION, Frames, WireError, printable
-from taskmaster.core.wire.poll import POLL_STATES, FailedAttempt, OtherVersion, Poll, decode_poll, encode_poll
+from taskmaster.core.wire.poll import (INFO_VALUE_CHARACTERS, POLL_STATES, FailedAttempt, OtherVersion, Poll,
+                                       decode_poll, encode_poll)
 from taskmaster.core.wire.reply import REPLY_KINDS, Lease, Reply, decode_reply, encode_error, encode_reply
 
 __all__ = [
     # What both sides share.
     "VERSION", "Frames", "WireError", "printable",
     # What a slave says.
-    "POLL_STATES", "FailedAttempt", "OtherVersion", "Poll", "decode_poll", "encode_poll",
+    "INFO_VALUE_CHARACTERS", "POLL_STATES", "FailedAttempt", "OtherVersion", "Poll", "decode_poll", "encode_poll",
     # What a master says.
     "REPLY_KINDS", "Lease", "Reply", "decode_reply", "encode_error", "encode_reply",
 ]
