@@ -18,7 +18,7 @@ from taskmaster.console.progress import make_progress
 from taskmaster.core.interrupts import Interrupts
 from taskmaster.master.master import Master
 from taskmaster.targets.code import describe
-from taskmaster.targets.load import Target, absolute, parse_target
+from taskmaster.targets.load import Target, parse_target
 from taskmaster.transport import addresses
 from taskmaster.transport.keys import Keys
 
@@ -45,6 +45,7 @@ def command(target: str, arguments: tuple[str, ...], address: str, key_file: Pat
     progress = make_progress(not no_progress, sys.stderr)
     entry.configure_logging(log_level, log_format, Lines(progress))
     master_options.check_summary(summary)
+    address = addresses.absolute(address)  # the user's module may change the working folder
     source = parse_target(target, defaults.GET_JOBS)
     shared = master_keys(address, key_file, insecure)
     hide_key()
@@ -65,7 +66,7 @@ def command(target: str, arguments: tuple[str, ...], address: str, key_file: Pat
 
 def _code(source: Target, any_handler: bool) -> dict[str, str]:
     """What slaves are compared with."""
-    code = describe(absolute(source))
+    code = describe(source)
     if any_handler:
         del code["module"], code["source"]
     return {**code, "target": str(source)}

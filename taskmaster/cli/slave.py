@@ -16,8 +16,9 @@ from taskmaster.core.interrupts import Interrupts
 from taskmaster.core.stats import SlaveStats
 from taskmaster.slave import lifeline
 from taskmaster.slave.slave import Slave
+from taskmaster.targets import parent_main, search_path
 from taskmaster.targets.code import describe
-from taskmaster.targets.load import absolute, load_target, parse_target
+from taskmaster.targets.load import load_target, parse_target
 from taskmaster.targets.signature import check_arity
 from taskmaster.transport import addresses
 
@@ -44,8 +45,9 @@ def command(target: str, address: str, key_file: Path | None, insecure: bool, co
     hide_key()
     if insecure and not in_fleet:
         warn_of_insecure_master(address)
-    wanted = absolute(parse_target(target, defaults.HANDLE_JOB))
-    handler = load_target(wanted)
+    wanted = parse_target(target, defaults.HANDLE_JOB)
+    parent_main.inherit()
+    handler = load_target(wanted, search_here=not search_path.inherit())
     check_arity(handler)
     lifeline.say_ready()
     interrupts = Interrupts(once=in_fleet)  # a whole unit is signalled and its fleet passes that on: one wish

@@ -11,7 +11,7 @@ from taskmaster.targets.load import Target
 
 
 def describe(target: Target) -> dict[str, str]:
-    """Texts by name, for a target that has been loaded; the path of a file is absolute.
+    """Texts by name, for a target that has been loaded.
 
     `module` is the dotted name of the module or the name of the file, without its folder, which differs between
     machines; `source` is a digest of the file, empty if there is none; the others are versions.
@@ -22,7 +22,7 @@ def describe(target: Target) -> dict[str, str]:
 
 
 def _file_of(target: Target) -> str:
-    return target.source if target.is_file else getattr(sys.modules.get(target.source), "__file__", None) or ""
+    return target.path if target.is_file else getattr(sys.modules.get(target.source), "__file__", None) or ""
 
 
 def _digest(path: str) -> str:

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hmac import compare_digest
+from typing import Any
 
 import zmq
 from zmq.utils import z85
@@ -22,6 +23,7 @@ from zmq.utils import z85
 from taskmaster import defaults
 from taskmaster.errors import UsageError
 from taskmaster.native import Thread
+from taskmaster.targets.search_path import python_module
 from taskmaster.transport.addresses import address_in_use, ipc_path
 from taskmaster.transport.keys import Keys
 
@@ -183,8 +185,7 @@ def make_room() -> int:
 def _files() -> int:
     if sys.platform == "win32":
         return defaults.CONNECTIONS  # sockets are not files there, and have no such limit
-    import resource
-
+    resource: Any = python_module("resource")  # not at the top: Windows has none
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = defaults.CONNECTIONS if hard == resource.RLIM_INFINITY else min(hard, defaults.CONNECTIONS)
     if soft == resource.RLIM_INFINITY or soft >= files:

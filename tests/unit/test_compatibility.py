@@ -12,7 +12,7 @@ from taskmaster.core.compatibility import Compatibility
 from taskmaster.core.dispatch import Dispatcher
 from taskmaster.core.window import Window
 from taskmaster.targets.code import describe
-from taskmaster.targets.load import Target, absolute, parse_target
+from taskmaster.targets.load import Target, parse_target
 
 OWN = {"target": "jobs.py:get_jobs", "module": "jobs.py", "source": "1234", "python": "3.11.2", "version": "0.1.0"}
 INFO = {"host": "vm", "pid": 7, "handler": "/srv/jobs.py:handle_job", **OWN}
@@ -150,6 +150,7 @@ def test_a_module_is_described_by_its_dotted_name_and_its_text() -> None:
 def test_a_file_is_where_it_was_when_the_working_folder_changes(tmp_path: Path,
                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    found = absolute(parse_target("x.py", "handle_job"))
-    assert found == Target(str(tmp_path / "x.py"), "handle_job", True)
-    assert absolute(found) == found and absolute(Target("x", "f", False)) == Target("x", "f", False)
+    file, module = parse_target("x.py", "handle_job"), parse_target("x", "handle_job")
+    monkeypatch.chdir("/")
+    assert file.path == str(tmp_path / "x.py") and str(file) == "x.py:handle_job"
+    assert (file.located, module.located) == (f"{tmp_path}/x.py:handle_job", "x:handle_job")
