@@ -101,14 +101,14 @@ def load_module(target: Target, search_here: bool = False) -> ModuleType:
     """Import the module of `target`; raises what `load_target` does."""
     if target.is_file:
         return _load_file(target.path, target.source)
-    if search_here:
-        put_first(target.folder or os.getcwd())
+    if search_here and target.folder:
+        put_first(target.folder)
     _import(target.source, lambda: importlib.import_module(target.source))
     return sys.modules[target.source]
 
 
 def _load_file(file: str, text: str) -> ModuleType:
-    path = Path(os.path.abspath(file))
+    path = Path(os.path.abspath(file) if os.path.isabs(file) else file)  # relative if the working folder was removed
     _check_file(path, text)
     name = _module_name(path)
     if path.stem in sys.stdlib_module_names:
@@ -193,7 +193,8 @@ def _no_module(name: str, missing: str) -> str:
     parent, _, last = name.rpartition(".")
     if hasattr(sys.modules.get(parent), last):
         return f"No module named {missing!r}, but {parent} has a {last!r}. Did you mean {parent}:{last}?"
-    hint = did_you_mean(name, sorted(module.name for module in python_module("pkgutil").iter_modules([os.getcwd()])))
+    here = [folder] if (folder := working_folder()) else []
+    hint = did_you_mean(name, sorted(module.name for module in python_module("pkgutil").iter_modules(here)))
     return f"No module named {missing!r} (searched the working folder and sys.path).{hint} {FORMS}"
 
 

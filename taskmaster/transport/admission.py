@@ -186,7 +186,7 @@ def _files() -> int:
     if sys.platform == "win32":
         return defaults.CONNECTIONS  # sockets are not files there, and have no such limit
     resource: Any = python_module("resource")  # not at the top: Windows has none
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft, hard = map(int, resource.getrlimit(resource.RLIMIT_NOFILE))
     files = defaults.CONNECTIONS if hard == resource.RLIM_INFINITY else min(hard, defaults.CONNECTIONS)
     if soft == resource.RLIM_INFINITY or soft >= files:
         return files

@@ -184,3 +184,11 @@ def test_user_code_may_change_the_working_folder(place: Place, at_import: str, t
     assert [path.name for path in place.folder.glob(".taskmaster/*/checkpoint.json")] == ["checkpoint.json"]
     again = place.run("run", target, 2, "--state", ".taskmaster/other", "--log-level", "debug")
     assert again.code == 0 and (place.folder / ".taskmaster" / "other" / "checkpoint.json").exists()
+
+
+@pytest.mark.parametrize("target, words", [("json", "'get_jobs'"), ("work.py", "No file 'work.py'"),
+                                           ("nosuch", "No module named 'nosuch'")])
+def test_a_working_folder_that_was_removed_is_no_traceback(place: Place, target: str, words: str) -> None:
+    code = f"import os; os.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone'); {COMMAND.format('run')}"
+    ended = place.python("-c", code, target, "1")
+    assert (ended.code, ended.tracebacks) == (2, 0) and words in ended.err, ended.err

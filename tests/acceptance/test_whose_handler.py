@@ -14,8 +14,8 @@ def here() -> tuple[str, str]:
     return "--address", f"tcp://127.0.0.1:{free_port()}"
 
 
-SENTENCE = ("This slave's handler is mails.py:handle_job, but the master's jobs come from work.py:get_jobs. Start slaves "
-            "with work.py or")
+SENTENCE = ("This slave's handler is mails.py:handle_job, but the master's jobs come from work.py:get_jobs. Start "
+            "slaves with work.py or")
 
 
 @pytest.mark.parametrize("command, more", [("slave", []), ("spawn", [3])])
