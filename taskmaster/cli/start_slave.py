@@ -13,6 +13,7 @@ def _start(file: str) -> None:
 
     folder, _, _ = file.rpartition("/")
     root = folder.removesuffix("/taskmaster/cli")
+    sys.argv[0] = f"{folder}/slave.py"  # as with `python -m taskmaster.cli.slave`
     sys.path[:] = [other for other in sys.path if other not in ("", folder)]
     _import_taskmaster(root)
     if root not in sys.path:
