@@ -1,15 +1,15 @@
 """SHA-256 of every regular file below a folder, to be checked with `sha256sum -c`.
 
-What it shows: a cursor that is a path, a source that skips what lies before it without looking there,
-and failures: a file that cannot be read raises, is tried again, and then stands in the failures file.
+It shows a cursor that is a path, a source that skips everything before it without looking there, and
+failures: a file that cannot be read raises, is retried, and then goes to the failures file.
 
 Run:     tm-run examples/checksum_tree.py 4               (Python's own library; or root=FOLDER out=FILE)
-Kill:    Ctrl-C, or kill -9 any of it at any moment
-Resume:  the same command again; `--reset` reads every file once more (remove `checksums.txt` before)
+Kill:    Ctrl-C, or kill -9 any of its processes at any moment
+Resume:  the same command again; `--reset` reads every file again (remove `checksums.txt` first)
 Verify:  python examples/checksum_tree.py --sums checksums.txt | sha256sum -c --quiet
 
-Links are not followed and special files are left out. Folders that cannot be listed are named on stderr.
-Slaves that run elsewhere must see the same files, and append to a file of their own machine: not over NFS.
+Links are not followed and special files are skipped. Folders that cannot be listed are reported on stderr.
+Slaves on other machines must see the same files, and append to a local file: not over NFS.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pathlib import Path
 
 from taskmaster import Job
 
-CHUNK_BYTES = 1 << 20  # large enough that hashing, which lets other threads run, is nearly all of the time
+CHUNK_BYTES = 1 << 20  # large enough to spend nearly all the time hashing, which lets other threads run
 
 
 def get_jobs(
@@ -42,7 +42,7 @@ def files_below(folder: str, after: list[str]) -> Iterator[str]:
     """The files below `folder` that come after the path `after`: relative, sorted folder by folder.
 
     The order is that of the names along each path, not of the paths as text: `a/b` comes before `a.b`,
-    because `a` comes before `a.b`. So one comparison with `after[0]` decides about a whole subtree.
+    because `a` comes before `a.b`. So one comparison with `after[0]` decides for a whole subtree.
     """
     for entry in listing(folder):
         if after and entry.name < after[0]:
@@ -60,16 +60,16 @@ def listing(folder: str) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
-        print(f"left out {folder!r}: {error.strerror}", file=sys.stderr)
+        print(f"skipped {folder!r}: {error.strerror}", file=sys.stderr)
         return []
 
 
 def handle_job(payload: tuple[str, str]) -> None:
-    """Append one line. A job that runs twice appends it twice, and `--sums` keeps the later one."""
+    """Append one line. A job that runs twice appends two, and `--sums` keeps the later one."""
     path, out = payload
     line = sum_line(sha256_of(path), path)
     with open(out, "ab", buffering=0) as sums:
-        # One write to a file opened for appending: other threads and slaves never write into this line.
+        # One write to a file opened for appending, so other threads and slaves never write into this line.
         if sums.write(line) != len(line):
             raise OSError(f"No room in {out} for the checksum of {path!r}.")
 
@@ -83,7 +83,7 @@ def sha256_of(path: str) -> str:
 
 
 def sum_line(digest: str, path: str) -> bytes:
-    """As sha256sum (of coreutils 9) writes it: a backslash in front says that the name has escapes."""
+    """As sha256sum (of coreutils 9) writes it: a leading backslash means that the name has escapes."""
     name = os.fsencode(path)
     escaped = name.replace(b"\\", b"\\\\").replace(b"\n", b"\\n").replace(b"\r", b"\\r")
     mark = b"" if escaped == name else b"\\"
@@ -91,7 +91,7 @@ def sum_line(digest: str, path: str) -> bytes:
 
 
 def latest_sums(lines: Iterator[bytes]) -> list[bytes]:
-    """One line per file, the last that was written, sorted by name."""
+    """One line per file, the last one written, sorted by name."""
     by_name = {line.partition(b"  ")[2]: line for line in lines}
     return [by_name[name] for name in sorted(by_name)]
 

@@ -1,15 +1,15 @@
 """Migrate a table of a million customers from an old schema to a new one, by keyset cursor.
 
-What it shows: a source that resumes at a row id (`Job(..., cursor=id)` and `WHERE id > ?`), a batch of rows
-as one job, and a handler that may run twice, even at the same time: it upserts, in one transaction.
+It shows a source that resumes at a row id (`Job(..., cursor=id)` and `WHERE id > ?`), a batch of rows as one
+job, and a handler that may run twice, even at the same time: it upserts, in one transaction.
 
 Run:     tm-run examples/migrate_sqlite.py 4              (or with rows=1000, path=/tmp/my.sqlite, batch=2000)
-Kill:    Ctrl-C, or kill -9 any of it at any moment
-Resume:  the same command again; `--reset` migrates everything once more, which changes nothing
+Kill:    Ctrl-C, or kill -9 any of its processes at any moment
+Resume:  the same command again; `--reset` migrates everything again, which changes nothing
 Verify:  python examples/migrate_sqlite.py --verify [customers.sqlite]
 
-The first run makes the database, `customers.sqlite` in the working folder. SQLite lets one connection write
-at a time, and only on one machine: slaves that run elsewhere want a database server instead.
+The first run creates the database, `customers.sqlite` in the working folder. SQLite lets one connection write
+at a time, and only on one machine: slaves on other machines need a database server instead.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CREATE TABLE clients (id INTEGER PRIMARY KEY, first_name TEXT NOT NULL, last_nam
                       joined TEXT NOT NULL, balance_cents INTEGER NOT NULL);
 """
 UPSERT = "INSERT OR REPLACE INTO clients VALUES (?, ?, ?, ?, ?)"
-LOCK_PATIENCE_S = 60  # 4 slaves x 10 threads take turns at one write lock, each for some milliseconds
+LOCK_PATIENCE_S = 60  # 4 slaves x 10 threads share one write lock, a few milliseconds each
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -46,7 +46,7 @@ def get_jobs(
     db = connect(str(path))
     [(found,)] = db.execute("SELECT count(*) FROM customers")
     if found != rows:
-        raise ValueError(f"{path} holds {found} customers, not {rows}. Say rows={found} or another path.")
+        raise ValueError(f"{path} holds {found} customers, not {rows}. Pass rows={found} or another path.")
     while True:
         [(first, end)] = db.execute(
             "SELECT min(id), max(id) FROM (SELECT id FROM customers WHERE id > ? ORDER BY id LIMIT ?)",
@@ -103,8 +103,8 @@ this_thread = threading.local()
 
 def connect(path: str) -> sqlite3.Connection:
     if getattr(this_thread, "path", None) != path:
-        if not os.path.exists(path):  # SQLite would make an empty one
-            raise FileNotFoundError(f"There is no {path}. A run makes it; if it was there, use --reset.")
+        if not os.path.exists(path):  # SQLite would create an empty one
+            raise FileNotFoundError(f"There is no {path}. A run creates it; if there was one, use --reset.")
         this_thread.db = sqlite3.connect(path, timeout=LOCK_PATIENCE_S, isolation_level=None)
         this_thread.path = path
     db: sqlite3.Connection = this_thread.db
@@ -112,10 +112,10 @@ def connect(path: str) -> sqlite3.Connection:
 
 
 def make_database(path: Path, rows: int) -> None:
-    """Make the old table under another name, then rename it: whoever is killed here leaves no half of it."""
+    """Create the old table under another name, then rename it: a kill in between leaves no partial file."""
     for leftover in path.parent.glob(f"{path.name}.*.tmp"):
         leftover.unlink()
-    print(f"making {path} with {rows} customers", file=sys.stderr)
+    print(f"creating {path} with {rows} customers", file=sys.stderr)
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     db = sqlite3.connect(unfinished)
     db.execute("PRAGMA journal_mode = OFF")
@@ -133,7 +133,7 @@ DAYS = [date(1990, 1, 1) + timedelta(days=n) for n in range(12_000)]
 
 
 def old_customer(n: int) -> tuple[int, str, str, str]:
-    """The nth customer, with gaps between the ids; each format meets each value sooner or later."""
+    """The nth customer, with gaps between the ids; sooner or later each format occurs with each value."""
     names = name_spellings(FIRST_NAMES[n % len(FIRST_NAMES)], LAST_NAMES[n % len(LAST_NAMES)])
     dates = date_spellings(DAYS[n * 7919 % len(DAYS)])
     balances = balance_spellings(n * 7907 % 2_000_000 - 500_000)
@@ -157,7 +157,7 @@ def balance_spellings(cents: int) -> tuple[str, ...]:
 
 
 def verify(path: Path) -> bool:
-    """Check without the parsers above: the old text must be one of the ways to spell the new row."""
+    """Check without the parsers above: the old text must be one of the ways to write the new row."""
     db = connect(str(path.absolute()))
     dates = {spelling: day.isoformat() for day in DAYS for spelling in date_spellings(day)}
     [(customers,)] = db.execute("SELECT count(*) FROM customers")
@@ -168,7 +168,7 @@ def verify(path: Path) -> bool:
     ):
         right += (" " not in first and name in name_spellings(first, last)
                   and dates[joined] == new_joined and balance in balance_spellings(cents))
-    print(f"{path}: {customers} customers, {clients} migrated, {right} of them right")
+    print(f"{path}: {customers} customers, {clients} migrated, {right} of them correct")
     return bool(customers == clients == right)
 
 

@@ -4,9 +4,9 @@ Run it with two slaves, from any folder you like:   tm-run examples/quickstart.p
 Run it with more jobs:                              tm-run examples/quickstart.py 2 count=1000000
 Look at what it did:                                sort -n -u squares.txt | wc -l
 
-Press Ctrl-C, or kill -9 it, and run the same command again: it goes on where it was. A job that was running
-just then runs again, so its line may be there twice; the line is the same, and `sort -u` makes it one.
-A finished run has nothing left to do: `--reset` starts it from the first job again.
+Press Ctrl-C, or kill -9 it, and run the same command again to resume. A job that was running at that moment
+runs again, so its line may appear twice; the lines are identical, and `sort -u` keeps one.
+A finished run has nothing left to do: `--reset` starts it again from the first job.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ __all__ = ["Job", "run"]
 
 
 def __getattr__(name: str) -> Any:
-    # `run` loads the master, which a slave need not do when the user's module says `from taskmaster import Job`.
     if name == "run":
+        # Here: it loads the master, which a slave whose module imports only Job does not need.
         from taskmaster.api.run import run
 
         return run

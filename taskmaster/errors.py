@@ -24,13 +24,13 @@ class TaskmasterError(Exception):
 
 
 class UsageError(TaskmasterError):
-    """An option, an address or an argument is wrong, whatever the state of the run."""
+    """An option, an address or an argument is wrong, regardless of the state of the run."""
 
     exit_code = EXIT_USAGE
 
 
 class TargetError(UsageError):
-    """The module, file or function of a target cannot be used: not found, not callable, or of wrong arguments."""
+    """The module, file or function of a target cannot be used: not found, not callable, or with wrong parameters."""
 
 
 class UserCodeError(TargetError):

@@ -1,9 +1,9 @@
-"""What a child that user code forks must not keep of this process: what says that this process lives, and its work.
+"""What a child that user code forks must not keep of this process: its signs of life, and its work.
 
-A fork copies every descriptor, so that the child of a handler would keep the master's lock and port, or a connection by
-which its slave seems alive. It copies the signal handlers, with which `multiprocessing.Pool` waits for ever for workers
-that take SIGTERM for a wish. And it copies the calling thread, which would run jobs in the child, too, once the user's
-code returns to it.
+A fork copies every descriptor, so the child of a handler would keep the master's lock and port, or a connection that
+makes its slave seem alive. It copies the signal handlers, so `multiprocessing.Pool` would wait for ever for workers
+that treat SIGTERM as a request. And it copies the calling thread, which would run jobs in the child as well once
+the user's code returns to it.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from typing import Any, NoReturn
 
 from taskmaster.native import get_ident
 
-_descriptors: dict[int, tuple[int, int]] = {}  # with device and inode, as a number may be another file's by now
-_masks: dict[int, Any] = {}  # of the threads that are forking
+_descriptors: dict[int, tuple[int, int]] = {}  # with device and inode: the number may be another file's by now
+_masks: dict[int, Any] = {}  # one entry for each thread that is forking
 _callbacks: weakref.WeakKeyDictionary[Any, Callable[[Any], object]] = weakref.WeakKeyDictionary()
 
 
 def close_in_children(descriptor: int) -> None:
-    """Let children that are forked from now on close this descriptor of theirs, if it is still the same file."""
+    """Let children forked from now on close their copy of this descriptor, if it is still the same file."""
     with suppress(OSError):
         _descriptors[descriptor] = _identity(descriptor)
 
@@ -36,8 +36,8 @@ def keep_in_children(descriptor: int) -> None:
 
 
 def call_in_children(owner: Any, callback: Callable[[Any], object]) -> None:
-    """Call `callback(owner)` in each child that is forked while `owner` exists. It must take no lock: whoever held one
-    at the fork does not exist in the child."""
+    """Call `callback(owner)` in each child that is forked while `owner` exists. It must take no lock: the thread that
+    held it at the fork does not exist in the child."""
     _callbacks[owner] = callback
 
 
@@ -71,7 +71,7 @@ def _identity(descriptor: int) -> tuple[int, int]:
 
 
 def _before() -> None:
-    """A signal that reached the child before it has its handlers back would be lost."""
+    """A signal that reaches the child before it has its handlers back would be lost."""
     if sys.platform != "win32":
         _masks[get_ident()] = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
 

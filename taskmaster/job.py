@@ -30,7 +30,7 @@ class Job:
 
 
 def unwrap(job: Any) -> tuple[Any, Any]:
-    """The payload and the cursor of what `get_jobs` yielded: a Job, or one of a subclass, or a plain payload."""
+    """The payload and the cursor of what `get_jobs` yielded: a Job (or subclass), or a plain payload."""
     return (job.payload, job.cursor) if isinstance(job, Job) else (job, NO_CURSOR)
 
 
@@ -39,7 +39,7 @@ def unwrap_all(jobs: list[Any]) -> tuple[list[Any], list[Any] | None]:
     wrapped = [issubclass(kind, Job) for kind in set(map(type, jobs))]
     if not any(wrapped):
         return jobs, None
-    if all(wrapped):  # twice as fast as one by one
+    if all(wrapped):  # twice as fast as item by item
         return [job.payload for job in jobs], [job.cursor for job in jobs]
     pairs = [unwrap(job) for job in jobs]
     return [payload for payload, _ in pairs], [cursor for _, cursor in pairs]

@@ -1,4 +1,4 @@
-"""How the C library keeps memory that was freed. It knows nothing of jobs."""
+"""Makes the C library keep freed memory. It knows nothing of jobs."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import os
 import sys
 from typing import Any, Final
 
-# glibc's names for them, of malloc.h.
+# glibc's names, from malloc.h.
 _TRIM_THRESHOLD: Final = -1
 _MMAP_THRESHOLD: Final = -3
 
-# The largest batches, leases and messages are of 4 MiB, and a few are alive at once.
+# The largest batches, leases and messages have 4 MiB, and a few are alive at once.
 KEPT_BYTES: Final = 16 << 20
 
 
 def keep_freed_memory() -> bool:
-    """Let what is freed be used again instead of going back to the kernel; returns whether the C library can be told.
+    """Reuse freed memory instead of returning it to the kernel; returns whether the C library supports that.
 
-    As it comes, glibc returns a batch of 1 MiB at once and asks for the next one anew, a page fault for each 4 KiB of
-    it: to pickle and to copy a job of 5 kB then took 4.2 us instead of 0.2. It keeps up to KEPT_BYTES for each
-    thread, of memory that was in use before.
+    By default, glibc returns a batch of 1 MiB at once and requests the next one again, with a page fault for every
+    4 KiB: pickling and copying a job of 5 kB then took 4.2 us instead of 0.2. Now it keeps up to KEPT_BYTES of
+    formerly used memory for each thread.
     """
     if not _is_glibc():
         return False
@@ -30,8 +30,8 @@ def keep_freed_memory() -> bool:
 
 def _is_glibc() -> bool:
     if sys.platform == "win32":
-        return False  # it has no confstr
+        return False  # Windows has no confstr
     try:
         return (os.confstr("CS_GNU_LIBC_VERSION") or "").startswith("glibc")
-    except (ValueError, OSError):  # other systems have not this name
+    except (ValueError, OSError):  # other systems do not have this name
         return False

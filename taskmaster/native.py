@@ -1,7 +1,7 @@
-"""Threads and locks of the operating system, also after gevent or eventlet have replaced those of `threading`.
+"""Threads and locks of the operating system, even after gevent or eventlet have replaced those of `threading`.
 
-Our threads block outside of Python, in ZeroMQ, in a file system, in a handler. As greenlets they would hold up each
-other, and the user's greenlets. So they take the primitives as they were before anybody patched them.
+Our threads block outside of Python, in ZeroMQ, in a file system, in a handler. As greenlets they would hold up one
+another, and the user's greenlets. So they use the primitives as they were before anybody patched them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import logging
 import sys
 import threading
 import time
-from _queue import Empty, SimpleQueue  # `queue.SimpleQueue` is replaced by gevent, this is not
+from _queue import Empty, SimpleQueue  # gevent replaces `queue.SimpleQueue`, but not this
 from collections.abc import Callable
 from typing import Any
 
@@ -57,7 +57,7 @@ class Thread:
             raise
 
     def join(self, timeout: float | None = None) -> None:
-        """Wait until it has ended, or for so many seconds. Signal handlers run meanwhile in the main thread."""
+        """Wait until it has ended, or until the timeout. Signal handlers run meanwhile in the main thread."""
         if self._started and self._running.acquire(True, -1 if timeout is None else max(0.0, timeout)):
             self._running.release()
 
@@ -77,7 +77,7 @@ class Thread:
 
 
 class Flag:
-    """What `threading.Event` is, for one thread that waits."""
+    """Like `threading.Event`, for a single waiting thread."""
 
     def __init__(self) -> None:
         self._down = Lock()
@@ -90,21 +90,21 @@ class Flag:
         return self._set
 
     def set(self) -> None:
-        """Let the waiting thread continue, now or when it comes to wait."""
+        """Let the waiting thread continue, now or as soon as it waits."""
         with self._guard:
             if not self._set:
                 self._set = True
                 self._down.release()
 
     def clear(self) -> None:
-        """Let it wait again."""
+        """Make it wait again."""
         with self._guard:
             if self._set:
                 self._set = False
                 self._down.acquire()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Whether it was set within so many seconds; without a timeout it waits for ever."""
+        """Whether it was set before the timeout; without one it waits for ever."""
         if self._set:
             return True
         if self._down.acquire(True, -1 if timeout is None else max(0.0, timeout)):
@@ -113,7 +113,7 @@ class Flag:
 
 
 class Condition:
-    """What `threading.Condition` is, for any number of threads that wait for a predicate."""
+    """Like `threading.Condition`, for any number of threads that wait for a predicate."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -126,13 +126,13 @@ class Condition:
         self._lock.release()
 
     def notify(self) -> None:
-        """Let all that wait look at their predicates again. The lock must be held."""
+        """Let all waiting threads check their predicates again. The lock must be held."""
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             waiter.release()
 
     def wait_for(self, predicate: Callable[[], bool], timeout: float | None = None) -> bool:
-        """Wait, with the lock released, until the predicate is true or so many seconds are over; returns what it is."""
+        """Wait, with the lock released, until the predicate is true or the time is up; returns its value."""
         end = None if timeout is None else time.monotonic() + timeout
         while not predicate() and (end is None or time.monotonic() < end):
             waiter = Lock()

@@ -1,4 +1,4 @@
-"""Where output leaves the process: it may be lost there, but it never ends the work, nor makes it wait.
+"""Where output leaves the process: it may be lost there, but it never ends the work or makes it wait.
 
 It knows streams and file descriptors, not what the text says.
 """
@@ -21,9 +21,9 @@ from taskmaster import defaults
 class Outlet:
     """Writes text to a stream whose reader may have left, whose disk may be full, or which is closed (None).
 
-    What goes to a pipe or a file is written by a thread of its own: a pipe that nobody reads blocks whoever writes to
-    it. Up to OUTPUT_WAITING_CHARACTERS wait for the reader, and what is beyond that is dropped. A terminal is written
-    to at once, so that the order of what several writers show there is kept. May be called from any thread.
+    What goes to a pipe or a file is written by a thread of its own: a pipe that nobody reads blocks its
+    writers. Up to OUTPUT_WAITING_CHARACTERS wait for the reader; anything more is dropped. A terminal is written to
+    at once, which keeps the output of several writers there in order. May be called from any thread.
     """
 
     def __init__(self, stream: TextIO | None) -> None:
@@ -31,13 +31,13 @@ class Outlet:
         self._fd = _descriptor(stream)
         self._begin()
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._begin)  # the child has no such thread, and perhaps a held lock
+            os.register_at_fork(after_in_child=self._begin)  # the child has no such thread, and its lock may be held
 
     def _begin(self) -> None:
         self._changed = threading.Condition(threading.Lock())
         self._texts: deque[str] = deque()
         self._waiting = 0  # characters, including those that are being written
-        self._dropped = 0  # texts, since the last one that had room
+        self._dropped = 0  # texts dropped since the last one that had room
         self._gone = False
         self._thread: threading.Thread | None = None
 
@@ -64,7 +64,7 @@ class Outlet:
         """Does nothing: each text is written as soon as there is room for it."""
 
     def finish(self, seconds: float) -> None:
-        """Wait up to `seconds` for what was written to be taken."""
+        """Wait up to `seconds` until everything written has been taken."""
         deadline = time.monotonic() + seconds
         with self._changed:
             self._changed.wait_for(lambda: not self._waiting, max(0.0, deadline - time.monotonic()))
@@ -103,7 +103,7 @@ class Outlet:
 
 
 def outlet_of(stream: TextIO | None) -> Outlet:
-    """The outlet of this stream: always the same one for standard error, so that the order of its texts is kept."""
+    """The outlet of this stream: always the same one for standard error, so that its texts stay in order."""
     global _standard_error
     if stream is not sys.stderr:
         return Outlet(stream)
@@ -118,8 +118,8 @@ _standard_error: Outlet | None = None
 def open_standard_streams() -> None:
     """Open the null device for each standard stream that is closed.
 
-    A parent may close them, as with ``2>&-``. The next file that is opened would then get the number of standard
-    error, and receive whatever a library prints there.
+    A parent may close them, as with ``2>&-``. The next file opened would then get the number of standard error, and
+    receive whatever a library prints there.
     """
     for fd in (0, 1, 2):
         try:
@@ -134,7 +134,7 @@ def open_standard_streams() -> None:
 
 
 def silence_if_lost(stream: TextIO | None) -> None:
-    """Let nothing fail at the end of the process because this stream cannot take what is left in its buffer."""
+    """Keep the end of the process from failing because this stream cannot take what is left in its buffer."""
     try:
         if stream is not None:
             stream.flush()
@@ -146,7 +146,7 @@ def silence_if_lost(stream: TextIO | None) -> None:
 
 
 def _descriptor(stream: TextIO | None) -> int | None:
-    """The descriptor of a pipe or a file; None for a terminal and for what is no file of the system."""
+    """The descriptor of a pipe or a file; None for a terminal, or if the system knows no such file."""
     try:
         return None if stream is None or stream.isatty() else stream.fileno()
     except (OSError, ValueError, AttributeError):
@@ -154,12 +154,12 @@ def _descriptor(stream: TextIO | None) -> int | None:
 
 
 def _written(fd: int, data: bytes) -> bool:
-    """Write all of it, whatever time that takes; False if nobody can ever read it. What a full disk refuses is lost."""
+    """Write all of it, however long that takes; False if nobody can ever read it. What a full disk refuses is lost."""
     rest = memoryview(data)
     while rest:
         try:
             rest = rest[os.write(fd, rest):]
-        except BlockingIOError:  # it is set to not block
+        except BlockingIOError:  # it is set to non-blocking mode
             _await_room(fd)
         except OSError as error:
             return not isinstance(error, BrokenPipeError)

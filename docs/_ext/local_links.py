@@ -1,4 +1,4 @@
-"""Checks built pages: every link that does not leave the folder leads to a file, and to a place in it.
+"""Checks built pages: every link within the folder must lead to a file, and to an anchor in it.
 
     python local_links.py FOLDER
 """

@@ -1,6 +1,6 @@
 """The commands and their options as reStructuredText, read from the click commands. Knows nothing of Sphinx.
 
-Headings, defaults and meanings are those of ``--help``, so that the page cannot say anything else.
+Headings, defaults and descriptions are those of ``--help``, so that the page cannot differ from it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _DEFAULT = re.compile(r"\s*\[default: ([^\]]+)\]")
 
 @dataclass(frozen=True)
 class Row:
-    """One option as one or more commands have it; `environment` is empty where there is no variable."""
+    """One option as one or more commands have it; `environment` is empty if there is no variable."""
 
     heading: str
     spelling: str
@@ -66,7 +66,7 @@ def _rows_of(name: str) -> Iterator[Row]:
 
 
 def headings_of(text: str) -> dict[str, str]:
-    """The heading that each option stands under in the text of --help."""
+    """The heading under which each option appears in --help."""
     found, heading = {}, ""
     for line in text.splitlines():
         if match := _HEADING.fullmatch(line):
@@ -88,7 +88,7 @@ def _row(option: click.Option, context: click.Context, heading: str) -> Row:
 
 
 def default_of(option: click.Option, context: click.Context) -> str:
-    """What the command uses where the option is not given."""
+    """What the command uses if the option is not given."""
     default = option.get_default(context)
     if option.is_flag:
         return "on" if default else "off"

@@ -1,1 +1,1 @@
-"""Taskmaster at its defaults beside its peers at their best, in turns on one machine: `scripts/bench`."""
+"""Compares taskmaster at its defaults with its peers at their best, in turns on one machine: `scripts/bench`."""

@@ -1,7 +1,7 @@
-"""The workload `features`: what checkpoints, progress and failures cost, on against off in turns.
+"""The workload `features`: what checkpoints, progress and failures cost, with each on and off in turns.
 
-"On" draws the live line on a terminal (that nobody looks at) and saves each second, as by default. "Off" shows no
-progress and, by a job file made for this, saves only at the end. Failures are turned on by jobs that raise: one in
+"On" draws the live line on a terminal (which nobody watches) and saves every second, as by default. "Off" shows no
+progress and, using a job file made for this, saves only at the end. Failures are turned on by jobs that raise: one in
 500 of the first half, each tried three times and then written to the failures file.
 """
 
@@ -29,7 +29,7 @@ class Pair:
 
 
 def features(name: str, plan: Plan) -> Report:
-    """Twice the rounds, and compared round by round, for the difference is small against the noise."""
+    """Twice the rounds, compared round by round, because the difference is small compared with the noise."""
     pairs = _pairs(plan.quick)
     contenders = [one for pair in pairs for one in (pair.on, pair.off)]
     standings = take_turns(contenders, plan.rounds if plan.quick else 2 * plan.rounds, plan.tell)
@@ -38,7 +38,7 @@ def features(name: str, plan: Plan) -> Report:
         on, off = standings[2 * at:2 * at + 2]
         rows += [[f"{pair.what}: {how}", *rate_cells(one), f"{median_ratio(one, off):.3f}",
                   f"{one.samples[0].count:,}"] for how, one in (("on", on), ("off", off))]
-    return Report(name, "checkpoints, progress and failures on against off",
+    return Report(name, "checkpoints, progress and failures, on and off",
                   ("", "jobs/s", "min", "max", "of off in its round", "jobs"), rows,
                   plan.judged(_judge(pairs, standings)), (),
                   wrongs(standings), [one.json() for one in standings])

@@ -1,8 +1,8 @@
-"""The workload `growth`: CPU a job by the number of jobs, the window, the threads and the bytes of a job.
+"""The workload `growth`: CPU per job by the number of jobs, the window, the threads and the bytes of a job.
 
-What a run of a single job takes is start-up and end, and is taken off; below 10^6 jobs what is left is mostly the
-noise of that. Bytes stand beside what one copy of them takes this machine: a payload is copied some five times on its
-way (pickled, joined, into the socket and out of it, unpickled).
+The time of a run of a single job is start-up and shutdown, and is subtracted; below 10^6 jobs the rest is mostly noise
+from that. Bytes are listed next to the time that one copy of them takes on this machine: a payload is copied about
+five times on its way (pickled, joined, into the socket and out of it, unpickled).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from benchmarks.report import Plan, Report
 from benchmarks.sample import Standing, take_turns, wrongs
 
 COPIED_BYTES = 64 << 20  # more than the caches hold
-SMALL = 100_000  # jobs; a run of so few is cheap, and all noise
+SMALL = 100_000  # jobs; a run of that few is cheap, and all noise
 SMALL_TURNS = 3
 
 
@@ -32,7 +32,7 @@ class Point:
 
 
 def growth(name: str, plan: Plan) -> Report:
-    """Every axis in turns, with a run of one job among them."""
+    """All axes in turns, including a run of one job."""
     points = _few(list(_points())) if plan.quick else list(_points())
     runs = [Ours("noop", 1), *(point.run for point in points)]
     start, *standings = take_turns(runs, plan.rounds, plan.tell)
@@ -42,16 +42,16 @@ def growth(name: str, plan: Plan) -> Report:
     copy = copy_seconds()
     rows = [_row(point, standing, base, copy) for point, standing in zip(points, standings, strict=True)]
     return Report(
-        name, "CPU a job, of master and slaves together, start-up and end taken off",
+        name, "CPU per job, master and slaves together, without start-up and shutdown",
         ("", "jobs/s", "min", "max", "CPU us/job", "master", "slaves", "one copy us", "jobs"), rows, (),
-        [f"start-up and end take {base:.2f} s of CPU; one copy of a byte takes {1e9 * copy:.3f} ns "
+        [f"start-up and shutdown take {base:.2f} s of CPU; one copy of a byte takes {1e9 * copy:.3f} ns "
          f"({1e-9 / copy:.1f} GB/s, {COPIED_BYTES >> 20} MiB at a time)"], wrongs([start, *standings]),
         [{"axis": point.axis, "value": point.value, **standing.json()}
          for point, standing in zip(points, standings, strict=True)])
 
 
 def copy_seconds() -> float:
-    """For one byte, the best of some copies of very many."""
+    """Seconds per byte, the best of several large copies."""
     source = memoryview(bytearray(COPIED_BYTES))
     target = memoryview(bytearray(COPIED_BYTES))
 
@@ -84,10 +84,10 @@ def _few(points: Sequence[Point]) -> list[Point]:
 
 
 def _again(small: Sequence[Standing], plan: Plan) -> None:
-    """More turns for what is small: that is cheap, and all noise."""
+    """More turns for small runs, which are cheap and all noise."""
     for _ in range(0 if plan.quick else SMALL_TURNS * plan.rounds):
         for one in small:
-            plan.tell(f"once more: {one.label}, {one.samples[0].count:,} jobs")
+            plan.tell(f"again: {one.label}, {one.samples[0].count:,} jobs")
             one.samples.append(one.contender.run())
 
 
@@ -95,7 +95,7 @@ def _row(point: Point, standing: Standing, base: float, copy: float) -> list[str
     count = point.run.count
     cpu = max(0.0, standing.middle(lambda sample: sample.cpu) - base)
     master, slaves = standing.middle(lambda one: one.master_cpu), standing.middle(lambda one: one.slaves_cpu)
-    # Ticks are too coarse to take the start-up off each; the share of each is near enough.
+    # Ticks are too coarse to subtract the start-up from each; the share of each is close enough.
     share = master / (master + slaves) if master + slaves else 0.0
     each = 1e6 * cpu / count
     return [f"{point.axis} {point.value:,}", *rate_cells(standing), three(each), three(each * share),

@@ -13,7 +13,7 @@ OPEN = ("--insecure",)
 
 
 def keys(name: str, plan: Plan) -> Report:
-    """No target: it says what a user pays. The key is the user's own, made here if there was none."""
+    """No target: it shows what a user pays. The key is the user's own, created here if there was none."""
     pairs = _pairs(plan.quick)
     standings = take_turns([one for pair in pairs for one in pair], plan.rounds, plan.tell)
     rows = []
@@ -22,7 +22,7 @@ def keys(name: str, plan: Plan) -> Report:
         rows += [[f"{pairs[at // 2][0].job}: {how}", *rate_cells(one),
                   f"{one.rate / plain.rate:.3f}" if plain.rate else "-", f"{one.samples[0].count:,}"]
                  for how, one in (("key", keyed), ("--insecure", plain))]
-    return Report(name, "tcp on loopback with the key and without", ("", "jobs/s", "min", "max", "of insecure", "jobs"),
+    return Report(name, "tcp on loopback, with and without a key", ("", "jobs/s", "min", "max", "of insecure", "jobs"),
                   rows, (), (), wrongs(standings), [one.json() for one in standings])
 
 

@@ -1,4 +1,4 @@
-"""The workloads in which it counts how long one job takes: `trickle` and `startup`."""
+"""The workloads that measure how long a single job takes: `trickle` and `startup`."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def startup(name: str, plan: Plan) -> Report:
 
 
 def to_handler(sample: Sample) -> float:
-    """Seconds from the command to the first handler call; 0 where none was noted."""
+    """Seconds from the command to the first handler call; 0 if none was recorded."""
     called = first(sample.marks, "handled")
     return called - sample.began if called is not None else 0.0
 
@@ -67,7 +67,7 @@ def delay(sample: Sample, part: float) -> float:
 
 
 def _complete(standing: Standing, count: int) -> Standing:
-    """The same, but wrong where not every delay was noted."""
+    """The same, but wrong if not every delay was recorded."""
     samples = [sample if sample.wrong or sample.missing or len(sample.numbers("delay")) == count
                else replace(sample, wrong=f"{len(sample.numbers('delay'))} delays of {count}")
                for sample in standing.samples]

@@ -1,4 +1,4 @@
-"""The machine that figures were read on: without it they mean nothing."""
+"""The machine on which readings were taken, without which they mean nothing."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def describe() -> dict[str, object]:
 
 
 def load() -> float:
-    """Processes that wanted a core, on average over the last minute."""
+    """Processes that needed a core, on average over the last minute."""
     return round(os.getloadavg()[0], 2)
 
 
 def line(found: Mapping[str, object]) -> str:
-    """The same for a person."""
+    """The same for people."""
     return "{cores} cores, {cpu}, {memory}, {system}, Python {python}, load average {load average}".format(**found)
 
 

@@ -1,4 +1,4 @@
-"""What jobs/stamps.py wrote, read back."""
+"""Reads what jobs/stamps.py wrote."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-STAMPS = "BENCH_STAMPS"  # names the file, in the environment of whoever imports a job file
+STAMPS = "BENCH_STAMPS"  # names the file, in the environment of each process that imports a job file
 
 
 @dataclass(frozen=True)
 class Mark:
-    """Which word, in which process, at what time (CLOCK_MONOTONIC), and further numbers."""
+    """A word, the process, the time (CLOCK_MONOTONIC), and further numbers."""
 
     word: str
     pid: int
@@ -20,7 +20,7 @@ class Mark:
 
 
 def read_marks(path: Path) -> list[Mark]:
-    """All of them, in the order in which they were written."""
+    """All marks, in the order in which they were written."""
     lines = [line.split() for line in path.read_text().splitlines()] if path.exists() else []
     return [Mark(word, int(pid), float(at), tuple(map(float, numbers))) for word, pid, at, *numbers in lines]
 

@@ -1,6 +1,6 @@
-"""Runs commands to their end, and reads off /proc what they and the processes below them used. Linux only.
+"""Runs commands to their end, and reads from /proc what they and the processes below them used. Linux only.
 
-It looks from outside and does not know what it runs, so a peer and taskmaster are read the same way:
+It measures from outside and does not know what it runs, so a peer and taskmaster are measured in the same way:
 
 - CPU is the kernel's own account, read when the command has ended and before it is reaped: `own_cpu` is that of the
   command itself, `below_cpu` that of all processes it started and waited for. Children that it never waits for are
@@ -60,15 +60,15 @@ def run_all(commands: Sequence[Sequence[str]], folder: Path, environment: Mappin
             seconds: float) -> list[Measured]:
     """Commands side by side, started in this order, until the last has ended. Raises Overtime.
 
-    The first says how long it takes: the others get GRACE_SECONDS after its end, then a SIGTERM. A slave that comes up
-    after a short run is over would else wait two minutes for the next.
+    The first determines how long it takes: the others get GRACE_SECONDS after its end, then a SIGTERM. Otherwise a
+    slave that starts after a short run is over would wait two minutes for the next.
     """
     started = [_Command(command, folder, environment) for command in commands]
     try:
         until = time.monotonic() + seconds
         while any([not one.over() for one in started]):
             if time.monotonic() > until:
-                raise Overtime(f"Not done after {seconds:.0f} s: {' '.join(commands[0])}")
+                raise Overtime(f"Not finished after {seconds:.0f} s: {' '.join(commands[0])}")
             if not started[0].living and time.monotonic() > started[0].ended + GRACE_SECONDS:
                 for one in started[1:]:
                     one.stop()
@@ -80,7 +80,7 @@ def run_all(commands: Sequence[Sequence[str]], folder: Path, environment: Mappin
 
 
 def resident(pid: int, field: str = "VmRSS") -> int:
-    """Bytes of memory of a living process, 0 of one that has ended."""
+    """Bytes of memory of a living process; 0 for one that has ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
@@ -90,7 +90,7 @@ def resident(pid: int, field: str = "VmRSS") -> int:
 
 
 def below(pid: int) -> Iterator[int]:
-    """The processes that this one started and that live, and those below them."""
+    """The living processes that this one started, and those below them."""
     try:
         threads = os.listdir(f"/proc/{pid}/task")
     except OSError:
@@ -139,7 +139,7 @@ class _Command:
         self._seen: dict[int, float] = {}
 
     def over(self) -> bool:
-        """Whether it has ended; looks at it where it has not."""
+        """Whether it has ended; samples it if it has not."""
         if self.living and os.waitid(os.P_PIDFD, self.handle, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None:
             self.ended, self.living = time.monotonic(), False
         if self.living:
@@ -147,7 +147,7 @@ class _Command:
         return not self.living
 
     def stop(self) -> None:
-        """Ask it, once, to end in good order."""
+        """Ask it, once, to end normally."""
         if self.living and not self._asked:
             self._asked = True
             self._process.send_signal(signal.SIGTERM)
@@ -169,7 +169,7 @@ class _Command:
             usage[2].ru_utime + usage[2].ru_stime, self._own_peak, self._below_peak, _text(self._out), _text(self._err))
 
     def kill(self) -> None:
-        """End what is left of it, as of a command whose children outlive it."""
+        """End what is left of it, such as children that outlive the command."""
         try:
             os.killpg(self._process.pid, signal.SIGKILL)
         except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""The workload `memory`: what a master and a slave weigh after 10^6, 10^7 and 10^8 jobs that do nothing."""
+"""The workload `memory`: the memory of a master and a slave after 10^6, 10^7 and 10^8 no-op jobs."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def memory(name: str, plan: Plan) -> Report:
     weights = [weighed(sample) for sample in standing.samples]
     rows = [_row(jobs, [found[jobs] for found in weights]) for jobs in weights[0]]
     if not rows:
-        standing.samples[0] = Sample(most, wrong=standing.wrong or "nothing was weighed")
+        standing.samples[0] = Sample(most, wrong=standing.wrong or "nothing was measured")
     peak = [f"{standing.middle(lambda one: one.master_peak) / MIB:.1f}",
             f"{standing.middle(lambda one: one.slave_peak) / MIB:.1f}"]
     return Report(
-        name, "resident memory after so many jobs, in MiB, medians of the rounds", ("jobs", "master", "slave"),
+        name, "resident memory by number of jobs, in MiB, medians of the rounds", ("jobs", "master", "slave"),
         [*rows, ["peak of the run", *peak]], plan.judged(_judge(standing, weights) if rows else ()),
-        ["slave: the larger of two"], wrongs([standing]), [{str(jobs): pair for jobs, pair in one.items()}
-                                                           for one in weights])
+        ["slave: the larger of the two"], wrongs([standing]), [{str(jobs): pair for jobs, pair in one.items()}
+                                                               for one in weights])
 
 
 def weighed(sample: Sample) -> Mapping[int, tuple[float, float]]:

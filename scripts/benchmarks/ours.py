@@ -1,10 +1,10 @@
 """taskmaster as its users run it: the real commands on the job files of jobs/, at their defaults.
 
-The clock. "Workers ready" is when the first slave has imported the job file, or the source is first asked for a job
-if that is later: from there on the slave has yet to connect, and the others to start, which counts against us (a
+The clock: "workers ready" is when the first slave has imported the job file, or when the source is first asked for a
+job if that is later. At that point the slave has yet to connect, and the others to start, which counts against us (a
 peer's workers are all up and warm). By then the master may have pulled up to a window of jobs ahead, 0.3 % of the
 no-op run. "All settled" is when the master ends: every job is reported as done, the last checkpoint is on disk and
-the slaves are told to stop. "Whole" is from before the command is started to after it has ended.
+the slaves are told to stop. "Whole" is from before the command is started until after it has ended.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from taskmaster.errors import EXIT_DONE_WITH_FAILURES
 ROOT = Path(__file__).resolve().parents[2]
 JOBS = Path(__file__).resolve().parent / "jobs"
 LIMIT_SECONDS = 600.0
-# Runs a command at a terminal that nobody looks at.
+# Runs a command on a terminal that nobody watches.
 WATCHED = [sys.executable, "-c", "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"]
 
 
@@ -46,7 +46,7 @@ class Run:
     count: int
 
     def wrong(self, failing: int = 0) -> str:
-        """What spoils it, empty if nothing does; `failing` jobs have to fail."""
+        """What is wrong with it, empty if nothing is; `failing` jobs have to fail."""
         for one in self.measured:
             if one.code != (EXIT_DONE_WITH_FAILURES if failing else 0):
                 return f"exit code {one.code}: {one.told.strip()[-300:]}"
@@ -85,9 +85,8 @@ class Run:
 class Ours:
     """taskmaster as a contender, by tm-run, or with `tcp` by tm-master and tm-spawn over loopback.
 
-    Options are only what a workload prescribes for all, such as its threads, or what it is about. `terminal` lets the
-    commands think that a person watches. `extra_jobs` come besides `count`;
-    `failing` of all have to fail.
+    Options are limited to those that a workload prescribes for all, such as its threads, or that it measures. With
+    `terminal`, the commands run on a terminal. `extra_jobs` are added to `count`; `failing` of all have to fail.
     """
 
     job: str
@@ -104,7 +103,7 @@ class Ours:
 
     @property
     def how(self) -> str:
-        """What a reader would type for the same, but for the number of jobs."""
+        """What a reader would type for the same run, except for the number of jobs."""
         target, given = f"{self.job}.py", [f"{key}={value}" for key, value in self.arguments.items()]
         if not self.tcp:
             return shlex.join(["tm-run", target, str(self.slaves), *given, *self.master_options, *self.slave_options])
@@ -154,7 +153,7 @@ def environment(more: Mapping[str, str]) -> dict[str, str]:
 
 
 def _command(name: str) -> list[str]:
-    """tm-NAME as it is installed beside this Python; its module where it is not."""
+    """tm-NAME as installed next to this Python; its module if it is not."""
     script = Path(sys.executable).parent / f"tm-{name}"
     return [str(script)] if script.exists() else [sys.executable, "-m", f"taskmaster.cli.{name}"]
 

@@ -2,7 +2,7 @@
 
 The clock starts when all workers are up and have run a job, at the first submit, and ends when the last result is
 consumed; the results are counted. Jobs and handlers are those of jobs/, the very functions that taskmaster runs.
-A function imports its peer itself: where that fails, the peer is reported as missing, with the reason.
+Each function imports its peer itself: if that fails, the peer is reported as missing, with the reason.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from benchmarks.marks import STAMPS, Mark, read_marks
 from benchmarks.ours import LIMIT_SECONDS, environment, job_module
 from benchmarks.sample import Sample, sample_of
 
-# Those that are left out altogether, and why.
-NOT_RUN = {"celery": "needs a broker (Redis or RabbitMQ) that is started beside it: not run"}
+# Peers that are left out, and why.
+NOT_RUN = {"celery": "needs a broker (Redis or RabbitMQ): not run"}
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def executor(work: Work, procs: int, chunk: int) -> Timing:
 
 
 def joblib(work: Work, procs: int, batch: int | str) -> Timing:
-    """`pre_dispatch` keeps it from starving; by default it pulls two jobs a worker ahead, whatever the batch."""
+    """`pre_dispatch` keeps it from starving; by default it pulls two jobs per worker ahead, whatever the batch."""
     library: Any = importlib.import_module("joblib")  # not by its name, which is this function's too
     ahead = "2 * n_jobs" if batch == "auto" else 4 * procs * int(batch)
     with library.Parallel(n_jobs=procs, batch_size=batch, pre_dispatch=ahead) as workers:
@@ -70,7 +70,7 @@ def joblib(work: Work, procs: int, batch: int | str) -> Timing:
 
 
 def dask(work: Work, procs: int, threads: int, batch: int) -> Timing:
-    """Batches by hand and a window of 8 of them a thread: `Client.map` would take in the whole source first."""
+    """Manual batches and a window of 8 of them per thread: `Client.map` would read the whole source first."""
     distributed: Any = importlib.import_module("distributed")
 
     with distributed.LocalCluster(n_workers=procs, threads_per_worker=threads, dashboard_address=None) as cluster, \
@@ -98,7 +98,7 @@ def _handle_batch(handle: Callable[[Any], None], batch: list[Any]) -> int:
 
 
 def _timed(results: Callable[[], Iterable[Any]]) -> Timing:
-    """Consumes the results without a step of Python for each, which some of the peers are fast enough to feel."""
+    """Consumes the results without running Python for each, which would slow down some of the peers."""
     counter = itertools.count()
     began = time.monotonic()
     deque(zip(results(), counter), maxlen=0)
@@ -115,14 +115,14 @@ RUNNERS: Mapping[str, Callable[..., Timing]] = {
 
 @dataclass(frozen=True)
 class Peer:
-    """A peer in one tuning as a contender; slow ones get fewer jobs, for what is compared is a rate."""
+    """A peer in one tuning as a contender; slow ones get fewer jobs, because rates are compared."""
 
     name: str
     job: str
     count: int
     tuning: Mapping[str, object]
     arguments: Mapping[str, object] = field(default_factory=dict)
-    extra_jobs: int = 0  # that come besides `count`
+    extra_jobs: int = 0  # in addition to `count`
 
     @property
     def how(self) -> str:
@@ -150,7 +150,7 @@ def _sample(found: measure.Measured, marks: list[Mark], count: int) -> Sample:
 
 
 def main() -> None:
-    """The fresh process: does one run and says how it went, as a line of JSON."""
+    """The fresh process: does one run and reports how it went, as a line of JSON."""
     order = json.loads(sys.argv[1])
     module = job_module(order["job"])
     work = Work(lambda: module.get_jobs(**order["arguments"]), module.handle_job)

@@ -1,8 +1,7 @@
-"""Rates as a picture: bars beside the best peer's, one panel for each workload.
+"""Rates as a picture: bars next to the best peer's, one panel for each workload.
 
-Written by hand: some sixty rectangles and texts do not ask for a library, and the smallest of those that are well kept
-(matplotlib) is a hundred times the rest of the benchmark. The ground is white, so that a page in dark colours shows
-the same picture.
+Written by hand: some sixty rectangles and texts need no library, and the smallest well-maintained one (matplotlib) is a
+hundred times the size of the benchmark. The background is white, so that it looks the same on a dark page.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ def _panel(report: Report, y: int) -> Iterator[str]:
 
 
 def _chosen(bars: Sequence[Bar]) -> list[Bar]:
-    """taskmaster, then each peer at its best, and where it was worse as it comes, so: the highest first."""
+    """taskmaster, then each peer at its best and, if that was worse, untuned as well: the highest first."""
     best: dict[tuple[str, bool], Bar] = {}
     for bar in bars[1:]:
         key = bar.name, bar.plain

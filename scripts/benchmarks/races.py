@@ -1,4 +1,4 @@
-"""The workloads in which taskmaster and its peers run the same jobs, and jobs a second are compared."""
+"""The workloads in which taskmaster and its peers run the same jobs, to compare jobs per second."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from benchmarks.sample import Contender, Standing, take_turns, wrongs
 POOL, EXECUTOR, JOBLIB, DASK = "multiprocessing.Pool", "ProcessPoolExecutor", "joblib", "dask.distributed"
 COLUMNS = ("", "jobs/s", "min", "max", "of best peer", "whole jobs/s", "us/job master", "slaves", "MB master", "slave",
            "jobs")
-CLOCK = ("jobs/s counts from workers ready to the last job settled (a peer: to the last result), whole jobs/s from "
-         "command to exit; us is CPU, start-up and end included, MB the peak of resident memory")
+CLOCK = ("jobs/s is counted from workers ready to the last job settled (a peer: the last result), whole jobs/s from "
+         "command to exit; us is CPU, including start-up and shutdown, MB is peak resident memory")
 QUICK_PROCS = 4
 
 Judge = Callable[[Sequence[Standing]], Iterator[Verdict]]
@@ -23,7 +23,7 @@ Judge = Callable[[Sequence[Standing]], Iterator[Verdict]]
 
 @dataclass(frozen=True)
 class Race:
-    """Who runs what: `contenders` with as many jobs as fill some seconds each, taskmaster first; `quick` of them."""
+    """Who runs what: `contenders`, taskmaster first, with enough jobs to fill some seconds each; or `quick` jobs."""
 
     about: str
     contenders: Sequence[Ours | Peer]
@@ -31,7 +31,7 @@ class Race:
     judge: Judge
 
     def run(self, name: str, plan: Plan) -> Report:
-        """All rounds, and what they come to."""
+        """All rounds, and their results."""
         standings = take_turns(self._few() if plan.quick else self.contenders, plan.rounds, plan.tell)
         best = best_rate(standings[1:])
         ran = [one for one in standings if not one.missing]
@@ -60,7 +60,7 @@ def best_rate(standings: Sequence[Standing], name: str = "", **tuning: object) -
 
 
 def missing(standings: Sequence[Standing]) -> list[str]:
-    """Peers that did not run, each told once."""
+    """Peers that did not run, each reported once."""
     found = {one.contender.name: one.missing for one in standings if one.missing}
     return [f"{name}: {why}" for name, why in {**found, **NOT_RUN}.items()]
 
@@ -90,7 +90,7 @@ def _row(standing: Standing, best: float) -> list[str]:
 
 
 def three(number: float) -> str:
-    """Three digits that count."""
+    """Three significant digits."""
     return f"{number:.3f}" if number < 1 else f"{number:.3g}" if number < 1000 else f"{number:,.0f}"
 
 

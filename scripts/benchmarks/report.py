@@ -1,4 +1,4 @@
-"""What a workload is asked to do and what it reports: values, without a word on how they are shown."""
+"""What a workload is asked to do and what it reports, as values, independent of how they are shown."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Plan:
-    """How thorough to be: `quick` is tiny counts, only to see that all works; `tell` hears what is going on."""
+    """How thorough to be: `quick` uses tiny counts, only to see that all works; `tell` receives progress messages."""
 
     rounds: int
     quick: bool
     tell: Callable[[str], None]
 
     def judged(self, verdicts: Iterable[Verdict]) -> list[Verdict]:
-        """The same, but for tiny counts, which say nothing on speed."""
-        return [replace(one, met=None, reading=f"{one.reading}, of tiny counts") if self.quick else one
+        """The same for tiny counts, which say nothing about speed."""
+        return [replace(one, met=None, reading=f"{one.reading}, with tiny counts") if self.quick else one
                 for one in verdicts]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A target, what was read, and whether it is met; None where it was not judged, `reading` then says why."""
+    """A target, the reading, and whether it is met; None if it was not judged, and `reading` then tells why."""
 
     target: str
     reading: str
@@ -32,7 +32,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Bar:
-    """A rate for the plot; `plain` is a peer as it comes, without tuning."""
+    """A rate for the plot; `plain` is a peer without tuning."""
 
     name: str
     how: str
@@ -46,7 +46,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Report:
-    """A table with what belongs to it. `wrong` lists what spoils it: the benchmark then exits with 1."""
+    """A table and what belongs to it. `wrong` lists what invalidates it: the benchmark then exits with 1."""
 
     name: str
     about: str
@@ -66,10 +66,10 @@ class Report:
 
 
 def at_least(target: str, reading: float, least: float, shown: str) -> Verdict:
-    """Met if the reading is as high as that; not judged where there is none (0)."""
+    """Met if the reading is at least that high; not judged if there is none (0)."""
     return Verdict(target, shown, reading >= least) if reading else Verdict(target, "nothing to compare with", None)
 
 
 def at_most(target: str, reading: float, most: float, shown: str) -> Verdict:
-    """Met if the reading is as low as that; not judged where there is none (0)."""
+    """Met if the reading is at least that low; not judged if there is none (0)."""
     return Verdict(target, shown, reading <= most) if reading else Verdict(target, "nothing to compare with", None)

@@ -1,4 +1,4 @@
-"""What one run of anybody came to, and what the runs of several rounds come to together."""
+"""The results of one run, and of the runs of several rounds together."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmarks.measure import Measured
 class Sample:
     """One run of `count` jobs; `seconds` from workers ready to all settled, `whole` from command to exit.
 
-    `wrong` says what spoils it: a count that is not right, an exit code. CPU is seconds, memory bytes, both of the
+    `wrong` says what invalidates it: a wrong count, an exit code. CPU is seconds, memory bytes, both of the
     process that has the jobs (the master) and of those that handle them (slaves: CPU of all, memory of the largest).
     `cpu` is that of all together, and finer. `began` is when the command was started, on the clock of the marks.
     """
@@ -44,7 +44,7 @@ class Sample:
         return [mark.numbers[0] for mark in self.marks if mark.word == word]
 
     def json(self) -> dict[str, Any]:
-        """All but the marks, which are very many."""
+        """All but the marks, of which there are very many."""
         kept = {key: value for key, value in vars(self).items() if key not in ("marks", "began")}
         return {**kept, "rate": self.rate, "whole_rate": self.whole_rate}
 
@@ -92,12 +92,12 @@ class Standing:
 
     @property
     def missing(self) -> str:
-        """Why it did not take part, empty if it did."""
+        """Why it did not take part; empty if it did."""
         return next((sample.missing for sample in self.samples if sample.missing), "")
 
     @property
     def wrong(self) -> str:
-        """What spoiled its runs, empty if nothing did."""
+        """What invalidated its runs; empty if nothing did."""
         return next((sample.wrong for sample in self.samples if sample.wrong), "")
 
     def of(self, value: Callable[[Sample], float]) -> list[float]:
@@ -110,17 +110,17 @@ class Standing:
 
     @property
     def rate(self) -> float:
-        """Median jobs/s; 0 for one that is missing or wrong, which is then nobody's best."""
+        """Median jobs/s; 0 if missing or wrong, so that it never counts as the best."""
         return 0.0 if self.missing or self.wrong else self.middle(lambda sample: sample.rate)
 
     def json(self) -> dict[str, Any]:
-        """All there is, for a program."""
+        """All of it, for a program."""
         return {"name": self.contender.name, "how": self.contender.how, "missing": self.missing, "wrong": self.wrong,
                 "rate": self.rate, "samples": [sample.json() for sample in self.samples]}
 
 
 def take_turns(contenders: Sequence[Contender], rounds: int, tell: Callable[[str], None]) -> list[Standing]:
-    """A B C C B A ...: what the machine does meanwhile then falls on all alike, also where it grows slower and slower.
+    """A B C C B A ...: other load on the machine then affects all equally, even if it becomes slower and slower.
 
     One that is missing sits out.
     """
@@ -134,12 +134,12 @@ def take_turns(contenders: Sequence[Contender], rounds: int, tell: Callable[[str
 
 
 def median_ratio(one: Standing, other: Standing) -> float:
-    """Of the rates of two standings, round by round; 0 where there is none."""
+    """The ratio of the rates of two standings, round by round; 0 if there is none."""
     pairs = [(mine.rate, its.rate) for mine, its in zip(one.samples, other.samples)]
     ratios = [mine / its for mine, its in pairs if mine and its]
     return median(ratios) if ratios and not (one.wrong or other.wrong) else 0.0
 
 
 def wrongs(standings: Sequence[Standing]) -> list[str]:
-    """Whose runs were spoiled, and by what."""
+    """Whose runs were invalidated, and by what."""
     return [f"{one.label}: {one.wrong}" for one in standings if one.wrong]

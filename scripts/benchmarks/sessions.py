@@ -1,4 +1,4 @@
-"""The workload `slaves` as a report: slaves.py plays the sessions and reads, this judges."""
+"""The workload `slaves` as a report: slaves.py plays the sessions and measures, this judges."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def slaves(name: str, plan: Plan) -> Report:
     plan.tell(f"slaves: {', '.join(map(str, counts))} sessions")
     try:
         rows: Sequence[Any] = player.run(counts, seconds)
-    except Exception as error:  # a count that is not right, a master that stalls: the other workloads go on
+    except Exception as error:  # a wrong count, a master that stalls: the other workloads continue
         return Report(name, about, ("",), [], wrong=[f"{type(error).__name__}: {error}"])
     columns = [field.name.replace("_", " ") for field in dataclasses.fields(rows[0])]
     cells = [[_cell(value) for value in dataclasses.astuple(row)] for row in rows]

@@ -1,10 +1,10 @@
-"""The workload `shift`: jobs that do nothing, then jobs of 50 ms; who held thousands must not keep them.
+"""The workload `shift`: jobs that do nothing, then jobs of 50 ms; a slave that held thousands must not keep them.
 
-What a slave holds cannot be seen from outside. What can: jobs leave the master in their order, so when somebody has
-begun a job, those before it have left. Those of them that a slave begins later waited with it, or were given back and
-waited with the master. They are therefore the most that it can have held, in seconds of all its threads' work: if that
-is little the target is met, if it is much nothing is known. The tail is how long one slave went on alone after
-another's last job, which is what held work would cost.
+What a slave holds cannot be seen from outside. But jobs leave the master in their order, so once any slave has begun a
+job, those before it have left. Those of them that a slave begins later waited with it, or were given back and waited
+with the master. They are therefore the most that it can have held, in seconds of all its threads' work: if that is
+little the target is met, if it is much nothing is known. The tail is how long one slave continued alone after
+another's last job, which is the cost of held work.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from benchmarks.sample import Contender, Sample, Standing, take_turns, wrongs
 
 SLAVES, THREADS = 2, 10
 HELD_SECONDS = 1.0
-SEEN = 3  # slow jobs, after which a slave should know
+SEEN = 3  # slow jobs, after which a slave should have adapted
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def shift(name: str, plan: Plan) -> Report:
         ("", "quick before", "s", "min", "max", "of ideal", "held s, at most", "tail s"), rows,
         plan.judged(_judge(standings[:2], ideal)),
         [f"ideal {ideal:.2f} s; held: the most that one slave can have held from {SEEN} slow jobs on, what it gave "
-         "back included; tail: how long one went on after another's last job", *missing(standings)],
+         "back included; tail: how long one continued after another's last job", *missing(standings)],
         wrongs(standings), [one.json() for one in standings])
 
 
@@ -64,7 +64,7 @@ def calls(sample: Sample) -> list[Call]:
 
 
 def seconds(sample: Sample) -> float:
-    """From the first slow job's begin to the last one's end."""
+    """From the start of the first slow job to the end of the last."""
     found = calls(sample)
     return max(one.ended for one in found) - found[0].began if found else 0.0
 
@@ -86,7 +86,7 @@ def held(sample: Sample) -> float:
 
 
 def _waiting(found: Sequence[Call], pid: int) -> list[Call]:
-    """The jobs that this slave began later than somebody a job behind them, at the moment when they were most."""
+    """The most jobs at one moment that this slave began only after another slave had begun a job behind them."""
     own = sorted((one for one in found if one.pid == pid), key=lambda one: one.ended)
     if len(own) < SEEN:
         return []

@@ -2,9 +2,9 @@
 
 For each number of sessions it reads the rate of no-op jobs with a window of 1,000 jobs for each session; the requests
 that a master answers on one core where each is for one job, in turns with a bare ROUTER loop; how long all take to
-join; and what an idle fleet costs. The jobs that the sessions settled are held against the master's own count.
+join; and what an idle fleet costs. The jobs that the sessions settled are compared with the master's own count.
 
-The master and what plays its slaves share the machine, so how busy the latter was is told, too.
+The master and the process that plays its slaves share the machine, so the load of the latter is reported as well.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Load:
-    """What a stretch of play came to; CPU in seconds, the crowd's that of its Python."""
+    """The readings of a stretch of play; CPU in seconds, for the crowd that of its Python."""
 
     seconds: float
     jobs: int
@@ -72,16 +72,16 @@ class Row:
 
     @property
     def crowd_limits(self) -> bool:
-        """Whether the crowd was so busy that the master may be faster than what was read."""
+        """Whether the crowd was so busy that the master may be faster than the reading."""
         return max(self.jobs_crowd_core, self.crowd_core) > FULL
 
 
 class Miscounted(Exception):
-    """The master's count of jobs is not that of its slaves."""
+    """The master's count of jobs differs from that of its slaves."""
 
 
 class NotStarted(Exception):
-    """The master did not come up; with what it said."""
+    """The master did not start; with its output."""
 
 
 def run(counts: Sequence[int] = COUNTS, seconds: float = 3.0, turns: int = TURNS) -> list[Row]:
@@ -115,7 +115,7 @@ def _each(load: Load) -> float:
 
 
 def _jobs(count: int, seconds: float) -> tuple[float, Load, tuple[int, int]]:
-    """Leases as large as slaves get them, the processes wherever the system puts them."""
+    """Leases of the usual size, with the processes wherever the system puts them."""
     with _master("endless", count) as master, _crowd(master.address, count) as crowd:
         joined = crowd.join()
         load = _measure(master, crowd, seconds)
@@ -133,7 +133,7 @@ def _requests(count: int, seconds: float) -> tuple[Load, tuple[int, int]]:
 
 
 def _bare(count: int, seconds: float) -> Load:
-    """The same requests answered without any thought."""
+    """The same requests, answered without any logic."""
     with _cores() as (one, other), _process([str(HERE / "slaves_bare.py")], one) as bare:
         os.sched_setaffinity(0, other)
         with _crowd(bare.address, count, 1) as crowd:
@@ -159,7 +159,7 @@ def _measure(master: Process, crowd: ConnectionLimit, seconds: float) -> Load:
 
 
 def _tally(master: Process, crowd: ConnectionLimit) -> tuple[int, int]:
-    """What the slaves settled and what the master says of it, once they have left. Raises Miscounted."""
+    """The jobs that the slaves settled and those that the master counts, once they have left. Raises Miscounted."""
     crowd.leave()
     handled, duplicates = master.end()
     if (handled, duplicates) != (crowd.jobs, 0):
@@ -172,7 +172,7 @@ def _tally(master: Process, crowd: ConnectionLimit) -> tuple[int, int]:
 
 
 class Process:
-    """A server of requests in a process of its own: says its address, and what CPU it has taken."""
+    """A server of requests in a process of its own; tells its address and the CPU that it has used."""
 
     def __init__(self, process: subprocess.Popen[bytes], folder: Path) -> None:
         self._process = process
@@ -228,7 +228,7 @@ def _process(arguments: Sequence[str], cores: set[int] | None) -> Iterator[Proce
 
 def _environment() -> dict[str, str]:
     kept = {key: value for key, value in os.environ.items() if not key.startswith("TASKMASTER_")}
-    # As --insecure: what a key costs is no matter of how many slaves there are.
+    # With --insecure: the cost of a key does not depend on the number of slaves.
     return {**kept, "PYTHONPATH": str(ROOT), "TASKMASTER_INSECURE": "1"}
 
 
@@ -253,7 +253,7 @@ def _cores() -> Iterator[tuple[set[int], set[int]]]:
 
 
 def _allow_files(wanted: int) -> None:
-    """A connection is an open file, and many systems allow 1,024 unless asked."""
+    """A connection is an open file, and many systems allow 1,024 by default."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < wanted <= hard or hard == resource.RLIM_INFINITY:
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
@@ -263,7 +263,7 @@ def _allow_files(wanted: int) -> None:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows for a person."""
+    """The rows for people."""
     heads = ("sessions", "join s", "jobs/s", "jobs/lease", "master", "crowd", "requests/s", "bare", "us", "bare us",
              "crowd", "idle")
     lines = ["".join(f"{head:>12}" for head in heads)]
@@ -277,7 +277,7 @@ def table(rows: Sequence[Row]) -> str:
     if 2 in by_count and max(by_count) > 2:
         lines.append(f"{max(by_count):,} sessions: {by_count[max(by_count)] / by_count[2]:.0%} of the jobs/s of 2")
     if any(row.crowd_limits for row in rows):
-        lines.append(f"* what plays the slaves took more than {FULL:.0%} of a core: the master may be faster")
+        lines.append(f"* the process playing the slaves took more than {FULL:.0%} of a core: the master may be faster")
     return "\n".join(lines)
 
 

@@ -1,6 +1,6 @@
-"""A ROUTER loop with a master's headers and none of its logic: what ZeroMQ and JSON alone cost a request.
+"""A ROUTER loop with a master's headers and none of its logic: what ZeroMQ and JSON alone cost per request.
 
-Run as a process, for the master is one: says its address, then answers each request with a lease of one job.
+Runs as a process, like the master: prints its address, then answers each request with a lease of one job.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Many slaves' sessions played by one process: each says what a slave with a no-op handler would say.
+"""Many slaves' sessions played by one process: each sends what a slave with a no-op handler would send.
 
-A session settles a lease as it comes and asks for as much as a slave's prefetch is by then: what the agent of
-taskmaster.core decides where jobs take no time. Here it is written out, for the agent takes 40 us of Python a
-request, as much as a whole request may cost the master; a test holds the two against each other.
+A session settles a lease as soon as it arrives and asks for a slave's current prefetch, as the agent of taskmaster.core
+decides if jobs take no time. It is written out here because the agent takes 40 us of Python per request, as much as a
+whole request may cost the master; a test compares the two.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from taskmaster.core.prefetch_target import PrefetchTarget
 
 THREADS = 10
 JOB_SECONDS = 1e-7  # of a no-op, as a slave's thread sees it
-AT_ONCE = 200  # replies before the clock is looked at
+AT_ONCE = 200  # replies between two looks at the clock
 REQUEST_ID = b"\0\0\0\1"  # a REQ's own frame, which comes back with the reply
 PATIENCE_SECONDS = 10.0
 WAIT_MS = int(1000 * defaults.PARK_SECONDS)
 
 
 class Stalled(Exception):
-    """The master does not answer, or says what no slave expects."""
+    """The master does not answer, or sends something unexpected."""
 
 
 class Session:
-    """One slave: what it says next, given what it is answered."""
+    """One slave: its next request, given the last answer."""
 
     __slots__ = ("answered", "gone", "jobs", "seq", "slave_id", "_prefetch", "_head", "_most", "_pace", "_tail")
 
     def __init__(self, slave_id: str, most: int | None = None) -> None:
-        """`most` jobs are asked for at a time; None is as many as the prefetch says."""
+        """Asks for `most` jobs at a time; None means as many as its prefetch."""
         self.slave_id = slave_id
         self.seq = 1
         self.jobs = 0  # settled
@@ -54,7 +54,7 @@ class Session:
         return self._introduce("", 0)
 
     def hear(self, header: bytes) -> bytes | None:
-        """The request that follows this reply; None where none does. Raises Stalled."""
+        """The request that follows this reply, or None. Raises Stalled."""
         reply: dict[str, Any] = json.loads(header)
         kind = reply["kind"]
         if reply["n"] != self.seq:
@@ -70,7 +70,7 @@ class Session:
             self.gone = True
             return None
         if kind != "wait" or "drop" in reply:
-            raise Stalled(f"an answer that no slave expects: {header!r:.200}")
+            raise Stalled(f"an unexpected answer: {header!r:.200}")
         return self._ask("")
 
     def bye(self) -> bytes:
@@ -109,7 +109,7 @@ class ConnectionLimit:
 
     def __init__(self, address: str, count: int, most: int | None = None) -> None:
         self._context = zmq.Context()
-        # A ROUTER may dial one address many times and name each connection: 1,000 sockets would cost as many looks.
+        # A ROUTER may dial one address many times and name each connection; 1,000 sockets would take as many polls.
         self._socket = self._context.socket(zmq.ROUTER)
         for option, value in {zmq.LINGER: 0, zmq.SNDHWM: 0, zmq.RCVHWM: 0}.items():
             self._socket.setsockopt(option, value)
@@ -137,7 +137,7 @@ class ConnectionLimit:
         return time.perf_counter() - began
 
     def play(self, seconds: float) -> None:
-        """Ask and settle for so long. Raises Stalled."""
+        """Ask and settle for `seconds`. Raises Stalled."""
         end = time.perf_counter() + seconds
         while (left := end - time.perf_counter()) > 0:
             if not self._turn(min(left, PATIENCE_SECONDS)) and left > PATIENCE_SECONDS:
@@ -160,7 +160,7 @@ class ConnectionLimit:
                 raise Stalled(f"{len(waiting)} slaves got no answer for {PATIENCE_SECONDS:g} s")
 
     def _turn(self, seconds: float) -> bool:
-        """Wait for replies and go on from each; returns whether there were any."""
+        """Wait for replies and send the next request for each; returns whether there were any."""
         if not self._socket.poll(int(1000 * seconds) + 1):
             return False
         receive, send, sessions, at_once = self._socket.recv_multipart, self._send, self._sessions, zmq.NOBLOCK

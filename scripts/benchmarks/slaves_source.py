@@ -1,4 +1,4 @@
-"""The sources that the `slaves` benchmark gives its master: jobs without end, and none at all."""
+"""The sources that the `slaves` benchmark gives its master: one of endless jobs, and one without any."""
 
 from __future__ import annotations
 

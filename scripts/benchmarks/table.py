@@ -1,4 +1,4 @@
-"""Reports as text: a table, the targets below it, what else is to be said."""
+"""Reports as text: a table, the targets below it, and remarks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _lines(report: Report) -> Iterator[str]:
 
 
 def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """The first column to the left, numbers to the right; what goes beyond the columns is a remark."""
+    """The first column is left-aligned, numbers are right-aligned; anything beyond the columns is a remark."""
     known = len(rows[0])
     widths = [max(len(row[at]) for row in rows) for at in range(known)]
     for row in rows:

@@ -1,7 +1,7 @@
-"""The workloads by name. One is added by a line here: what it is about, and the module and function that run it.
+"""The workloads by name. To add one, add a line here: what it is about, and the module and function that run it.
 
-The function takes the name and a Plan and returns a Report. Modules are imported when their workload is wanted, so
-one that needs what is not there disturbs no other.
+The function takes the name and a Plan and returns a Report. A module is imported only when its workload is run, so one
+whose requirements are missing does not affect the others.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ class Workload:
 
 
 WORKLOADS: Mapping[str, Workload] = {
-    "noop": Workload("jobs that do nothing, beside the peers", "races:report"),
-    "payload5k": Workload("jobs of 5,000 bytes, beside the peers", "races:report"),
-    "sleep10ms": Workload("jobs that wait 10 ms, 2 x 32 threads, beside the peers", "races:report"),
-    "mixed": Workload("short jobs among a few long ones, beside the peers", "races:report"),
-    "cpu": Workload("1 ms of pure Python a job, beside the peers", "races:report"),
+    "noop": Workload("jobs that do nothing, compared with peers", "races:report"),
+    "payload5k": Workload("jobs of 5,000 bytes, compared with peers", "races:report"),
+    "sleep10ms": Workload("jobs that wait 10 ms, 2 x 32 threads, compared with peers", "races:report"),
+    "mixed": Workload("short jobs among a few long ones, compared with peers", "races:report"),
+    "cpu": Workload("1 ms of pure Python per job, compared with peers", "races:report"),
     "trickle": Workload("a job every 10 ms: from its yield to its handler", "latency:trickle"),
-    "shift": Workload("no-ops, then jobs of 50 ms: who holds too many of them", "shift:shift"),
+    "shift": Workload("no-ops, then jobs of 50 ms: does a slave hold too many of them", "shift:shift"),
     "memory": Workload("resident memory at 10^6, 10^7 and 10^8 jobs", "memory:memory"),
     "slaves": Workload("1 to 1,000 slaves' sessions against one master", "sessions:slaves"),
     "startup": Workload("one job: from the command to its handler, and to the exit", "latency:startup"),
-    "features": Workload("checkpoints, progress and failures, on against off", "features:features"),
-    "keys": Workload("no-ops and 5,000 bytes over tcp, with the key and without", "keys:keys"),
-    "growth": Workload("CPU a job, by jobs, window, threads and bytes", "growth:growth"),
+    "features": Workload("checkpoints, progress and failures, on and off", "features:features"),
+    "keys": Workload("no-ops and 5,000 bytes over tcp, with and without the key", "keys:keys"),
+    "growth": Workload("CPU per job, by jobs, window, threads and bytes", "growth:growth"),
 }

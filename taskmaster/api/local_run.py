@@ -29,9 +29,8 @@ class LocalRun:
     def __init__(self, workload: Workload, options: Options, slave_arguments: Sequence[str], slaves: int,
                  progress: Progress, job_timeout: float | None = None, interrupts: Interrupts | None = None,
                  folder: str = "", environment: Mapping[str, str] | None = None) -> None:
-        self._master = Master(workload, options, progress)
         self._interrupts = interrupts or Interrupts()
-        self._interrupts.pass_on_to(self._master.interrupt)
+        self._master = Master(workload, options, progress, interrupts=self._interrupts)
         self._slave_arguments = list(slave_arguments)
         self._slaves = slaves
         self._silence_seconds = silence_limit(job_timeout)
@@ -40,7 +39,7 @@ class LocalRun:
         self._environment = environment or {}
 
     def run(self) -> Outcome:
-        """Until the run ends. Raises StateUnwritable, StateMismatch or UsageError before it has begun."""
+        """Serve until the run ends. Raises StateUnwritable, StateMismatch or UsageError before it has begun."""
         with private_address() as address:
             try:
                 self._master.open(address)

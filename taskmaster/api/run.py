@@ -32,8 +32,8 @@ def run(get_jobs: Callable[..., Any], handle_job: Callable[[Any], Any], *, slave
     that of the same `tm-run`. Raises TaskmasterError if the run cannot begin.
     """
     if importing():
-        raise UsageError("run() is called while a slave imports this module, which would start a run in each slave. "
-                         'Put the call under: if __name__ == "__main__":')
+        raise UsageError("run() was called while a slave was importing this module, which would start a run in each "
+                         'slave. Put the call under: if __name__ == "__main__":')
     source, handler = _target_of(get_jobs), _target_of(handle_job)
     _check_reachable(handle_job)
     check_arity(handle_job)
@@ -63,13 +63,13 @@ def _target_of(function: Callable[..., Any]) -> Target:
 
 
 def _check_reachable(handler: Callable[..., Any]) -> None:
-    """Raise TargetError unless what slaves import by the handler's name is this very handler."""
+    """Raise TargetError unless slaves that import the handler by its name get this very handler."""
     found: Any = sys.modules.get(handler.__module__)
     for part in handler.__qualname__.split("."):
         found = getattr(found, part, None)
     if found != handler:
         what = f"{handler.__module__}.{handler.__qualname__}"
         owner = getattr(handler, "__self__", None)
-        why = "it would lose its instance" if owner is not None else "that name leads to something else"
+        why = "it would lose its instance" if owner is not None else "that name refers to something else"
         raise TargetError(f"Slaves import the handler as {what}, but {why}. Define a function at the top level of a "
                           "module that calls it:\n    def handle_job(job):\n        worker.handle(job)")

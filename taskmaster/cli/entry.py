@@ -18,14 +18,14 @@ import click
 from taskmaster import defaults
 from taskmaster.cli.init import leave_process_1
 from taskmaster.cli.log_format import make_formatter
-from taskmaster.core.interrupts import WARNINGS, WISHES, Interrupts
+from taskmaster.core.interrupts import STOPS, WARNINGS, Interrupts
 from taskmaster.core.printable import lines_of
 from taskmaster.errors import EXIT_INTERRUPTED, EXIT_USAGE, TaskmasterError, UserCodeError
 from taskmaster.forks import call_in_children
 from taskmaster.outlet import open_standard_streams, outlet_of, silence_if_lost
 from taskmaster.targets.frames import import_traceback, user_traceback
 
-_installed: list[object] = []  # signal handlers, kept for as long as the process lives
+_installed: list[object] = []  # signal handlers, which live as long as the process
 
 
 class LogStream(Protocol):
@@ -66,22 +66,22 @@ class _Kept(logging.Logger):
 
 
 def keep_logging() -> None:
-    """Do not let the user's code disable our loggers, of those that exist so far, by accident."""
+    """Keep the user's code from accidentally disabling the loggers of ours that exist so far."""
     for name, logger in list(logging.Logger.manager.loggerDict.items()):
         if name.split(".")[0] == "taskmaster" and type(logger) is logging.Logger:
             logger.__class__ = _Kept
 
 
 def on_signals(interrupts: Interrupts) -> None:
-    """From now on a signal that asks to end is only noted in `interrupts`; the loops do the rest.
+    """From now on, signals that ask the process to end are only recorded in `interrupts`; the loops do the rest.
 
-    Forked children get the handlers back that were there before: multiprocessing ends its workers by SIGTERM.
+    Forked children get back the handlers that were there before, because multiprocessing ends its workers by SIGTERM.
     """
     _handle_signals(lambda warning: interrupts.add(time.monotonic(), warning))
 
 
 def _end_at_signals() -> None:
-    """Until there is something to drain, such a signal ends whatever is going on, such as the user's import."""
+    """Until there is something to drain, such a signal aborts whatever is happening, such as the user's import."""
     def end(warning: bool) -> None:
         raise KeyboardInterrupt
 
@@ -89,7 +89,7 @@ def _end_at_signals() -> None:
 
 
 def _handle_signals(act: Callable[[bool], object]) -> None:
-    for name in (*WISHES, *WARNINGS):
+    for name in (*STOPS, *WARNINGS):
         number = getattr(signal, name, None)  # Windows does not have all of them
         if number is not None and not (name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN):  # nohup
             _handle_one(number, partial(_handle, act, name in WARNINGS))
@@ -98,7 +98,7 @@ def _handle_signals(act: Callable[[bool], object]) -> None:
 def _handle_one(number: signal.Signals, handle: Callable[[int, FrameType | None], None]) -> None:
     before = signal.signal(number, handle)
     if before in _installed:
-        before = signal.SIG_DFL  # ours, of an earlier stage of this command
+        before = signal.SIG_DFL  # ours, from an earlier stage of this command
     call_in_children(handle, lambda ours: _restore(number, before, ours))
     _installed.append(handle)
 
@@ -113,24 +113,24 @@ def _handle(act: Callable[[bool], object], warning: bool, signum: int, frame: Fr
 
 
 def say(text: str) -> None:
-    """Show these lines to people, on standard error; they are lost if it cannot be written."""
+    """Show these lines to the user on standard error; they are lost if it cannot be written."""
     outlet_of(sys.stderr).write(lines_of(text).rstrip("\n") + "\n")
 
 
 def report(error: BaseException) -> None:
-    """Show one sentence for a known error, and the user's traceback for what the user's code raised."""
+    """Show one sentence for a known error, and a traceback for what the user's code raised."""
     if isinstance(error, UserCodeError):
         say(import_traceback(error))
     elif not isinstance(error, TaskmasterError):
         say(user_traceback(error))
-        say("Error: get_jobs raised this exception. The jobs it had yielded before are settled and saved. Fix it, "
+        say("Error: get_jobs raised this exception. The jobs that it had yielded are settled and saved. Fix it, "
             "then run the same command again to resume.")
         return
     say(f"Error: {error}")
 
 
 def run_command(command: click.Command, stuck: Callable[[], bool] = lambda: False) -> None:
-    """Run a command and exit. `stuck` tells at the end whether a thread is still in the user's code."""
+    """Run a command and exit. `stuck` is asked at the end whether a thread is still in the user's code."""
     open_standard_streams()
     leave_process_1()
     _end_at_signals()

@@ -38,7 +38,7 @@ class Command(click.Command):
         self.example = example
 
     def get_help_option(self, ctx: click.Context) -> click.Option | None:
-        """The --help that click adds, with a group. TASKMASTER_HELP must not set it: then no command would run."""
+        """The --help that click adds, in a group. TASKMASTER_HELP must not set it: no command would run then."""
         found = super().get_help_option(ctx)
         if found is not None:
             found.group = OUTPUT  # type: ignore[attr-defined]

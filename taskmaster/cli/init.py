@@ -1,7 +1,7 @@
-"""A command that is process 1 of a container: signals and dead children need somebody to look after them.
+"""A command that is process 1 of a container has to forward signals and reap dead children.
 
 The kernel drops signals that process 1 has no handler for, and makes it the parent of every orphan. So the command
-itself runs in a child, and process 1 passes signals on to it, reaps whatever ends, and ends as the child ended.
+itself runs in a child; process 1 forwards signals to it, reaps whatever ends, and exits as the child did.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def _pass_on(child: int, signum: int) -> None:
 
 
 def _reap_until(child: int) -> int:
-    """Reap every child there is until this one ends; returns its exit code, as a shell would say it."""
-    if sys.platform == "win32":  # where nothing is process 1
+    """Reap all children until this one ends; returns its exit code, as a shell would report it."""
+    if sys.platform == "win32":  # where no program is process 1
         raise NotImplementedError
     while True:
         pid, status = os.wait()

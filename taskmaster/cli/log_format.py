@@ -1,4 +1,4 @@
-"""What a line of the log looks like: text for people, or one JSON object for programs."""
+"""The format of a log line: text for people, or a JSON object for programs."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _TEXT_DEBUG = "%(asctime)s %(process)d %(name)s %(levelname)s: %(message)s"
 
 
 def make_formatter(name: str, level: str) -> logging.Formatter:
-    """The formatter of this name, one of FORMATS; the text says more at level "debug"."""
+    """The formatter of this name, one of FORMATS; its text has more detail at level "debug"."""
     return JsonFormatter() if name == "json" else TextFormatter(_TEXT_DEBUG if level == "debug" else _TEXT)
 
 
 class TextFormatter(logging.Formatter):
-    """A line with the local time; further lines, as those of a traceback, are indented below it."""
+    """A line with the local time; further lines, such as those of a traceback, are indented below it."""
 
     default_time_format = "%Y-%m-%d %H:%M:%S"
     default_msec_format = "%s.%03d"

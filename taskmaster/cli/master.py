@@ -53,8 +53,7 @@ def command(target: str, arguments: tuple[str, ...], address: str, key_file: Pat
     entry.on_signals(interrupts)
     work = master_options.workload(source, source, arguments, state)
     settings, code = master_options.master_settings(master, grace), _code(source, any_handler)
-    one = Master(work, settings, progress, code=code)
-    interrupts.pass_on_to(one.interrupt)
+    one = Master(work, settings, progress, interrupts=interrupts, code=code)
     try:
         one.open(address, shared)
         _say_how_to_connect(one.address, shared)
@@ -73,7 +72,7 @@ def _code(source: Target, any_handler: bool) -> dict[str, str]:
 
 
 def _say_how_to_connect(address: str, shared: Keys | None) -> None:
-    """For slaves on this machine and, if the address can be reached from there, on others."""
+    """Log it for slaves on this machine and, if they can reach the address, on others."""
     log.info("Listening at %s; start slaves with tm-spawn or tm-slave --address %s", address,
              addresses.dial_address(address))
     if shared is not None and addresses.is_local(address):

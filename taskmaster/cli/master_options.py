@@ -1,4 +1,4 @@
-"""What the commands with a master share: its options, what to run, and how a run ended."""
+"""What tm-run and tm-master share: their options, what to run, and how a run ended."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ master_options = compose(
     option("--rate", group=HOW_MUCH, type=click.FloatRange(0, min_open=True), metavar="N",
            help="Hand out at most N jobs per second."),
     option("--attempts", group=FAILURES, type=click.IntRange(1), default=defaults.ATTEMPTS, metavar="N",
-           help="Times that a job is tried before it is recorded as failed."),
+           help="Attempts at a job before it is recorded as failed."),
     option("--max-failures", group=FAILURES, default=defaults.MAX_FAILURES, metavar="N|P%|none",
            help="Stop when more than N jobs have failed, or more than P % of at least "
                 f"{defaults.MAX_FAILURES_SAMPLE} finished jobs."),
@@ -47,11 +47,11 @@ master_options = compose(
                 "[default: .taskmaster/TARGET-HASH in the working folder]"),
     option("--reset", group=STATE, is_flag=True, help="Start over; the old state is moved aside."),
     option("--force-resume", group=STATE, is_flag=True,
-           help="Resume by count even if the source now yields a different job there."),
+           help="Resume by count, even if the source now yields a different job at that point."),
     option("--codec", group=NETWORK, type=click.Choice(CODECS), default="pickle",
            help="How jobs are encoded: json for handlers that are not Python (it turns tuples into lists)."),
     option("--total", group=OUTPUT, type=click.IntRange(0), metavar="N",
-           help="The number of jobs, to estimate when the run will end."),
+           help="Total number of jobs, for estimating when the run will end."),
     option("--summary", group=OUTPUT, type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
            callback=_from_here, help="Write a summary of the run to FILE, as a JSON object."),
 )
@@ -64,21 +64,21 @@ def master_settings(given: dict[str, Any], grace: float | None) -> Options:
 
 
 def workload(source: Target, handler: Target, pairs: Sequence[str], state: Path | None) -> Workload:
-    """What to run: imports the user's module and converts its arguments. Raises TargetError, UsageError."""
+    """The workload: imports the user's module and converts its arguments. Raises TargetError, UsageError."""
     get_jobs = load_target(source)
     arguments = convert_arguments(get_jobs, pairs)
     return workload_of(get_jobs, source, handler, arguments, dict(pair.split("=", 1) for pair in pairs), state)
 
 
 def check_summary(summary: Path | None) -> None:
-    """Raise UsageError if no summary can be written there: after hours of work it would be too late to say so."""
+    """Raise UsageError now, rather than after hours of work, if the summary cannot be written there."""
     if summary is not None and not (summary.parent.is_dir() and os.access(summary.parent, os.W_OK)):
         raise UsageError(f"--summary {shown_path(summary)} cannot be written: {shown_path(summary.parent)} is not a "
                          "folder that you may write to.")
 
 
 def conclude(outcome: Outcome, summary: Path | None) -> int:
-    """Say how a run ended, and return its exit code."""
+    """Print how a run ended, and return its exit code."""
     resume = None if outcome.stats.finished else _same_command()
     if outcome.error is not None:
         report(outcome.error)
@@ -95,6 +95,6 @@ def conclude(outcome: Outcome, summary: Path | None) -> int:
 def _same_command() -> str:
     """The command line that resumes this run."""
     program = Path(sys.argv[0])
-    # With `python -m` the program is the module's file, which cannot be started by its name.
+    # With `python -m` the program is the module's file, which cannot be run by its name.
     name = f"tm-{program.stem}" if program.suffix == ".py" else program.name
     return shlex.join([name, *(argument for argument in sys.argv[1:] if argument != "--reset")])

@@ -1,4 +1,4 @@
-"""The options that several commands share. It does not import the master, so that slaves need not load it."""
+"""The options that several commands share. The master is not imported here, so that slaves need not load it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def command(example: str) -> Decorator:
 
 
 def compose(*decorators: Decorator) -> Decorator:
-    """One decorator that does what these do, as if they stood above each other in this order."""
+    """One decorator that applies these, as if they were stacked in this order."""
     def decorate(command: Any) -> Any:
         for decorator in reversed(decorators):
             command = decorator(command)
@@ -66,19 +66,19 @@ key_options = compose(
            help="The key that a master shares with its slaves, used with tcp addresses  "
                 f"[default: ~/.config/taskmaster/key unless {keys.VARIABLE} holds one]"),
     option("--insecure", group=NETWORK, is_flag=True,
-           help="Use no key: accept anybody who can reach the master's address."),
+           help="Use no key: accept anyone who can reach the master's address."),
 )
 
 slave_options = compose(
     option("--concurrency", group=HOW_MUCH, type=click.IntRange(1, defaults.CONCURRENCY_MOST),
-           default=defaults.CONCURRENCY, metavar="N", help="Threads in each slave that call the handler."),
+           default=defaults.CONCURRENCY, metavar="N", help="Threads in each slave that run the handler."),
     option("--job-timeout", group=FAILURES, type=click.FloatRange(0, min_open=True), metavar="SECONDS",
            help="Fail an attempt that takes longer than this, and replace its slave."),
     option("--timeout", group=NETWORK, type=click.IntRange(defaults.REPLY_TIMEOUT_MS_LEAST),
            default=defaults.REPLY_TIMEOUT_MS, metavar="MS",
-           help="Milliseconds that a slave waits for an answer before it asks again."),
+           help="Milliseconds that a slave waits for an answer before asking again."),
     option("--retries", group=NETWORK, type=click.IntRange(1), default=defaults.RETRIES, metavar="N",
-           help="Times that a slave asks before it gives up: it waits N x MS in total."),
+           help="How often a slave asks before giving up; it waits N x MS in total."),
 )
 
 common_options = compose(
@@ -87,9 +87,9 @@ common_options = compose(
     option("--log-level", group=OUTPUT, type=click.Choice(LEVELS), default="info", metavar="LEVEL",
            help="Log this level and above to standard error: debug, info, warning or error."),
     option("--log-format", group=OUTPUT, type=click.Choice(FORMATS), default="text", metavar="FORMAT",
-           help="How a log line looks: text, or json for one JSON object on each line."),
-    option("--no-progress", group=OUTPUT, is_flag=True, help="Show no progress."),
-    # Not from the environment: a container may set TASKMASTER_VERSION, after which no command would run.
+           help="Log format: text, or json for one JSON object per line."),
+    option("--no-progress", group=OUTPUT, is_flag=True, help="Do not show progress."),
+    # Not from the environment: in a container that sets TASKMASTER_VERSION no command would run.
     option("--version", group=OUTPUT, is_flag=True, is_eager=True, expose_value=False, callback=_show_version,
            allow_from_autoenv=False, help="Show the version and exit."),
 )

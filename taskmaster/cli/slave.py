@@ -50,7 +50,8 @@ def command(target: str, address: str, key_file: Path | None, insecure: bool, co
     handler = load_target(wanted, search_here=not search_path.inherit())
     check_arity(handler)
     lifeline.say_ready()
-    interrupts = Interrupts(once=in_fleet)  # a whole unit is signalled and its fleet passes that on: one wish
+    # systemd signals the whole unit, and the fleet of a slave passes its signal on: that is one request.
+    interrupts = Interrupts(once=in_fleet)
     entry.on_signals(interrupts)
     try:
         slave = Slave(handler, str(wanted), address, threads=concurrency, patience=Patience(timeout / 1000, retries),
@@ -63,16 +64,16 @@ def command(target: str, address: str, key_file: Path | None, insecure: bool, co
         close()
         if any(one.stuck for one in _slaves):
             lifeline.say_stuck()
-        lifeline.say_done()  # whatever happened: only a handler that ends the process leaves without this word
+        lifeline.say_done()  # whatever happened: only a handler that ends the process skips this
 
 
 def _output(log_level: str, log_format: str,
             progress_wanted: bool) -> tuple[Callable[[SlaveStats], None], Callable[[], None]]:
-    """Set up the log, and what draws and closes the progress."""
+    """Set up logging; returns the functions that draw and close the progress."""
     if not progress_wanted:
         entry.configure_logging(log_level, log_format)
         return lambda stats: None, lambda: None
-    # Here, and not above: the slaves of a fleet show no progress, so they start sooner and smaller without it.
+    # Here: the slaves of a fleet show no progress, so they start faster and stay smaller without it.
     from taskmaster.console.log import Lines
     from taskmaster.console.progress import make_progress
 
@@ -82,7 +83,7 @@ def _output(log_level: str, log_format: str,
 
 
 def _serve(slave: Slave) -> int:
-    """Until the slave ends; returns its exit code. Raises what ended it."""
+    """Serve until the slave ends; returns its exit code. Raises what ended it."""
     code = slave.run()
     if slave.error is not None:
         if lifeline.say_error(str(slave.error)):

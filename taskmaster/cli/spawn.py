@@ -20,6 +20,7 @@ from taskmaster.fleet.command import key_arguments, slave_arguments, slave_comma
 from taskmaster.fleet.fleet import Fleet
 from taskmaster.fleet.local import LocalLauncher
 from taskmaster.fleet.watchdog import silence_limit
+from taskmaster.slave.death_reports import DeathReports
 from taskmaster.transport import addresses
 from taskmaster.transport.dialer import Dialer
 from taskmaster.transport.keys import Keys
@@ -42,7 +43,8 @@ def command(target: str, procs: int, address: str, key_file: Path | None, insecu
     TARGET is module, module:function, file.py or file.py:function. Ends when the master has no more jobs.
     """
     entry.configure_logging(log_level, log_format)
-    _preflight(address, slave_keys(address, key_file, insecure))
+    shared = slave_keys(address, key_file, insecure)
+    _preflight(address, shared)
     if insecure:
         warn_of_insecure_master(address)
     arguments = key_arguments(key_file, insecure)
@@ -51,21 +53,23 @@ def command(target: str, procs: int, address: str, key_file: Path | None, insecu
     entry.on_signals(interrupts)
     target = f"./{target}" if target.startswith("-") else target  # a file, given after --
     slave = [*slave_command(), target, "--address", address, "--no-progress", *arguments]
-    with Fleet(LocalLauncher(slave), procs, scout=True, silence_seconds=silence_limit(job_timeout)) as fleet:
+    reports = DeathReports(address, shared)
+    with closing(reports), Fleet(LocalLauncher(slave), procs, scout=True,
+                                 silence_seconds=silence_limit(job_timeout)) as fleet:
         fleet.start()
         log.info("Running %d slave%s for the master at %s", procs, "" if procs == 1 else "s",
                  addresses.dial_address(address))
-        return _keep(fleet, interrupts, grace)
+        return _keep(fleet, interrupts, grace, reports)
 
 
 def _preflight(address: str, shared: Keys | None) -> None:
-    """Raise here, once, the KeyRefused that every slave would raise."""
+    """Raise KeyRefused here, once, instead of in every slave."""
     with closing(Dialer(address, shared)) as dialer:
         dialer.preflight()
 
 
-def _keep(fleet: Fleet, interrupts: Interrupts, grace: float | None) -> int:
-    """Until every slave has ended, for good or because of an interrupt."""
+def _keep(fleet: Fleet, interrupts: Interrupts, grace: float | None, reports: DeathReports) -> int:
+    """Watch until every slave has ended, for good or because of an interrupt."""
     draining, stop_at = False, inf
     while fleet.verdict() is None or fleet.alive:
         now = time.monotonic()
@@ -76,8 +80,9 @@ def _keep(fleet: Fleet, interrupts: Interrupts, grace: float | None) -> int:
             draining, stop_at = True, inf if grace is None else now + grace + defaults.GRACE_MARGIN_SECONDS
             log.info("Finishing running jobs; press Ctrl-C again to quit immediately")
             fleet.signal(signal.SIGTERM)
-        fleet.watch(now)  # after that: slaves that were signalled with this process are not to be replaced
-        time.sleep(defaults.FLEET_WATCH_SECONDS)
+        # Afterwards, so that slaves which were signalled together with this process are not replaced.
+        reports.add(fleet.watch(now))
+        reports.wait(defaults.FLEET_WATCH_SECONDS)
     verdict = fleet.verdict()
     if verdict == EXIT_INTERRUPTED:
         return verdict

@@ -9,7 +9,7 @@ No name of this module is public: it is `__main__` in a slave, and pickles look 
 
 
 def _start(file: str) -> None:
-    import sys
+    import sys  # here, as below: see above
 
     folder, _, _ = file.rpartition("/")
     root = folder.removesuffix("/taskmaster/cli")
@@ -18,16 +18,16 @@ def _start(file: str) -> None:
     _import_taskmaster(root)
     if root not in sys.path:
         sys.path.append(root)  # that of a zip file may hold what it needs, too
-    from taskmaster.cli.slave import main
+    from taskmaster.cli.slave import main  # last of all
 
     main()
 
 
 def _import_taskmaster(root: str) -> None:
     """The one that the fleet has, should there be others."""
-    import sys
-    from importlib.machinery import PathFinder
-    from importlib.util import module_from_spec
+    import sys  # here: see above
+    from importlib.machinery import PathFinder  # here: see above
+    from importlib.util import module_from_spec  # here: see above
 
     spec = PathFinder.find_spec("taskmaster", [root])
     assert spec is not None and spec.loader is not None, f"this file is in {root}/taskmaster"

@@ -6,7 +6,7 @@ from taskmaster.console.progress import Progress
 
 
 class Lines:
-    """Passes whole lines to a progress, so that they do not break its line."""
+    """Passes whole lines to the progress, so that they do not break its line."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress

@@ -1,4 +1,4 @@
-"""Shows how far a run or a slave is: a bar on a terminal, plain lines elsewhere.
+"""Shows the progress of a run or a slave: a bar on a terminal, plain lines elsewhere.
 
 It knows terminals and `core.stats`: no sockets, no files, no jobs. The time is part of the stats.
 """
@@ -149,7 +149,7 @@ class BarProgress:
     def _end(self, bar: Any, stats: Shown | None) -> None:
         if stats is not None:
             self._redraw(stats)
-        bar.finish(dirty=True)  # dirty: leave it as it is instead of at 100 %
+        bar.finish(dirty=True)  # dirty: leave it as it is instead of jumping to 100 %
 
 
 _RICH: Final = "\u2588\u2591\u280b\u2819\u2839\u2838\u283c\u2834\u2826\u2827\u2807\u280f"
@@ -172,12 +172,12 @@ class _Look:
         if columns < defaults.NARROW_COLUMNS:
             return [library.Percentage(), " ", self._text(stats, columns - _PERCENT_COLUMNS)]
         bar = library.Bar(marker=self._full, fill=self._empty, left="", right="")
-        # A bar of constant width: one that filled the space left by the numbers would change with each of them.
+        # A bar of constant width: one that filled the space left by the numbers would change whenever they do.
         room = columns - _PERCENT_COLUMNS - _bar_columns(columns) - 1
         return [library.Percentage(), " ", bar, " ", self._text(stats, room)]
 
     def _text(self, stats: Shown, columns: int) -> str:
-        """The numbers, padded to exactly this many columns, so that they cover a longer line from before."""
+        """The numbers, padded to exactly this many columns, so that they overwrite a longer previous line."""
         cells = fit(cells_of(stats), columns, self._separator)
         text = self._separator.join(self._paint(cell) for cell in cells)
         return text + " " * (columns - len(join(cells, self._separator)))
@@ -193,8 +193,8 @@ def _bar_columns(columns: int) -> int:
 
 
 def _progressbar() -> Any:
-    """The drawing library. Imported for the first drawing, since it takes 45 ms and most processes draw nothing."""
-    import progressbar
+    """The drawing library, imported for the first drawing."""
+    import progressbar  # here: it takes 45 ms, and most processes draw nothing
 
     return progressbar
 

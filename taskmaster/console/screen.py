@@ -1,6 +1,6 @@
 """The bottom line of a terminal, kept intact while other code prints to the same terminal.
 
-The redirection that progressbar2 offers is not used because of what was observed with 4.6.0: text of two threads that
+The redirection that progressbar2 offers is not used because with 4.6.0 the text of two threads that
 print at once can be lost, `sys.stdout.buffer.write` raises TypeError, `flush` does not write text to a file, and the
 bar overwrites an unfinished line. This file knows streams, not what the bottom line says.
 """
@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 
 class Screen:
-    """The terminal behind `stream`. Whoever draws the bottom line writes to it as to a file."""
+    """The terminal behind `stream`. Code that draws the bottom line writes to it as to a file."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
@@ -40,7 +40,7 @@ class Screen:
         return columns or shutil.get_terminal_size().columns
 
     def write(self, text: str) -> int:
-        """Replace the bottom line by `text`, which begins with a carriage return. A line feed ends the bottom line."""
+        """Replace the bottom line with `text`, which begins with a carriage return. A line feed ends the line."""
         with self.lock:
             self._line = "" if text.endswith("\n") else text.lstrip("\r")
             self._put(text)
@@ -72,7 +72,7 @@ class Screen:
                 self._put(line)
 
     def _put(self, text: str) -> None:
-        """Write to the terminal. If it is gone, only the display ends, not the run."""
+        """Write to the terminal. If it is gone, the display ends but the run does not."""
         if self._lost:
             return
         try:
@@ -105,7 +105,7 @@ class Guard:
     def write(self, text: str) -> int:
         """Show the finished lines and hold back the rest."""
         if os.getpid() != self._pid:
-            return self._stream.write(text)  # a fork, where the lock may be held for ever
+            return self._stream.write(text)  # in a forked child, where the lock may never be released
         with self._screen.lock:
             whole, end, self._held = (self._held + text).rpartition("\n")
             if len(self._held) > defaults.UNFINISHED_LINE_CHARACTERS:
@@ -119,7 +119,7 @@ class Guard:
             self._stream.write(text)
             self._stream.flush()
         except (OSError, ValueError):
-            pass  # the terminal is gone: what is printed there is lost, and whoever prints it continues
+            pass  # the terminal is gone: what is printed there is lost, and the printing code continues
 
     def writelines(self, lines: Iterable[str]) -> None:
         """Write each of them."""
@@ -141,7 +141,7 @@ class Guard:
 
 
 def guard_standard_streams(screen: Screen) -> list[Guard]:
-    """Guards for the standard streams that go to a terminal; one that goes to a file is left alone."""
+    """Guards for the standard streams that go to a terminal; those that go to a file are left alone."""
     return [Guard(screen, name) for name in ("stdout", "stderr") if is_terminal(getattr(sys, name))]
 
 
@@ -154,7 +154,7 @@ def is_terminal(stream: TextIO | None) -> bool:
 
 
 def _redirect_logging(old: TextIO, new: TextIO) -> None:
-    """Point the log handlers that write to `old` at `new`: a handler keeps the stream that it was made with."""
+    """Redirect log handlers from `old` to `new`: a handler keeps the stream that it was made with."""
     for handler in _stream_handlers():
         if handler.stream is old:
             handler.setStream(new)
@@ -169,7 +169,7 @@ def _stream_handlers() -> Iterator[logging.StreamHandler[TextIO]]:
 
 
 def _width(line: str) -> int:
-    """The number of columns that a line takes; escape sequences take none."""
+    """The width of a line in columns; escape sequences take none."""
     visible, escape = 0, False
     for character in line:
         escape = escape or character == "\x1b"

@@ -1,4 +1,4 @@
-"""Runs and slaves in words: the status line and the summary.
+"""The status line and the summary of runs and slaves, as text.
 
 Values in, text out. It does not know where the text is shown.
 """
@@ -106,7 +106,7 @@ def join(cells: Iterable[Cell], separator: str = SEPARATOR) -> str:
 
 
 def fit(cells: Sequence[Cell], columns: int, separator: str = SEPARATOR) -> list[Cell]:
-    """The pieces that fit into so many columns: the least important are left out; the last one left is cut."""
+    """The pieces that fit into `columns`: the least important are left out; the last one left is cut."""
     kept = list(cells)
     while len(kept) > 1 and len(join(kept, separator)) > columns:
         kept.remove(max(kept, key=lambda cell: cell.rank))
@@ -117,7 +117,7 @@ def fit(cells: Sequence[Cell], columns: int, separator: str = SEPARATOR) -> list
 
 def summary_text(stats: Stats, *, failures_file: str | None = None, resume: str | None = None,
                  common_errors: Sequence[str] = ()) -> str:
-    """The end of a run in a few short lines, without a line feed after the last.
+    """The summary of a run in a few short lines, without a line feed after the last.
 
     `failures_file` has the failed jobs, `resume` is the command that resumes the run, and `common_errors` are the most
     common errors, each in one line.
@@ -131,7 +131,7 @@ def summary_text(stats: Stats, *, failures_file: str | None = None, resume: str 
 def summary_json(
     stats: Stats, *, exit_code: int, failures_file: str | None = None, resume: str | None = None
 ) -> dict[str, Any]:
-    """The end of a run for programs: each field of `stats`, and what else the summary says."""
+    """The summary of a run for programs: each field of `stats`, and whatever else the summary shows."""
     return {
         **vars(stats),
         "queued": stats.queued,
@@ -167,7 +167,7 @@ def _nothing_new(stats: Stats) -> str:
 
 def _rows(stats: Stats, failures_file: str | None, resume: str | None,
           common_errors: Sequence[str]) -> list[tuple[str, str]]:
-    """The lines below the headline, as names and texts: those that have something to say."""
+    """The lines below the headline, as names and texts; empty ones are left out."""
     earlier = stats.settled - stats.run_settled
     where = f", see {failures_file}" if failures_file else ""
     rows = [
@@ -194,7 +194,7 @@ def plural(number: int, noun: str) -> str:
 
 
 def rate_text(rate: float) -> str:
-    """Jobs/s as "3.2 M/s", "812/s" or, below one in a second, "12/min"."""
+    """Jobs/s as "3.2 M/s", "812/s" or, below one per second, "12/min"."""
     if 0.0 < rate < 1.0:
         return f"{60 * rate:.2g}/min"
     for unit in ("", " k", " M"):
@@ -224,5 +224,5 @@ def span_text(seconds: float) -> str:
 
 
 def _whole_span(seconds: float) -> str:
-    """Like `span_text`, without the decimal, which would flicker in a line that is drawn ten times a second."""
+    """Like `span_text` without the decimal, which would flicker in a line that is drawn ten times a second."""
     return f"{int(seconds)} s" if seconds < 10.0 else span_text(seconds)

@@ -23,7 +23,7 @@ class Accounting:
         self._counts = counts
 
     def record(self, session: Session, poll: Poll, now: float) -> list[Effect]:
-        """Record one request; jobs that the request before it reported as done are no duplicates."""
+        """Record one request; jobs that the previous request reported as done do not count as duplicates."""
         self._settle(session, poll)
         effects = self._fail(session, poll, now) if poll.failed else []
         self._counts.returned += self._window.renew(session.slave_id, poll.seq, Runs(poll.held))
@@ -37,7 +37,7 @@ class Accounting:
 
     def _settle(self, session: Session, poll: Poll) -> None:
         repeated: list[tuple[Run, int]] = []
-        known = Runs()  # without offsets above every job, which cost their sender nothing
+        known = Runs()  # without offsets above every job: a sender could list any number of those
         for first, count in poll.done:
             result = self._window.settle(session.slave_id, first, count)
             self._counts.handled += result.fresh

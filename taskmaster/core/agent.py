@@ -52,16 +52,16 @@ class Agent:
         self.backlog_policy = BacklogPolicy(self.job_duration, self.prefetch)
         self.epoch = 0  # counts this slave's masters: the masters' own epochs start over with a new run
         self.state = "run"
-        self.dismissed = False  # told to stop by the master before it wanted to stop itself
+        self.dismissed = False  # the master told it to stop before it wanted to stop itself
         self.held = Runs()
         self._run = ""
         self._master_epoch = 0
         self._info = info
-        self._introduced = False  # the present master has received `info`
+        self._introduced = False  # the current master has received `info`
         self._patience = patience
         self._reports = Reports()
         self._request = OutstandingRequest(now)
-        self._ask_after = now  # the master had no work: do not ask for any before
+        self._ask_after = now  # the master had no work: do not ask for any before this time
         self._heartbeat = defaults.HEARTBEAT_SECONDS
 
     # -- from the pool
@@ -78,7 +78,7 @@ class Agent:
             self._reports.failed(failure, now)
 
     def returned(self, epoch: int, first: int, count: int, now: float) -> None:
-        """These left the backlog unstarted: the master has them back when it hears that they are not held."""
+        """These left the backlog unstarted: the master takes them back once a request no longer lists them."""
         if epoch == self.epoch and self.held.remove(first, count):
             self._reports.returned(first, count, now)
 
@@ -88,12 +88,21 @@ class Agent:
             self.state = "drain"
 
     def let_go(self, now: float) -> None:
-        """Give back everything that is held, also what is running: what becomes of that no longer counts."""
+        """Give back everything that is held, even what is running, whose outcome no longer counts."""
         for first, count in list(self.held):
             self.returned(self.epoch, first, count, now)
 
+    def say_goodbye(self, load: Load, now: float) -> list[Effect]:
+        """Leave now: report what is finished, give back the rest, and wait for no answer.
+
+        Unsaid, the lost connection would be one more death under the jobs that were running.
+        """
+        self.drain()
+        self.let_go(now)
+        return [Request(self._ask(load, now))]
+
     def reconnected(self) -> None:
-        """The connection broke and was made again: the outstanding request is lost, so the next tick sends one."""
+        """Reconnected: the outstanding request is lost, so the next tick sends one."""
         self._request.reconnected()
 
     @property
@@ -102,10 +111,11 @@ class Agent:
         return not self.held and self._reports.delivered
 
     def wake_below(self, waiting: int) -> int:
-        """Below how many waiting slices the end of one should wake the control loop, while `waiting` wait; 0 is never.
+        """Of `waiting` slices, the number left below which the end of one should wake the control loop; 0 is never.
 
-        Nothing can be reported while an answer is due: waking for it was half of the loop's turns. And more is asked
-        for when half of what waits is gone: a turn at the end of each slice of 2 ms was a tenth of a slave's CPU time.
+        Nothing can be reported while an answer is outstanding; waking up for it made up half of the loop's turns. And
+        more jobs are requested only when half of those that wait are gone: a turn at the end of each slice of 2 ms took
+        a tenth of a slave's CPU time.
         """
         return 0 if self._request.answer_is_due else waiting // 2 + 1
 
@@ -126,20 +136,20 @@ class Agent:
         return []
 
     def next_due(self, load: Load) -> float:
-        """When `tick` should be called at the latest, if nothing happens before."""
+        """When `tick` should be called at the latest if nothing happens earlier."""
         due = self._due(load)
         return min(due, self._request.sent_at + self._patience.timeout) if self._request.awaited else due
 
     @property
     def _most_tries(self) -> int:
-        """In tries and not in seconds: while this process stood still, the clock went on, but it asked nobody."""
+        """In tries, not in seconds: while this process was suspended the clock ran on, but it asked nobody."""
         patience = self._patience
         if self.state == "run":
             return patience.retries
         return min(patience.retries, max(1, round(defaults.LEAVING_SECONDS / patience.timeout)))
 
     def _due(self, load: Load) -> float:
-        """When a new request should go out; never while one is outstanding that may not be overtaken."""
+        """When a new request should go out; never while one that must not be overtaken is outstanding."""
         news, sent_at = self._news_due(load), self._request.sent_at
         if self._request.awaited:
             return max(news, self._request.overtakable_at(self.prefetch.trip))
@@ -157,7 +167,7 @@ class Agent:
 
     @property
     def _target(self) -> int:
-        """How many jobs to hold; none while failures queue up to be reported, or no retry would ever be reached."""
+        """How many jobs to hold; none while failures are queued to be reported, or retries would never be reached."""
         return 0 if self._reports.congested else self.prefetch.target()
 
     def _news_due(self, load: Load) -> float:
@@ -165,7 +175,7 @@ class Agent:
         if since is None:
             return inf
         if load.idle == self.prefetch.slots and not load.queued:
-            return since  # nothing more is coming that could go with it, and the window may be waiting for it
+            return since  # nothing else is coming that could be sent with it, and the window may be waiting for it
         idle = load.idle > 0 or self.state != "run"
         return since + (defaults.REPORT_SECONDS_IDLE if idle else defaults.REPORT_SECONDS)
 
@@ -187,13 +197,13 @@ class Agent:
 
     @property
     def _wait_ms(self) -> int:
-        """For how long the master may hold a request: past the timeout it would look lost, and the connection dead."""
+        """How long the master may hold a request: beyond the timeout it would look lost, and the connection dead."""
         return min(int(1000 * defaults.PARK_SECONDS), int(750 * self._patience.timeout))
 
     # -- replies
 
     def receive(self, frames: Sequence[Bytes], load: Load, now: float) -> list[Effect]:
-        """What the master's answer asks for. Anything but an answer to the outstanding request changes nothing."""
+        """Act on the master's answer. Anything but an answer to the outstanding request is ignored."""
         request, reply = self._request, wire.decode_reply(frames)
         if isinstance(reply, wire.WireError) or not request.awaited:
             return []
@@ -237,7 +247,7 @@ class Agent:
         return effects
 
     def _take(self, reply: Reply, load: Load, now: float) -> list[Effect]:
-        if self.state != "run":  # asked for earlier; they could wait for ever behind the hung thread that ended it
+        if self.state != "run":  # requested earlier: behind the hung thread that made it end they could wait for ever
             self._reports.declined(now)
             return []
         for lease in reply.leases:

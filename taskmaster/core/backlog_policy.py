@@ -1,4 +1,4 @@
-"""What becomes of the jobs that wait in a slave: decided by how long jobs take now, from plain numbers."""
+"""What to do with the jobs that wait in a slave, decided from plain numbers by how long jobs take at present."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Split:
 
 
 class BacklogPolicy:
-    """Sizes the slices that handlers run, and says when waiting jobs had better run elsewhere."""
+    """Sizes the slices that handlers run, and decides when waiting jobs should run elsewhere."""
 
-    INSTANT_SECONDS = 1e-5  # jobs quicker than this are not shared out among slots: one slice of them takes no time
+    INSTANT_SECONDS = 1e-5  # jobs faster than this are not spread over slots: one slice of them takes no time
 
     def __init__(self, job_duration: JobDuration, prefetch: PrefetchTarget) -> None:
         self._job_duration = job_duration
@@ -38,17 +38,17 @@ class BacklogPolicy:
         return max(1, min(int(defaults.SLICE_SECONDS / guess), share))
 
     def is_held_up(self, unstarted: int) -> bool:
-        """Whether so many jobs behind a running one are more than LEASE_SECONDS of work: then other slots take them."""
+        """Whether this many jobs behind a running one are more than LEASE_SECONDS of work for other slots."""
         return unstarted * (self._job_duration.guess or 0.0) > defaults.LEASE_SECONDS
 
     def is_overfull(self, held: int) -> bool:
-        """Whether a slave that holds so many jobs should give some back."""
+        """Whether a slave that holds this many jobs should give some back."""
         return held > self._prefetch.most()
 
     def split(self, waiting: Sequence[Run], running: int, cancelled: Runs) -> list[Split]:
         """What to keep of each waiting run and what to give back, while `running` jobs are with the handlers.
 
-        Kept are the first jobs up to the prefetch target; cancelled ones go back.
+        The first jobs are kept, up to the prefetch target; cancelled ones go back.
         """
         room = self._prefetch.target() - running
         splits = []

@@ -1,4 +1,4 @@
-"""How long to wait before the next try: longer after each failure, and not in step with the neighbours."""
+"""How long to wait before the next try: longer after each failure, and spread so that tries do not coincide."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Backoff:
-    """`first` seconds after the first failure, twice as long after each further one, `most` seconds at most.
+    """`first` seconds after the first failure, twice as long after each further one, at most `most` seconds.
 
-    `spread` is the largest share of a delay that is added to it, or taken off where negative; how much of that depends
-    on the key, so that what failed together is not tried again together.
+    `spread` is the largest share of a delay that is added to it, or subtracted if negative. How much of it is used
+    depends on the key, so that things that failed together are not retried together.
     """
 
     first: float
@@ -18,7 +18,7 @@ class Backoff:
     spread: float = 0.0
 
     def delay(self, failures: int, key: int = 0) -> float:
-        """Seconds to wait after failure number `failures`, counted from 1; `key` sets apart what failed together."""
+        """Seconds to wait after failure number `failures`, counted from 1; `key` spreads those that failed together."""
         # The exponent is bounded before the power is taken: 2.0 ** 1024 raises OverflowError.
         doubled = self.first * 2.0 ** min(failures - 1, 60)
         return min(doubled, self.most) * (1.0 + self.spread * _part(key))

@@ -21,7 +21,7 @@ class FailureBudget:
     share: float | None = None
     errors: Counter[str] = field(default_factory=Counter)
 
-    KINDS_KEPT = 1000  # distinct errors to count: an error that names the job is a new one each time
+    KINDS_KEPT = 1000  # distinct errors to count: one that names the job is different each time
 
     def observe(self, error: str, message: str) -> None:
         """Count one more failure; messages that differ only in their numbers count as the same error."""

@@ -13,7 +13,7 @@ from enum import Enum
 from heapq import heappop, heappush
 from itertools import count as counter
 
-from taskmaster.core.blame import INNOCENT, Suspicion
+from taskmaster.core.blame import UNSUSPECTED, Suspicion
 from taskmaster.core.codec import Batch
 from taskmaster.core.runs import Run, Runs
 
@@ -33,11 +33,12 @@ class Chunk:
     first: int
     batch: Batch
     attempt: int = 1  # the number of the current attempt, or of the next one if it is not leased
-    suspicion: Suspicion = INNOCENT
+    suspicion: Suspicion = UNSUSPECTED
     state: State = State.READY
     holder: str = ""  # the id of the slave that has it on lease
     granted_by_seq: int = 0  # the number of the request that was answered with its lease; 0: never leased
     since: float = 0.0  # when it was leased
+    out_since: float | None = None  # when it was leased for the first time
     due: float = 0.0  # when a delayed one becomes ready
     left: Runs = field(default_factory=Runs)
 
@@ -57,13 +58,13 @@ class Chunk:
         first, count = run
         holder = self.holder if state is State.LEASED else ""
         return Chunk(first, self.batch.slice(first - self.first, count), self.attempt, self.suspicion, state, holder,
-                     self.granted_by_seq, self.since, self.due)
+                     self.granted_by_seq, self.since, self.out_since, self.due)
 
 
 class Chunks:
     """Disjoint chunks that together cover the unsettled jobs of a window.
 
-    The heaps may hold chunks that were replaced, settled or leased since: those are skipped when they come up.
+    The heaps may hold chunks that have since been replaced, settled or leased; they are skipped when they come up.
     """
 
     def __init__(self) -> None:
@@ -99,7 +100,7 @@ class Chunks:
             self._count_ready(chunk, -1)
 
     def replace(self, chunk: Chunk, runs: Iterable[Run]) -> None:
-        """Replace a chunk by chunks of these of its runs, in the same state."""
+        """Replace a chunk with chunks of these of its runs, in the same state."""
         self.remove(chunk)
         for run in runs:
             self.insert(chunk.slice(run, chunk.state))
@@ -158,11 +159,12 @@ class Chunks:
         if not chunk.suspicion.isolated:
             self._count_ready(chunk, -1)
         chunk.state, chunk.holder, chunk.granted_by_seq, chunk.since = State.LEASED, holder, granted_by_seq, now
+        chunk.out_since = now if chunk.out_since is None else chunk.out_since
         self._leases.setdefault(holder, {})[chunk.first] = chunk
         return chunk
 
     def next_due(self) -> float | None:
-        """When the next delayed chunk becomes ready, or a little too early if that one has been settled since."""
+        """When the next delayed chunk becomes ready; too early if that chunk has been settled in the meantime."""
         return self._delayed[0][0] if self._delayed else None
 
     def wake(self, now: float) -> bool:

@@ -1,15 +1,16 @@
 """Batches of payloads to bytes and back.
 
-There are three forms. ``pickle`` is one pickle of a list of plain values, that is built-in types all the way down: C
+There are three forms. ``pickle`` is one pickle of a list of plain values, meaning built-in types all the way down: C
 code does all the work, none of the user's code runs, and decoding cannot fail. ``pickles`` is a pickled list of one
 pickle per job, for everything else: a job that cannot be encoded or decoded affects no other. ``json`` is one JSON
 list, for slaves that are not written in Python.
 
-A payload is encoded when it is pulled, so later changes to the object make no difference.
+A payload is encoded when it is pulled, so later changes to the object have no effect.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import pickle
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +25,7 @@ BATCH_BYTES = 4 << 20
 PROTOCOL = 5  # the newest one that all of Python 3.10 to 3.13 read and write
 
 Bytes = bytes | memoryview
-"""Received bytes: a large frame is a view, not copied out of the socket's memory."""
+"""Received bytes: a large frame is a view rather than a copy of the socket's memory."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Batch:
             return self
         self._open()
         size = max(1, self.size * count // self.count)
-        if count == 1:  # a failed job may be kept for long, and must not keep its neighbours
+        if count == 1:  # a failed job may be kept for a long time, and must not keep its neighbours alive
             return Batch(self.form, 1, None, [self.encoded(index)], 0, size)
         return Batch(self.form, count, None, self._parts, self._first + index, size)
 
@@ -104,7 +105,7 @@ class Batch:
         if self._parts is None:
             assert self._blob is not None
             self._parts = _CONTAINERS[self.form].load(self._blob)
-            self._blob = None  # the parts replace it: a batch that has been cut will be cut again
+            self._blob = None  # the parts replace it, because a batch that has been cut will be cut again
 
 
 def encode(payloads: list[Any], codec: str, limit: int) -> list[GoodJobs | BadJob]:
@@ -123,7 +124,7 @@ def encode_plain(payloads: list[Any], codec: str, limit: int) -> Batch | None:
     form = "json" if codec == "json" else "pickle"
     try:
         batch = Batch(form, len(payloads), _CONTAINERS[form].dump(payloads))
-    except BaseException:  # JSON runs user code; which job it was shows when they are encoded one by one
+    except BaseException:  # JSON runs user code; encoding the jobs one by one shows which of them it was
         return None
     return batch if batch.size <= min(limit, BATCH_BYTES) else None
 
@@ -143,13 +144,26 @@ def open_batch(form: str, blob: Bytes) -> list[Any]:
 
 
 def is_sealed(form: str) -> bool:
-    """Whether the parts of such a batch are pickles, one a job, which run the user's code as they are decoded."""
+    """Whether the parts of such a batch are pickles, one per job, which run the user's code when they are decoded."""
     return form == "pickles"
 
 
 def open_part(part: bytes) -> Any:
-    """The payload in one pickle of a `pickles` batch. Raises whatever decoding it raises; it may take its time."""
+    """The payload in one pickle of a `pickles` batch. Raises whatever decoding it raises; it may take long."""
     return pickle.loads(part)
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        raise pickle.UnpicklingError(f"{module}.{name} is not a built-in value")
+
+
+def open_plain(part: bytes) -> Any:
+    """The same where it is of built-in types all the way down, else ValueError; none of the user's code runs."""
+    try:
+        return _PlainUnpickler(io.BytesIO(part)).load()
+    except Exception as error:
+        raise ValueError("not a plain value") from error
 
 
 @dataclass(frozen=True)
@@ -193,7 +207,7 @@ class _BatchFile:
 def _dump_plain(values: Any) -> bytes:
     file = _BatchFile()
     pickler = _PlainPickler(file, PROTOCOL)
-    # Without the memo, so that two jobs that share a list get a copy each. Nested lists that repeat one object ten
+    # Without the memo, so that two jobs that share a list get a copy each. Nested lists that repeat an object ten
     # times at each level then take ten times the bytes at each level: hence the limit on the file.
     pickler.fast = True
     pickler.dump(values)
@@ -214,7 +228,7 @@ _CONTAINERS = {
     "json": _Container(_dump_json, _load_json),
 }
 FORMS = frozenset(_CONTAINERS)
-HARMLESS_FORMS = frozenset({"json"})  # decoding the others may run any code their sender likes
+HARMLESS_FORMS = frozenset({"json"})  # decoding the others may run any code of the sender's choosing
 CODECS = ("pickle", "json")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass
 class Counts:
-    """Of jobs, unless a comment says otherwise; all of this run."""
+    """Counts of jobs in this run, unless a comment says otherwise."""
 
     handled: int = 0
     failed: int = 0  # abandoned, that is written to the failures file

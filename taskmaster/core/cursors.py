@@ -61,6 +61,11 @@ class Cursors:
         found = [self.own(offset) for offset in range(first, first + count)]
         return found if any(cursor is not NO_CURSOR for cursor in found) else None
 
+    def size_of(self, first: int, count: int) -> int:
+        """What the cursors of these jobs take, in bytes, about."""
+        at = bisect_right(self._firsts, first) - 1
+        return 0 if at < 0 else self._sizes[at] * count // len(self._slices[at])
+
     def boundary(self, offset: int, head: int, exhausted: bool) -> int:
         """The highest offset, at or below this one, that a resume may begin at.
 

@@ -20,20 +20,21 @@ class Deaths:
         self._accounting = accounting
         self._counts = counts
 
-    def of_process(self, host: str, pid: int, how: str) -> list[Effect]:
-        """The fleet reports that a process ended."""
-        return [effect for session in self._slaves.processes(host, pid) for effect in self._expire(session, how)]
+    def of_process(self, host: str, pid: int, how: str, blame: bool) -> list[Effect]:
+        """The fleet reports that a process ended; `blame`: a job may be the cause."""
+        sessions = self._slaves.processes(host, pid)
+        return [effect for session in sessions for effect in self._expire(session, how, blame)]
 
     def overdue(self, now: float) -> list[Effect]:
-        """Slaves that did not reconnect in time, or were not heard for the life of a lease."""
+        """Slaves that did not reconnect in time, or were not heard for the life of a lease: nobody's fault."""
         life = defaults.LEASE_LIFE_SECONDS
         dead = [(session, "its connection dropped") for session in self._slaves.lost(now)]
         dead += [(session, f"silent for {life:.0f} s") for session in self._slaves.silent_since(now - life)]
-        return [effect for session, how in dead for effect in self._expire(session, how)]
+        return [effect for session, how in dead for effect in self._expire(session, how, blame=False)]
 
-    def _expire(self, session: Session, how: str) -> list[Effect]:
+    def _expire(self, session: Session, how: str, blame: bool) -> list[Effect]:
         held = self._window.leased(session.slave_id)
-        abandoned = self._window.forfeit(session.slave_id, how)
+        abandoned = self._window.forfeit(session.slave_id, how, blame)
         self._slaves.expire(session)
         if not held:
             return [Log("info", "slave %s left (%s)", (session.name, how))]

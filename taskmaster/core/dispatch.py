@@ -1,7 +1,7 @@
 """The master's decisions: a message and the time in, replies and effects out.
 
-Total: no input makes it raise. It owns the window and the sessions, and performs nothing itself: the loop sends, writes
-and logs what it returns.
+No input makes it raise. It owns the window and the sessions but performs nothing itself: the loop sends, writes and
+logs what it returns.
 
     message -> joining (a session) -> accounting (outcomes) -> leasing (jobs) -> a reply, or parked until there is work
     deaths -> jobs back in the window -> replies to parked requests
@@ -47,7 +47,7 @@ class Dispatcher:
         self.epoch = epoch
         self.counts = Counts()
         self._slaves = Roster()
-        self._joining = Joining(self._slaves)
+        self._joining = Joining(window, self._slaves)
         self._accounting = Accounting(window, self._slaves, self.counts)
         self._leasing = Leasing(window, self._slaves, rate)
         self._deaths = Deaths(window, self._slaves, self._accounting, self.counts)
@@ -55,7 +55,7 @@ class Dispatcher:
         self._compatibility = Compatibility(code or {})
         self._stop_reason: str | None = None
 
-    # -- where it stands
+    # -- its state
 
     @property
     def slaves(self) -> int:
@@ -108,14 +108,18 @@ class Dispatcher:
             return self._refusals.other_version(poll, route, now)
         if isinstance(poll, wire.WireError):
             return self._refusals.malformed(poll)
+        if poll.deaths:
+            return self._note_deaths(poll, route, now)
         conflict = self._compatibility.conflict(poll.info)
         if conflict:
             return self._turn_away(poll, route, conflict, now)
         session = self._slaves.find(poll.slave_id)
         if session is None:
+            if self._slaves.is_overtaken(poll):
+                return []
             if self._joining.full:
                 return self._refusals.one_too_many(len(self._slaves), now)
-            session = self._joining.join(poll, self.window.head)
+            session = self._joining.join(poll, self._is_ours(poll), now)
         self._slaves.heard(session, route, now)
         if poll.seq < session.seq:
             return []  # overtaken by a newer request: the slave no longer waits for this reply
@@ -132,7 +136,7 @@ class Dispatcher:
         return self._refusals.other_handler(poll, route, reason, now)
 
     def _resend(self, session: Session, route: Route) -> list[Effect]:
-        """The newest request came again: send the same reply again, or keep holding the request."""
+        """The newest request arrived again: resend its reply, or keep holding the request."""
         session.route = route
         return [Send(route, session.last_reply)] if session.last_reply is not None else []
 
@@ -143,12 +147,22 @@ class Dispatcher:
         if poll.info:
             session.info = poll.info
             effects += self._compatibility.warnings(session.name, poll.info)
-        if (poll.run, poll.epoch) != (self.run, self.epoch):
+        if not self._is_ours(poll):
             return effects + self._introduce(session, poll)
         effects += self._accounting.record(session, poll, now)
         if poll.state == "bye":
             return effects + self._farewell(session)
         return effects + self._respond(session, poll, now) + self._feed(now)
+
+    def _is_ours(self, poll: Poll) -> bool:
+        """Whether it is about jobs of this master."""
+        return (poll.run, poll.epoch) == (self.run, self.epoch)
+
+    def _note_deaths(self, poll: Poll, route: Route, now: float) -> list[Effect]:
+        """A fleet elsewhere reports how slaves of its own ended. It is no slave, so nothing else in its poll counts."""
+        effects = [effect for one in poll.deaths for effect in self._deaths.of_process(*one)]
+        reply = Reply(self.run, self.epoch, poll.slave_id, poll.seq, "stop", reason="noted")
+        return [*effects, Send(route, wire.encode_reply(reply)), *self._feed(now)]
 
     def _introduce(self, session: Session, poll: Poll) -> list[Effect]:
         """The slave is new, or served an earlier master: what it reports is about other jobs than this master's."""
@@ -159,7 +173,7 @@ class Dispatcher:
     def _respond(self, session: Session, poll: Poll, now: float) -> list[Effect]:
         if self._stop_reason is not None:
             return self._dismiss(session, poll, self._stop_reason)
-        if session.drops:  # never with leases: of a slave that was taken for dead and is back, a job may be in both
+        if session.drops:  # never with leases: a job may be in both once a slave taken for dead is back
             return [self._reply(session, "wait")]
         leases = self._leasing.lease(session, poll, now)
         if leases:
@@ -204,9 +218,9 @@ class Dispatcher:
 
     # -- from the source, the clock and the rest of the master
 
-    def admit(self, batch: Batch, cursors: Sequence[Any] | None, now: float) -> list[Effect]:
-        """The source yielded these jobs."""
-        self.window.admit(batch, cursors)
+    def admit(self, batch: Batch, cursors: Sequence[Any] | None, now: float, size: int = 0) -> list[Effect]:
+        """The source yielded these jobs, whose cursors take `size` bytes."""
+        self.window.admit(batch, cursors, size)
         return self._feed(now)
 
     def admit_bad(self, bad: BadJob, cursor: Any = NO_CURSOR) -> list[Effect]:
@@ -216,9 +230,11 @@ class Dispatcher:
     def tick(self, now: float, heard_all: bool = True) -> list[Effect]:
         """Time has passed: expire missing slaves, make due retries ready, answer requests parked long enough.
 
-        Unless `heard_all` messages that have come: then nobody can be called silent yet.
+        Unless `heard_all` pending messages, no slave can be considered silent yet.
         """
         effects = self._deaths.overdue(now) if heard_all else []
+        if self.window.look_ahead.is_due(now):
+            self.window.look_ahead.roll(sum(one.threads for one in self._slaves.sessions()), now)
         self.window.wake(inf if self._leasing.draining else now)
         effects += self._feed(now)
         for session in self._slaves.waited_enough(now):
@@ -238,12 +254,12 @@ class Dispatcher:
         self._slaves.disconnected(peer, now + grace)
 
     def stood_still(self, now: float) -> None:
-        """This master did not listen for a while: silence, and the time to reconnect, begin now."""
+        """This master was not listening for a while: count silence and the time to reconnect from now on."""
         self._slaves.forgive(now)
 
-    def died(self, host: str, pid: int, how: str, now: float) -> list[Effect]:
-        """The fleet reports that a process ended."""
-        effects = self._deaths.of_process(host, pid, how)
+    def died(self, host: str, pid: int, how: str, blame: bool, now: float) -> list[Effect]:
+        """The fleet of this machine reports that a process ended; `blame`: a job may be the cause."""
+        effects = self._deaths.of_process(host, pid, how, blame)
         return effects + self._feed(now) if effects else []
 
     # -- holding, draining, stopping
@@ -257,8 +273,8 @@ class Dispatcher:
         self._leasing.drain()
 
     def stop(self, reason: str) -> list[Effect]:
-        """Tell every slave to stop, parked ones at once, others when they ask: they finish their running jobs, report
-        them and say goodbye."""
+        """Tell every slave to stop, parked ones at once, the others when they ask. They finish their running jobs,
+        report them and say goodbye."""
         self._stop_reason = reason
         self._leasing.paused = True
         effects: list[Effect] = []

@@ -1,4 +1,4 @@
-"""What can be said of an exception, whatever its class makes of that: its `__str__` may exit, its metaclass raise."""
+"""Describes exceptions of any class, even if `__str__` exits the process or the metaclass raises."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ def message_of(error: BaseException) -> str:
     """`str(error)` as a plain string. Never raises."""
     try:
         return "".join((str(error),))  # a subclass of str would bring methods of its own
-    except BaseException as broken:  # SystemExit, too: to describe an exception must not end a thread
+    except BaseException as broken:  # SystemExit too: describing an exception must not end a thread
         return f"<no message: its __str__ raised {type_name(broken)}>"

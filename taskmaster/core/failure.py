@@ -1,4 +1,4 @@
-"""The record of an abandoned job, and the line of JSON that it is in the failures file."""
+"""The record of an abandoned job, and its line of JSON in the failures file."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class FailureRecord:
     """One abandoned job. Its texts are trimmed and made printable on entry, wherever they come from.
 
     `kind` is "raised", "timeout", "killed", "undecodable", "unpicklable" or "too large"; the last two were never sent,
-    and have had 0 `attempts`. `cursor` and `payload` are in the form of `portable.pack`, None where they have none.
+    and had 0 `attempts`. `cursor` and `payload` are in the form of `portable.pack`, None where they have none.
     `error` is the exception's type, `slave` the last one to hold the job, `time` ISO 8601 in UTC, `shown` the payload
-    for people.
+    in readable form.
     """
 
     offset: int

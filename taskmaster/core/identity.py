@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any
 
-from taskmaster.core.codec import PROTOCOL, Batch
-from taskmaster.core.portable import digest
+from taskmaster.core.codec import PROTOCOL, Batch, is_sealed, open_plain
+from taskmaster.core.portable import Packed, digest
 from taskmaster.job import NO_CURSOR
 
 #: Two different jobs at one offset are taken for the same once in 2 ** 64 times.
@@ -26,22 +26,32 @@ _SETS = (pickle.EMPTY_SET, pickle.FROZENSET)  # opcodes: without them a pickle o
 def identities(batch: Batch, index: int, count: int, cursors: Sequence[Any] | None = None) -> bytes:
     """The identities of `count` jobs from `index` on, one after the other.
 
-    `cursors` are those of the same jobs, packed, and NO_CURSOR where a job has none of its own.
+    `cursors` are those of the same jobs, frozen, and NO_CURSOR where a job has none of its own.
     """
+    of = _of_pickle if is_sealed(batch.form) else _of_value
     if cursors is None:
-        return b"".join([_of(batch.encoded(at)) for at in range(index, index + count)])
-    return b"".join([_of(batch.encoded(index + at)) if cursor is NO_CURSOR else of_cursor(cursor)
+        return b"".join([of(batch.encoded(at)) for at in range(index, index + count)])
+    return b"".join([of(batch.encoded(index + at)) if cursor is NO_CURSOR else of_cursor(cursor)
                      for at, cursor in enumerate(cursors)])
 
 
 def of_cursor(cursor: Any) -> bytes:
-    """The identity of a job by its own cursor, as `portable.pack` gave it, or plain where it is an int or a str."""
-    return _hash(b"cursor:", _bytes_of(cursor))
+    """The identity of a job by its own cursor, as `portable.freeze` gave it."""
+    return _hash(b"cursor:", b"packed:" + cursor.text.encode() if type(cursor) is Packed else _bytes_of(cursor))
 
 
-def _of(encoded: Any) -> bytes:
-    """Of one job as it stands in its batch: a pickle, or a value of built-in types."""
-    return _hash(b"payload:", _bytes_of(encoded))
+def _of_value(value: Any) -> bytes:
+    """Of one job's payload, a value of built-in types."""
+    return _hash(b"payload:", _bytes_of(value))
+
+
+def _of_pickle(pickled: bytes) -> bytes:
+    """Of one job's pickle, which may hold such a value, too: it has been pickled by itself for a neighbour's sake."""
+    try:
+        value = open_plain(pickled)
+    except ValueError:  # it holds an object of a class
+        return _hash(b"payload:", b"pickle:" + pickled)
+    return _of_value(value)
 
 
 def _bytes_of(value: Any) -> bytes:

@@ -1,10 +1,10 @@
-"""How long one job takes, by what was seen of late. A wrong guess costs time, never a job."""
+"""How long one job takes, judging by recent ones. A wrong guess costs time, never a job."""
 
 from __future__ import annotations
 
 
 class JobDuration:
-    """Seconds that one job keeps its slot: a guess that turns quickly, and a mean that does not.
+    """Seconds that one job occupies its slot: a guess that adapts quickly, and a mean that does not.
 
     Each observation moves the guess by 30 %, so that three slow jobs bring it to two thirds of their duration,
     however many millions of quick ones came before. But ten threads that compute under one interpreter lock run
@@ -15,7 +15,7 @@ class JobDuration:
     __slots__ = ("_guess", "_jobs", "_mean", "_seconds")
 
     WEIGHT = 0.3
-    LEAST = 1e-8  # no call is quicker: a clock that did not tick must not promise endless speed
+    LEAST = 1e-8  # no call is faster: a clock that did not tick must not suggest infinite speed
 
     def __init__(self) -> None:
         self._guess: float | None = None
@@ -50,7 +50,7 @@ class JobDuration:
             self._lean_to(seconds)
 
     def roll(self) -> None:
-        """Take the mean of what ended since the last roll; where nothing did, only the guess counts."""
+        """Take the mean of what ended since the last roll; if nothing did, only the guess counts."""
         self._mean = max(self._seconds / self._jobs, self.LEAST) if self._jobs else None
         self._jobs, self._seconds = 0, 0.0
 

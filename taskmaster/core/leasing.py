@@ -1,4 +1,4 @@
-"""Which jobs a slave gets, and how many: shares, the rate limit, suspects kept apart, pauses and drains."""
+"""Decides which jobs a slave gets, and how many: shares, rate limit, isolation of suspects, pauses and drains."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Leasing:
 
     def __init__(self, window: Window, slaves: Roster, rate: float | None) -> None:
         self.handed_out_to = window.head  # every job below this offset has been leased at least once
-        self.paused = False  # grants nothing
+        self.paused = False  # while true, grants nothing
         self._window = window
         self._slaves = slaves
         self._bucket = TokenBucket(rate)
@@ -41,7 +41,7 @@ class Leasing:
     def drain(self) -> None:
         """From now on grant only jobs that have been leased before.
 
-        If others were granted, some would be settled above one that is not, and a resumed run would repeat them.
+        If others were granted, some would be settled above an unsettled one, and a resumed run would repeat them.
         """
         self._drain_limit = self.handed_out_to
         self.paused = False
@@ -58,10 +58,12 @@ class Leasing:
     # -- one lease
 
     def lease(self, session: Session, poll: Poll, now: float) -> list[Chunk]:
-        """Grant jobs in answer to this request; none if it wants none or may have none."""
+        """Grant jobs in answer to this request; none if it wants none or is allowed none."""
         window = self._window
         if self.paused or poll.want == 0 or poll.state != "run" or window.holds_suspect(session.slave_id):
             return []
+        if poll.want > window.ready and not self.draining:
+            window.look_ahead.starved()
         if not self._any_ready():
             return []
         if window.suspects and self._isolated_slave(session) == session.slave_id:
@@ -75,11 +77,11 @@ class Leasing:
 
     def _any_ready(self) -> bool:
         if self._window.ready and self._drain_limit == inf:
-            return True  # nearly always: which jobs they are does not matter unless draining
+            return True  # the usual case: which jobs they are matters only while draining
         return self._window.any_ready_below(self._drain_limit)
 
     def _isolated_slave(self, candidate: Session) -> str:
-        """The slave that runs suspects, one lease at a time and nothing else: the candidate, unless another does."""
+        """The slave that runs suspects, one lease at a time and nothing else; the candidate, unless there is one."""
         free = not self._window.holds_suspect(self._isolated)
         if self._isolated not in self._slaves or (free and self._window.leased(candidate.slave_id) == 0):
             self._isolated = candidate.slave_id
@@ -96,5 +98,6 @@ class Leasing:
     def _granted(self, chunks: list[Chunk]) -> list[Chunk]:
         for chunk in chunks:
             self._bucket.spent(chunk.count)
+            self._window.look_ahead.handed_out(chunk.count)
             self.handed_out_to = max(self.handed_out_to, chunk.end)
         return chunks

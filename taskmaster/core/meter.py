@@ -10,8 +10,8 @@ class Meter:
 
     __slots__ = ("_seen",)
 
-    SECONDS = 10.0  # long enough to read as a steady number, short enough to follow a change while one looks
-    STEP_SECONDS = 0.1  # between two samples, so that there are about a hundred
+    SECONDS = 10.0  # long enough for a steady number, short enough to show a change while somebody is watching
+    STEP_SECONDS = 0.1  # between two samples: about a hundred of them
 
     def __init__(self) -> None:
         self._seen: deque[tuple[float, int]] = deque()

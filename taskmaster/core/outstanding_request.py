@@ -25,12 +25,12 @@ class OutstandingRequest:
 
     @property
     def awaited(self) -> bool:
-        """Whether an answer is yet to come."""
+        """Whether an answer is outstanding."""
         return self.frames is not None
 
     @property
     def answer_is_due(self) -> bool:
-        """Whether an answer is yet to come that the master does not hold back: nothing can be said before it."""
+        """Whether an answer is outstanding that the master does not hold back: nothing can be sent before it."""
         return self.awaited and not self.parkable
 
     @property
@@ -39,36 +39,36 @@ class OutstandingRequest:
         return self._resent + 1
 
     def silence(self, now: float) -> float:
-        """Seconds since the master should have spoken; 0 where no answer is awaited."""
+        """Seconds since the master should have answered; 0 if no answer is outstanding."""
         return now - self._silent_since if self.awaited else 0.0
 
     def overtakable_at(self, trip: float) -> float:
-        """When a newer request may take its place: once a parkable one is surely held, `trip` being the seconds that an
-        answer takes. Overtaken sooner, it would lose the jobs in its answer."""
+        """When a newer request may replace it: once the master must be holding a parkable one, `trip` being the seconds
+        that an answer takes. If it were overtaken sooner, the jobs in its answer would be lost."""
         return self.sent_at + max(defaults.REPORT_SECONDS_IDLE, 2 * trip) if self.parkable else inf
 
     def begin(self, now: float) -> int:
         """A new request goes out now; returns its number."""
         if not self.awaited or (self.parkable and not self._resent):
-            self._silent_since = now  # silence counts from the question; a master that holds one is not silent
+            self._silent_since = now  # silence counts from the request; a master that holds one is not silent
         self.seq += 1
         self.sent_at = now
         return self.seq
 
     def resend(self, now: float) -> int:
-        """It goes out once more; returns how often it has, in a row."""
+        """It is sent again; returns how many times in a row that has happened."""
         self._resent += 1
         self.sent_at = now
         return self._resent
 
     def answered(self, now: float) -> None:
-        """Its answer came."""
+        """Its answer has arrived."""
         self.frames, self._silent_since, self._resent, self._lost = None, now, 0, False
 
     def reconnected(self) -> None:
-        """The connection broke and was made again: a request that awaits its answer is lost, and one is due now.
+        """Reconnected: the outstanding request is lost, and one is due now.
 
-        A master gives up on a slave that it does not hear again within a quarter of a second, two across a network.
+        A master gives up on a slave that is not heard again within a quarter of a second, or two over a network.
         """
         self._lost = self.awaited
         if not self._lost:
@@ -79,7 +79,7 @@ class OutstandingRequest:
         self.sent_at = -inf
 
     def recover(self, now: float) -> bool:
-        """Whether it was lost with its connection; if so it goes out again now."""
+        """Whether it was lost with its connection; if so, it is to be sent again now."""
         lost, self._lost = self._lost, False
         if lost:
             self.sent_at = now

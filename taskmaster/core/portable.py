@@ -1,6 +1,6 @@
 """Arbitrary values as text that a later process can read back, and as digests that it can compare.
 
-Knows nothing of files or jobs: what a cursor or a payload is, is up to the caller.
+It knows nothing of files or jobs; the caller decides what is a cursor and what a payload.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import pickle
 import struct
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from hashlib import blake2b
 from types import FunctionType
 from typing import Any
@@ -28,6 +29,8 @@ def pack(value: Any) -> dict[str, Any]:
 
     Raises ValueError if neither can carry the value.
     """
+    if type(value) is Packed:
+        return dict(json.loads(value.text))
     if _survives_json(value):
         return {"json": value}
     try:
@@ -43,6 +46,28 @@ def pack(value: Any) -> dict[str, Any]:
 def packed_pickle(data: bytes) -> dict[str, Any]:
     """What `unpack` turns into the value that `data` is a pickle of, made without loading it."""
     return {"pickle": base64.b64encode(data).decode("ascii")}
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A value as it was when it was packed, whatever happens to the object since; `text` is JSON."""
+
+    text: str
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def freeze(value: Any) -> int | str | Packed:
+    """The value as it is now: itself where it cannot change, else packed. Raises ValueError as `pack` does."""
+    if type(value) in (int, str):
+        return value  # type: ignore[no-any-return]
+    return Packed(json.dumps(pack(value)))
+
+
+def thaw(frozen: Any) -> Any:
+    """A fresh object equal to the one that was given to `freeze`. Raises ValueError as `unpack` does."""
+    return unpack(json.loads(frozen.text)) if type(frozen) is Packed else frozen
 
 
 def unpack(tagged: Any) -> Any:
@@ -68,7 +93,7 @@ def _survives_json(value: Any) -> bool:
     try:
         # NaN and infinity are left to pickle: JSON readers of other languages refuse them.
         return _same(value, json.loads(json.dumps(value, allow_nan=False)), 0)
-    except Exception:  # besides json's own errors, whatever a user's subclass of dict or str raises
+    except Exception:  # json's own errors, and whatever a user's subclass of dict or str raises
         return False
 
 
@@ -85,7 +110,7 @@ def _same(left: Any, right: Any, depth: int) -> bool:
 
 
 def digest(value: Any) -> str | None:
-    """Return 32 hex digits that every process computes alike for equal values of the same types, or None.
+    """Return 32 hex digits, the same in every process for equal values of the same types, or None.
 
     None if that cannot be guaranteed: for cycles, more than 100 levels or 100,000 parts, and objects that pickle could
     not reduce. Functions and classes count by name only, not by their code.
@@ -123,11 +148,11 @@ _LEAVES: dict[type, Callable[[Any], bytes]] = {
 
 
 class _Digester:
-    """Makes the digest of one value: which objects are open above the current one, which are known, how many so far."""
+    """Computes the digest of one value; tracks which objects enclose the current one, which are known, and how many."""
 
     def __init__(self) -> None:
         self._open: set[int] = set()
-        # With each digest its object, to keep that alive: the id of a temporary could be taken by another object.
+        # Each digest with its object, to keep that alive: another object could get the id of a temporary one.
         # Without this, a value that shares its parts (a = [b, b], b = [c, c], ...) would cost 2 ** depth.
         self._known: dict[int, tuple[Any, bytes]] = {}
         self._spent = 0

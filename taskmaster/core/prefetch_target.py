@@ -11,12 +11,12 @@ from taskmaster.core.job_duration import JobDuration
 class PrefetchTarget:
     """One job for each slot, and LEASE_SECONDS of work behind them.
 
-    Nothing waits behind jobs that take longer than that: to fetch the next one takes a small part of its time, and
-    another slave may have a free slot for it now. To what waits is added work for two round trips to the master,
-    since half of it has to last until the next answer, however far away or busy the master is.
+    Nothing waits behind jobs that take longer than that: fetching the next one takes little compared to running it, and
+    another slave may have a free slot for it now. Work for two round trips to the master is added to what waits,
+    because half of it has to last until the next answer, however far away or busy the master is.
 
-    A slave never holds more than it has handled so far, for the first jobs may be quicker than the rest; nor, beyond
-    one job for each slot, more than HELD_BYTES of payloads.
+    A slave never holds more than it has handled so far, because the first jobs may be faster than the rest; nor more
+    than HELD_BYTES of payloads, beyond one job for each slot.
     """
 
     __slots__ = ("_handled", "_held_when_fed", "_job_bytes", "_job_duration", "slots", "trip")
@@ -29,15 +29,15 @@ class PrefetchTarget:
         self.trip = 0.0  # seconds from a request to its answer
         self._job_duration = job_duration
         self._handled = 0
-        self._held_when_fed = 0.0  # jobs held when the last ones came; inf if their bytes left no room for more
-        self._job_bytes = self.LEAST_BYTES  # of late
+        self._held_when_fed = 0.0  # jobs held when the last ones arrived; inf if their bytes left no room for more
+        self._job_bytes = self.LEAST_BYTES  # recently
 
     def target(self) -> int:
         """Jobs to hold, running ones included; at least the number of slots."""
         return self._enough(self._job_duration.most)
 
     def most(self) -> int:
-        """Jobs to hold before some are given back: the target if jobs took half as long, since the guess wavers."""
+        """Jobs to hold before some are given back: the target if jobs took half as long, as guesses fluctuate."""
         least = self._job_duration.least
         return self._enough(least / 2 if least is not None else None)
 
@@ -49,11 +49,11 @@ class PrefetchTarget:
         return self.slots + min(behind, self._handled)
 
     def runs_low(self, held: int) -> bool:
-        """Whether half of the jobs behind the slots are gone, of which `held` are left with the running ones.
+        """Whether half of the jobs behind the slots are gone, when `held` are left including the running ones.
 
-        A lease that its bytes cut short is followed by the next request at once: there is work to do meanwhile.
-        Asking when that lease was done halved the rate of 5 kB jobs. One that was cut to a share is what there was:
-        asking for the rest at once cost a no-op on one thread five times the requests.
+        A lease that was cut short by its bytes is followed by the next request at once, since there is work to do
+        meanwhile: asking only when that lease was done halved the rate of 5 kB jobs. A lease that was cut to a share is
+        all there was: asking for the rest at once took no-ops on one thread five times the requests.
         """
         enough = min(self.target(), self._held_when_fed)
         behind = enough - self.slots
@@ -61,14 +61,14 @@ class PrefetchTarget:
 
     @property
     def cut_short(self) -> bool:
-        """Whether the last jobs that came were as many as fit a lease's bytes: more may be there."""
+        """Whether the last jobs filled the bytes of a lease: there may be more."""
         return self._held_when_fed == inf
 
     def received(self, jobs: int, size: int, held: int) -> None:
-        """`jobs` jobs of `size` encoded bytes came, which makes `held` in all."""
+        """`jobs` jobs of `size` encoded bytes arrived, which makes `held` in all."""
         self._job_bytes = max(self.LEAST_BYTES, size / max(1, jobs))
         self._held_when_fed = inf if 2 * size > defaults.LEASE_BYTES else held
 
     def handled(self, jobs: int) -> None:
-        """`jobs` jobs were handled: as many more may be held from now on."""
+        """`jobs` jobs were handled: that many more may be held from now on."""
         self._handled += jobs

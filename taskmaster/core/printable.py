@@ -1,12 +1,12 @@
-"""Texts of users and of peers, made safe for a terminal and a log.
+"""Makes texts of users and of peers safe for a terminal and a log.
 
-What an exception says often comes from strangers: a URL, a file name. An escape sequence in it could clear the screen
-or retitle the window, and a line feed could forge a line of the log.
+The text of an exception often comes from strangers: a URL, a file name. An escape sequence in it could clear the
+screen or retitle the window, and a line feed could forge a line of the log.
 """
 
 from __future__ import annotations
 
-INDENT = "    "  # before each further line of a log entry: no line of its own making starts with a level
+INDENT = "    "  # before each further line of a log entry, so that no such line can start with a level
 
 
 def one_line(text: str) -> str:
@@ -15,7 +15,7 @@ def one_line(text: str) -> str:
 
 
 def lines_of(text: str) -> str:
-    """The same, but tabs stay, and line feeds end lines."""
+    """The same, except that tabs stay and line feeds end lines."""
     return "\n".join("\t".join(map(one_line, line.split("\t"))) for line in text.split("\n"))
 
 

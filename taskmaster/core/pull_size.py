@@ -8,24 +8,24 @@ from taskmaster import defaults
 class PullSize:
     """About PULL_SECONDS of pulling.
 
-    A slow source is pulled one job at a time, so that each is on its way at once; a fast one by thousands.
+    A slow source is pulled one job at a time, so that each can be sent at once; a fast one by the thousand.
     """
 
     __slots__ = ("_jobs", "_pulls", "single")
 
-    PULL_SECONDS = 0.002  # what a job may wait for the others of its pull
-    MOST = 4096  # a lease of quick jobs is a few whole slices: to cut one costs as much as to encode it
+    PULL_SECONDS = 0.002  # how long a job may wait for the others of its pull
+    MOST = 4096  # a lease of fast jobs is a few whole slices: cutting one costs as much as encoding it
     # A lease of large jobs is one slice: several in one message are copied once more at both ends.
     MOST_BYTES = defaults.LEASE_BYTES * 7 // 8
 
     def __init__(self) -> None:
         self._jobs = 1
         self._pulls = 0
-        self.single = False  # one at a time, whatever it takes
+        self.single = False  # one at a time, however long it takes
 
     @property
     def jobs(self) -> int:
-        """The second pull is of one job again, so that two neighbours are seen before any are pulled together."""
+        """The second pull is a single job too, so that two jobs have been timed before any are pulled together."""
         return 1 if self.single or self._pulls < 2 else self._jobs
 
     def took(self, jobs: int, seconds: float, size: int) -> None:

@@ -1,4 +1,4 @@
-"""The messages that a master does not act on: counted, logged with restraint, and answered where that helps."""
+"""The messages that a master does not act on: counted, logged rarely, and answered where that helps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from taskmaster.core.wire import OtherVersion, Poll, WireError
 
 
 class Refusals:
-    """Refuses messages; remembers nothing of who sent them."""
+    """Refuses messages; remembers nothing about their senders."""
 
     def __init__(self, counts: Counts) -> None:
         self._counts = counts
@@ -30,9 +30,10 @@ class Refusals:
         self._counts.refused += 1
         if not self._full_log.allows(now):
             return []
-        return [Log("warning", "%d slaves are connected, the most allowed; others have to wait", (slaves,))]
+        return [Log("warning", "%d slaves are connected, which is the limit; others have to wait", (slaves,))]
 
     def other_version(self, poll: OtherVersion, route: Route, now: float) -> list[Effect]:
+        """Its version of the protocol is not the master's."""
         return self._refuse(poll, route, version_conflict(poll), self._version_log, now)
 
     def other_handler(self, poll: Poll, route: Route, reason: str, now: float) -> list[Effect]:
@@ -41,7 +42,7 @@ class Refusals:
 
     def _refuse(self, poll: Poll | OtherVersion, route: Route, reason: str, limit: LogLimit,
                 now: float) -> list[Effect]:
-        """Tell it why, so that it ends at once."""
+        """The slave is told why, so that it ends at once."""
         self._counts.refused += 1
         effects: list[Effect] = [Send(route, wire.encode_error(poll.slave_id, poll.seq, reason))]
         if limit.allows(now):
@@ -51,7 +52,7 @@ class Refusals:
 
 
 def version_conflict(poll: OtherVersion) -> str:
-    """Both versions and where to upgrade, in one sentence: the slave ends with it."""
+    """Both versions and where to upgrade, in one sentence, with which the slave ends."""
     product = poll.info.get("version")
     theirs = f"{poll.version} (Taskmaster {product})" if product else f"{poll.version}"
     older = "slave" if poll.version < wire.VERSION else "master"

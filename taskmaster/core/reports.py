@@ -1,4 +1,4 @@
-"""What a slave has to report to its master, up to the answer that shows it has arrived."""
+"""What a slave has to report to its master, until an answer shows that it has arrived."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from taskmaster.core.wire import FailedAttempt
 
 
 class Reports:
-    """Jobs taken on, settled, failed and given back, from when it happens until the master is known to have heard it.
+    """Jobs accepted, settled, failed and given back, from the event until the master is known to have heard of it.
 
     A report waits until a request carries it, and is forgotten when that request is answered. A request that a newer
     one overtakes may never have been read, so the newer one carries its reports again.
@@ -27,11 +27,11 @@ class Reports:
     # -- what happened
 
     def leased(self, first: int, count: int) -> None:
-        """These jobs were taken on."""
+        """These jobs were accepted."""
         self._to_list.add(first, count)
 
     def declined(self, now: float) -> None:
-        """Jobs came that are not taken on: the next request gives them back by not listing them."""
+        """Jobs arrived that are not accepted: the next request gives them back by not listing them."""
         self._note(now)
 
     def settled(self, first: int, count: int, now: float) -> None:
@@ -56,7 +56,7 @@ class Reports:
     # -- what a request carries
 
     def collect(self) -> None:
-        """Have the next request carry what is pending, as far as it fits."""
+        """Put what is pending into the next request, as far as it fits."""
         self._collect_done()
         self._collect_failed()
         if not self._failed and not self._done:
@@ -79,7 +79,7 @@ class Reports:
 
     @property
     def listed(self) -> tuple[Run, ...]:
-        """The jobs to name as held; one that is left out for lack of room is merely run by another slave, too."""
+        """The jobs to list as held; one that is left out for lack of room merely runs on another slave as well."""
         return tuple(self._to_list)[:defaults.REPORT_RUNS]
 
     @property
@@ -92,7 +92,7 @@ class Reports:
         """The failed attempts that the next request carries."""
         return tuple(self._reported_failed)
 
-    # -- how far it got
+    # -- its state
 
     @property
     def pending(self) -> bool:
@@ -101,7 +101,7 @@ class Reports:
 
     @property
     def congested(self) -> bool:
-        """Whether the failures that wait would fill a request."""
+        """Whether the waiting failures would fill a request."""
         return len(self._failed) >= defaults.REPORT_FAILURES
 
     @property

@@ -21,7 +21,7 @@ class Roster:
     """Sessions, the one heard longest ago first; `in`, `len` and iteration go by session id."""
 
     EXPIRED_KEPT = 1000  # sessions of slaves taken for dead, which may return
-    ROUNDS = 32  # a second, in each of which waits end together: to end each by itself cost as much as all the replies
+    ROUNDS = 32  # per second; waits of one round end together: ending each by itself cost as much as all the replies
 
     def __init__(self) -> None:
         self._sessions: OrderedDict[str, Session] = OrderedDict()
@@ -47,17 +47,17 @@ class Roster:
         return self._sessions.get(slave_id)
 
     def name_of(self, slave_id: str) -> str:
-        """What people know a slave by, even if it has been taken for dead since."""
+        """The name by which people know a slave, even if it has been taken for dead since."""
         session = self._sessions.get(slave_id) or self._expired.get(slave_id)
         return session.name if session is not None else slave_id[:8]
 
-    # -- sessions begin, go on and end
+    # -- sessions begin, continue and end
 
     def add(self, session: Session) -> None:
         self._sessions[session.slave_id] = session
 
     def heard(self, session: Session, route: Route, now: float) -> None:
-        """A message of this slave came along `route`."""
+        """A message from this slave arrived along `route`."""
         session.heard_at = now
         self._disconnected.pop(session.slave_id, None)
         self._sessions.move_to_end(session.slave_id)
@@ -80,19 +80,24 @@ class Roster:
             self._by_peer.pop(peer, None)
 
     def expire(self, session: Session) -> None:
-        """The slave is taken for dead; its session is kept aside, for it may be alive and return."""
+        """The slave is taken for dead; its session is kept aside, because it may be alive and return."""
         self.remove(session)
         session.forget()
         self._expired[session.slave_id] = session
         if len(self._expired) > self.EXPIRED_KEPT:
             self._expired.popitem(last=False)
 
+    def is_overtaken(self, poll: Poll) -> bool:
+        """Whether it is from a slave that was taken for dead after it had sent a newer one."""
+        expired = self._expired.get(poll.slave_id)
+        return expired is not None and poll.seq < expired.seq
+
     def take_expired(self, slave_id: str) -> Session | None:
         """The expired session of a slave that is back; None if it has none."""
         return self._expired.pop(slave_id, None)
 
     def drop(self, slave_id: str, run: Run) -> None:
-        """The slave's next reply is to tell it to drop these jobs; nothing happens if it has left."""
+        """Tell the slave in its next reply to drop these jobs; nothing happens if it has left."""
         if slave_id in self._sessions:
             self._sessions[slave_id].drops.add(*run)
 
@@ -119,7 +124,7 @@ class Roster:
             del self._rounds[session.park_round]
 
     def parked(self) -> Iterator[tuple[Session, Poll]]:
-        """The held requests, the longest wait first; the caller may unpark each before it takes the next."""
+        """The held requests, the longest wait first; the caller may unpark each before taking the next."""
         passed = 0
         while some := list(islice(self._parked.values(), passed, passed + 8)):
             for session in some:
@@ -134,13 +139,14 @@ class Roster:
     # -- missing slaves
 
     def disconnected(self, peer: bytes, until: float) -> None:
-        """A connection dropped. If it was the slave's last, the slave is lost at `until` unless it is heard again."""
+        """A connection dropped. If it was the slave's last, the slave is lost at `until` unless it is heard again, or a
+        little later if a fleet keeps it, which is to say how it died."""
         session = self._by_peer.pop(peer, None)
         if session is None:
             return
         session.peers.discard(peer)
         if not session.peers:
-            self._disconnected[session.slave_id] = until
+            self._disconnected[session.slave_id] = until + session.report_seconds
 
     def lost(self, now: float) -> list[Session]:
         """Slaves that did not reconnect in time."""
@@ -157,7 +163,7 @@ class Roster:
         return silent
 
     def processes(self, host: str, pid: int) -> list[Session]:
-        """Slaves that said they are this process."""
+        """Slaves that identified themselves as this process."""
         process = (host, str(pid))
         return [one for one in self._sessions.values() if (one.info.get("host"), one.info.get("pid")) == process]
 
@@ -170,7 +176,7 @@ class Roster:
 
 
 def _slim(poll: Poll) -> Poll:
-    """What answering a held request takes: its reports, which have been recorded, may be a megabyte."""
+    """The part of a held request that its answer needs: its reports, already recorded, may be a megabyte."""
     if not (poll.done or poll.failed or poll.info or len(poll.held) > 1):
         return poll
     return replace(poll, held=poll.held[:1], done=(), failed=(), info={})

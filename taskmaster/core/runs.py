@@ -11,7 +11,7 @@ Run = tuple[int, int]
 
 
 class Runs:
-    """A set of integers as sorted runs that never touch; each operation costs as much as the runs it crosses."""
+    """A set of integers as sorted runs that never touch; an operation takes time for each run that it crosses."""
 
     __slots__ = ("_ends", "_firsts", "_size")
 
@@ -52,7 +52,7 @@ class Runs:
     def add(self, first: int, count: int) -> int:
         """Add a run; returns how many of its offsets are new."""
         end = first + count
-        if not self._ends or first > self._ends[-1]:  # nearly always: it crosses and touches nothing
+        if not self._ends or first > self._ends[-1]:  # the usual case: it crosses and touches nothing
             self._firsts.append(first)
             self._ends.append(end)
             self._size += count
@@ -76,7 +76,7 @@ class Runs:
         high = bisect_left(self._firsts, end)
         if low >= high:
             return 0
-        if high - low == 1 and first <= self._firsts[low] and self._ends[low] <= end:  # nearly always: a whole run
+        if high - low == 1 and first <= self._firsts[low] and self._ends[low] <= end:  # the usual case: a whole run
             known = self._ends.pop(low) - self._firsts.pop(low)
             self._size -= known
             return known
@@ -95,7 +95,7 @@ class Runs:
         return first, end - first
 
     def pop_some(self, most: int) -> tuple[Run, ...]:
-        """Remove the lowest runs, at most so many, and return them."""
+        """Remove the lowest runs, at most `most`, and return them."""
         some = tuple([(first, end - first) for first, end in zip(self._firsts[:most], self._ends[:most])])
         del self._firsts[:most], self._ends[:most]
         self._size -= sum([count for _, count in some])

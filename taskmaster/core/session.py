@@ -8,7 +8,7 @@ from typing import Any
 
 from taskmaster.core.runs import Runs
 from taskmaster.core.wire import Frames, Poll, printable
-from taskmaster.defaults import NAME_CHARACTERS
+from taskmaster.defaults import DEATH_REPORT_SECONDS, NAME_CHARACTERS
 
 Route = tuple[bytes, ...]
 """The frames that lead a reply back: the ROUTER's peer id, the REQ's request id, the empty delimiter."""
@@ -19,13 +19,13 @@ class Session:
     """One slave process, identified by the id it drew when it started; its connections and routes may change."""
 
     slave_id: str
-    heard_at: float = 0.0  # when its last message came
+    heard_at: float = 0.0  # when its last message arrived
     seq: int = 0  # the number of its newest request
     route: Route = ()  # the way back to that request
     info: dict[str, Any] = field(default_factory=dict)  # what it said about itself when it joined
-    parked: Poll | None = None  # its request while that is held until there is work
+    parked: Poll | None = None  # its request, while held until there is work
     park_round: int = 0  # the round in which the wait ends
-    last_reply: Frames | None = None  # to request `seq`, kept in case that request comes again
+    last_reply: Frames | None = None  # to request `seq`, kept in case that request arrives again
     drops: Runs = field(default_factory=Runs)  # jobs it holds that others have settled
     reported_done: Runs = field(default_factory=Runs)  # by request `seq`; a request that overtakes it reports it again
     peers: set[bytes] = field(default_factory=set)  # its connections: the new one may be heard before the old one drops
@@ -37,8 +37,13 @@ class Session:
 
     @property
     def name(self) -> str:
-        """What people know it by: host:pid, or the start of its id if it did not say."""
+        """The name for people: host:pid, or the start of its id if it did not say."""
         return display_name(self.slave_id, self.info)
+
+    @property
+    def report_seconds(self) -> float:
+        """How long to wait for the report of its death: 0 if no fleet will send one."""
+        return DEATH_REPORT_SECONDS if self.info.get("fleet") else 0.0
 
     @property
     def threads(self) -> int:
@@ -48,6 +53,6 @@ class Session:
 
 
 def display_name(slave_id: str, info: Mapping[str, Any]) -> str:
-    """What people know a slave by: host:pid, or the start of its id if it did not say."""
+    """The name of a slave for people: host:pid, or the start of its id if it did not say."""
     host, pid = info.get("host"), info.get("pid")
     return printable(f"{host}:{pid}", NAME_CHARACTERS) if host and pid else printable(slave_id, 8)

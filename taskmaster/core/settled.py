@@ -12,6 +12,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from itertools import accumulate
 from typing import Any
 
@@ -37,7 +38,25 @@ class Above:
     def __len__(self) -> int:
         return sum(count for _, count in self.runs)
 
-    def __contains__(self, offset: int) -> bool:
+    @property
+    def end(self) -> int | None:
+        """The offset after the last of them; None where there are none."""
+        return sum(self.runs[-1]) if self.runs else None
+
+    def entries_from(self, offset: int) -> tuple[Entry, ...]:
+        """Those at or above `offset`, as entries."""
+        found, at = [], 0
+        for first, count in self.runs:
+            known = self.identities[at * IDENTITY_BYTES:(at + count) * IDENTITY_BYTES]
+            at += count
+            entry = Entry(first, count, None, known=known)
+            if first + count > offset:
+                found.append(entry if first >= offset else entry.above(offset))
+        return tuple(found)
+
+    def __contains__(self, offset: object) -> bool:
+        if not isinstance(offset, int):
+            return False
         at = bisect_right(self.runs, (offset, 1 << 62)) - 1
         return at >= 0 and offset < self.runs[at][0] + self.runs[at][1]
 
@@ -46,19 +65,22 @@ class Entry:
     """A settled run: the batch that its jobs are in, until their identities have been made of it.
 
     `identify` may be called in another thread while this one reads: it sets the identities before it lets go of the
-    batch.
+    batch. `size` is of what it keeps alive until then, in bytes, about.
     """
 
-    __slots__ = ("_batch", "_cursors", "_identities", "_index", "count", "first", "size")
+    __slots__ = ("_batch", "_cursor_bytes", "_cursors", "_identities", "_index", "count", "first", "size")
 
     def __init__(self, first: int, count: int, batch: Batch | None, index: int = 0,
-                 cursors: Sequence[Any] | None = None, known: bytes | None = None) -> None:
+                 cursors: Sequence[Any] | None = None, known: bytes | None = None, cursor_bytes: int = 0) -> None:
+        """`cursor_bytes` is what the cursors take."""
         self.first = first
         self.count = count
-        self.size = 0 if batch is None else max(1, batch.size * count // batch.count)  # bytes it keeps alive, about
+        payload_bytes = 0 if batch is None else max(1, batch.size * count // batch.count)
+        self.size = payload_bytes + cursor_bytes
         self._batch = batch
         self._index = index
         self._cursors = cursors
+        self._cursor_bytes = cursor_bytes
         self._identities = known
 
     def identify(self) -> bytes:
@@ -68,8 +90,11 @@ class Entry:
             assert batch is not None
             known = self._identities = identities(batch, self._index, self.count, cursors)
             self._batch = self._cursors = None
-            self.size = 0
         return known
+
+    @property
+    def is_identified(self) -> bool:
+        return self._batch is None
 
     def above(self, offset: int) -> Entry:
         """The part of it from `offset` on, which is inside it."""
@@ -77,7 +102,8 @@ class Entry:
         batch, cursors, known = self._batch, self._cursors, self._identities
         return Entry(offset, self.count - cut, None if known is not None else batch, self._index + cut,
                      None if cursors is None else cursors[cut:],
-                     None if known is None else known[cut * IDENTITY_BYTES:])
+                     None if known is None else known[cut * IDENTITY_BYTES:],
+                     0 if cursors is None else self._cursor_bytes * (self.count - cut) // self.count)
 
 
 @dataclass(frozen=True)
@@ -100,44 +126,45 @@ class Snapshot:
 class SettledAbove:
     """The settled runs above the watermark of a window.
 
-    To keep one costs by the run and not by the job. Its batch stays in memory until the run is identified or the
-    watermark has passed it.
+    To keep one costs by the run and not by the job. Its batch stays in memory until the run is identified, or passed.
     """
 
-    TIDY = 256  # entries, and
-    TIDY_BYTES = 8 << 20  # bytes of payloads, that may be added before those below the watermark are dropped
-
     def __init__(self) -> None:
+        self.bytes = 0  # of what is kept alive here and not identified yet, about
         self._entries: dict[int, Entry] = {}
-        self._added = 0  # entries since they were tidied up,
-        self._added_bytes = 0  # and their bytes
-        self._left = 0  # entries that were left then
-        self._bytes = 0  # and bytes not identified yet
+        self._firsts: list[int] = []  # a heap of its keys
 
-    @property
-    def bytes(self) -> int:
-        """Bytes of payloads that are kept alive here and not identified yet, about."""
-        return self._bytes + self._added_bytes
+    def __len__(self) -> int:
+        return len(self._entries)
 
-    def add(self, entry: Entry, watermark: int) -> None:
-        """A run above the watermark has been settled."""
+    def add(self, entry: Entry) -> None:
+        """A run has been settled."""
         self._entries[entry.first] = entry
-        self._added += 1
-        self._added_bytes += entry.size
-        if self._added > self.TIDY + self._left or self._added_bytes > self.TIDY_BYTES + self._bytes:
-            self._tidy(watermark)
+        heappush(self._firsts, entry.first)
+        self.bytes += entry.size
 
-    def snapshot(self, watermark: int) -> Snapshot:
-        """All of it, in order."""
-        self._tidy(watermark)
-        return Snapshot(tuple(self._entries[first] for first in sorted(self._entries)))
+    def passed(self, offset: int) -> None:
+        """No resume begins below `offset` any more. At once: payloads kept for longer would be cold when freed."""
+        while self._firsts:
+            entry = self._entries[self._firsts[0]]
+            if entry.first + entry.count > offset:
+                break
+            self.bytes -= entry.size
+            del self._entries[heappop(self._firsts)]
 
-    def _tidy(self, watermark: int) -> None:
-        kept = [one if one.first >= watermark else one.above(watermark)
-                for one in self._entries.values() if one.first + one.count > watermark]
-        self._entries = {one.first: one for one in kept}
-        self._left, self._added, self._added_bytes = len(kept), 0, 0
-        self._bytes = sum(one.size for one in kept)
+    def snapshot(self, offset: int, until: int | None = None) -> Snapshot:
+        """All of it from `offset` on, in order, or what of that begins below `until`."""
+        self.passed(offset)
+        self._forget_identified()
+        found = [self._entries[first] for first in sorted(self._entries)]
+        kept = [one if one.first >= offset else one.above(offset) for one in found]
+        return Snapshot(tuple(kept if until is None else [one for one in kept if one.first < until]))
+
+    def _forget_identified(self) -> None:
+        for one in self._entries.values():
+            if one.is_identified and one.size:
+                self.bytes -= one.size
+                one.size = 0
 
 
 class SettledBefore:
@@ -148,7 +175,10 @@ class SettledBefore:
         self._firsts = [first for first, _ in above.runs]
         self._identities = memoryview(above.identities)
         self._at = list(accumulate([count for _, count in above.runs], initial=0))
-        self._end = sum(above.runs[-1]) if above.runs else None
+        self._end = above.end
+
+    def __len__(self) -> int:
+        return self._at[-1]
 
     def over(self, offset: int) -> bool:
         """Whether nothing at or above `offset` was settled."""

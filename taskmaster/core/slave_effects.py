@@ -38,7 +38,7 @@ class Cancel:
 
 @dataclass(frozen=True)
 class DiscardAll:
-    """What is held came from an earlier master: empty the backlog; what the handlers still do no longer counts."""
+    """The jobs held came from an earlier master: empty the backlog; what the handlers still do no longer counts."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a run and a slave report about themselves, as values; `console/text.py` puts them into words."""
+"""The figures of a run and of a slave, as values; `console/text.py` turns them into text."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Stats:
 
     @property
     def part(self) -> tuple[int, int] | None:
-        """How many of how many jobs are settled; None without a total."""
+        """The settled jobs and the total; None without a total."""
         return None if self.total is None else (min(self.settled, self.total), self.total)
 
 

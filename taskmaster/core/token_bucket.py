@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class TokenBucket:
-    """At most `rate` jobs a second, by a bucket that holds a tenth of a second's worth; None is no limit."""
+    """At most `rate` jobs per second, using a bucket that holds a tenth of a second's worth; None is no limit."""
 
     __slots__ = ("_at", "_level", "rate")
 
@@ -28,7 +28,7 @@ class TokenBucket:
             self._level -= jobs
 
     def due(self, now: float) -> float | None:
-        """When the next job may go out; None where there is no limit."""
+        """When the next job may go out; None if there is no limit."""
         if self.rate is None:
             return None
         return now + max(0.0, (1 - self._level) / self.rate)

@@ -1,67 +1,92 @@
-"""The watermark, below which every job is settled, and the cursor that belongs to it."""
+"""The watermark, below which every job is settled, and what a resume from there has to know."""
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
 
+from taskmaster.core.codec import Batch
+from taskmaster.core.cursors import Cursors
 from taskmaster.core.runs import Runs
+from taskmaster.core.settled import Entry, SettledAbove, Snapshot
 from taskmaster.job import NO_CURSOR
 
 
 class Watermark:
-    """Moves up as settled runs close the gap above it; keeps the source's cursors for as long as they may be needed."""
-
-    TRIM = 1000  # slices of cursors below the watermark that are kept before all of them are discarded at once
+    """Moves up as settled runs close the gap above it; keeps what is settled above, and the source's cursors."""
 
     def __init__(self, offset: int) -> None:
         self.offset = offset
-        self.cursor: Any = NO_CURSOR  # where to resume: after the job just below; NO_CURSOR until one is settled here
-        self._above = Runs()  # settled, but not contiguous with the watermark
-        self._firsts: list[int] = []  # the offset of the first cursor of each slice
-        self._cursors: list[Sequence[Any]] = []  # the slices
-        self._passed = 0  # slices entirely below the watermark
+        self.head = offset  # the offset of the next job of the source
+        self.exhausted = False  # the source has no more jobs
+        self.cursors = Cursors()
+        self._start = offset
+        self._above = Runs()
+        self._settled = SettledAbove()
 
     @property
     def settled_above(self) -> int:
-        """How many jobs are settled above the watermark."""
         return len(self._above)
 
-    def trace(self, first: int, cursors: Sequence[Any]) -> None:
-        """The jobs from `first` on have these cursors; NO_CURSOR stands for a job without one of its own."""
-        self._firsts.append(first)
-        self._cursors.append(cursors)
+    @property
+    def bytes(self) -> int:
+        """Bytes of cursors, and of payloads of settled jobs, that are kept for the next checkpoint."""
+        return self._settled.bytes + self.cursors.bytes
 
-    def settle(self, first: int, count: int) -> None:
-        """These jobs are settled, and were not before."""
+    def admit(self, count: int, cursors: Sequence[Any] | None = None, size: int = 0) -> None:
+        """The source gave so many jobs, with these cursors of their own, which take `size` bytes."""
+        if cursors is not None:
+            self.cursors.add(self.head, cursors, size)
+        self.head += count
+
+    def settle(self, first: int, count: int, batch: Batch | None = None, index: int = 0) -> None:
+        """These jobs are settled, and were not before; `batch` has them from `index` on, if they could be encoded."""
+        entry = None
+        cursors = self.cursors.of(first, count)
+        if batch is not None and (first != self.offset or cursors is not None):
+            size = 0 if cursors is None else self.cursors.size_of(first, count)
+            entry = Entry(first, count, batch.copy(), index, cursors, cursor_bytes=size)
+        self._settle(first, count, entry)
+
+    def settle_again(self, entry: Entry) -> None:
+        """These jobs were settled by an earlier run."""
+        self._settle(entry.first, entry.count, entry)
+
+    def _settle(self, first: int, count: int, entry: Entry | None) -> None:
         if first != self.offset:
             self._above.add(first, count)
-            return
-        self.offset += count
-        if self._above and self._above.first == self.offset:
-            self.offset += self._above.pop_first()[1]
-        self.cursor = self.cursor_of(self.offset - 1)
-        self._trim()
+        else:
+            self.offset += count
+            if self._above and self._above.first == self.offset:
+                self.offset += self._above.pop_first()[1]
+        if entry is not None:
+            self._settled.add(entry)
+        if self._settled or self.cursors.bytes:
+            self._settled.passed(self.resume_offset)
+            self.cursors.trim(self.resume_offset)
 
     def cursor_of(self, offset: int) -> Any:
-        """Where to resume after this job, which may be no lower than the one just below the watermark."""
-        cursor = self.own_cursor(offset)
-        return offset + 1 if cursor is NO_CURSOR else cursor
+        """Where to resume after this job, as it was frozen; a job without a cursor of its own counts."""
+        own = self.cursors.own(offset)
+        return offset + 1 if own is NO_CURSOR else own
 
-    def own_cursor(self, offset: int) -> Any:
-        """The same, but NO_CURSOR if the source gave this job no cursor of its own."""
-        at = bisect_right(self._firsts, offset, self._passed) - 1
-        if at < self._passed or offset - self._firsts[at] >= len(self._cursors[at]):
-            return NO_CURSOR
-        return self._cursors[at][offset - self._firsts[at]]
+    # -- for a checkpoint
 
-    def _trim(self) -> None:
-        while self._passed < len(self._firsts) and self._end_of(self._passed) <= self.offset:
-            self._passed += 1
-        if self._passed > self.TRIM:
-            del self._firsts[:self._passed], self._cursors[:self._passed]
-            self._passed = 0
+    @property
+    def resume_offset(self) -> int:
+        """The offset of the first job that a resumed run gets: the watermark, or where the jobs begin that may share
+        the cursor of the job below it."""
+        return max(self._start, self.cursors.boundary(self.offset, self.head, self.exhausted))
 
-    def _end_of(self, at: int) -> int:
-        return self._firsts[at] + len(self._cursors[at])
+    @property
+    def cursor(self) -> Any:
+        """What a resumed run passes as `last`, as it was frozen; NO_CURSOR when it begins where this run has begun."""
+        offset = self.resume_offset
+        return NO_CURSOR if offset == self._start else self.cursor_of(offset - 1)
+
+    def snapshot(self, whole: bool) -> Snapshot:
+        """What is settled from the resume offset on: up to the watermark, or the `whole` of it."""
+        offset = self.resume_offset
+        if not whole and offset == self.offset:
+            return Snapshot()
+        return self._settled.snapshot(offset, None if whole else self.offset)

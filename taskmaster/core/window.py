@@ -20,6 +20,7 @@ from taskmaster.core.blame import Suspicion
 from taskmaster.core.chunks import Chunk, State
 from taskmaster.core.codec import BadJob, Batch
 from taskmaster.core.runs import Run, Runs
+from taskmaster.core.settled import Entry
 from taskmaster.core.window_view import WindowView
 from taskmaster.core.wire import FailedAttempt
 from taskmaster.job import NO_CURSOR
@@ -56,18 +57,25 @@ class Window(WindowView):
 
     # -- from the source
 
-    def admit(self, batch: Batch, cursors: Sequence[Any] | None = None) -> None:
-        """Add the next jobs of the source; `cursors`, one for each, unless none has its own."""
-        if cursors is not None:
-            self._mark.trace(self.head, cursors)
+    def admit(self, batch: Batch, cursors: Sequence[Any] | None = None, size: int = 0) -> None:
+        """Add the next jobs of the source; `cursors`, one for each and `size` bytes in all, unless none has its own."""
         self._chunks.insert(Chunk(self.head, batch))
-        self.head += batch.count
+        self._mark.admit(batch.count, cursors, size)
+
+    def admit_settled(self, entry: Entry, cursors: Sequence[Any] | None = None, size: int = 0) -> None:
+        """The next jobs of the source were settled by an earlier run."""
+        self._mark.admit(entry.count, cursors, size)
+        self._mark.settle_again(entry)
+        self.passed_over += entry.count
+
+    def end_of_source(self) -> None:
+        """The source has no more jobs."""
+        self._mark.exhausted = True
 
     def admit_bad(self, bad: BadJob, cursor: Any = NO_CURSOR) -> AbandonedJob:
         """The next job of the source cannot be sent: settle it as a failure, without an attempt."""
         offset = self.head
-        self._mark.trace(offset, [cursor])
-        self.head += 1
+        self._mark.admit(1, None if cursor is NO_CURSOR else [cursor])
         job = AbandonedJob(offset, self._mark.cursor_of(offset), 0, bad.kind, bad.error, bad.message, "", "", None)
         self._mark.settle(offset, 1)
         return job
@@ -150,16 +158,33 @@ class Window(WindowView):
                 self._requeue(chunk, missing)
         return requeued
 
-    def forfeit(self, holder: str, how: str) -> list[AbandonedJob]:
-        """`holder` died: requeue its jobs as suspects; returns those now proven to kill their slaves, abandoned."""
-        abandoned = []
+    def forfeit(self, holder: str, how: str, blame: bool) -> list[AbandonedJob]:
+        """`holder` died: requeue its jobs, as suspects if one of them is to `blame`.
+
+        Returns those now proven to kill their slaves, abandoned.
+        """
+        abandoned, alone = [], self.leased(holder) == 1
         for chunk in self._chunks.held_by(holder):
-            suspicion = chunk.suspicion.after_death(chunk.count)
+            suspicion = chunk.suspicion.after_death(alone, blame)
             if suspicion.is_proven(self.attempts):
-                abandoned.append(self._abandon(chunk, suspicion.verdict(chunk.first, how)))
+                abandoned.append(self._abandon(chunk, suspicion.verdict(chunk.left.first, how)))
             else:
                 self._suspect(chunk, suspicion)
         return abandoned
+
+    def readopt(self, holder: str, request: int, held: Runs, now: float) -> Runs:
+        """`holder` was taken for dead and is back: lease to it again those of its jobs that no other slave was given.
+
+        Returns them. What its supposed death told against them is withdrawn.
+        """
+        adopted = Runs()
+        for run in held:
+            for chunk in self._chunks.crossing(*run):
+                if chunk.state is not State.LEASED and chunk.granted_by_seq:
+                    for part in self._chunks.split_off(chunk, chunk.left.inside(*run)):
+                        self._lease_again(part, holder, request, now)
+                        adopted.add(part.first, part.count)
+        return adopted
 
     def give_back(self, holder: str) -> None:
         """`holder` left in good order: requeue its jobs, without suspicion."""
@@ -181,7 +206,7 @@ class Window(WindowView):
     def _settle_in(self, chunk: Chunk, runs: Sequence[Run]) -> None:
         for first, count in runs:
             chunk.left.remove(first, count)
-            self._mark.settle(first, count)
+            self._mark.settle(first, count, chunk.batch, first - chunk.first)
         if not chunk.left:
             self._chunks.remove(chunk)
         elif chunk.state is not State.LEASED:
@@ -211,6 +236,12 @@ class Window(WindowView):
         for part in self._chunks.split_off(chunk, suspicion.split(list(chunk.left))):
             part.suspicion = suspicion
             self._chunks.insert(part)
+
+    def _lease_again(self, part: Chunk, holder: str, request: int, now: float) -> None:
+        # Granted before this request, which lists it; never 0, with which its report of success would not count.
+        part.state, part.holder, part.granted_by_seq, part.since = State.LEASED, holder, max(1, request - 1), now
+        part.suspicion = part.suspicion.withdrawn()
+        self._chunks.insert(part)
 
     def _requeue(self, chunk: Chunk, runs: list[Run]) -> None:
         for part in self._chunks.split_off(chunk, runs):

@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from taskmaster import defaults
-from taskmaster.core.chunks import Chunk, Chunks, State
+from taskmaster.core.chunks import Chunk, Chunks
+from taskmaster.core.look_ahead import LookAhead
+from taskmaster.core.settled import Snapshot
 from taskmaster.core.watermark import Watermark
 from taskmaster.job import NO_CURSOR
+
+
+@dataclass(frozen=True)
+class ResumePoint:
+    """Where a run can be resumed: `offset` of the first job to pull again; `cursor` for the source, frozen, NO_CURSOR
+    where it is that of the start of this run; and what is settled from there on."""
+
+    offset: int
+    cursor: Any
+    above: Snapshot
+    complete: bool  # whether everything that is settled from there on is in `above`
 
 
 class WindowView:
@@ -17,7 +31,9 @@ class WindowView:
     def __init__(self, first: int, size: int, most_bytes: int, attempts: int) -> None:
         self.size = size
         self.attempts = attempts
-        self.head = first
+        self.look_ahead = LookAhead(size)
+        self._first = first
+        self.passed_over = 0  # jobs that an earlier run had settled above its watermark
         self._most_bytes = most_bytes
         self._mark = Watermark(first)
         self._chunks = Chunks()
@@ -27,30 +43,53 @@ class WindowView:
         return self._mark.offset
 
     @property
-    def cursor(self) -> Any:
-        """Where to resume: after the job just below the watermark; NO_CURSOR if nothing has been settled here yet."""
-        return self._mark.cursor
+    def head(self) -> int:
+        """The offset of the next job of the source."""
+        return self._mark.head
 
     @property
     def in_flight(self) -> int:
         return self.head - self.watermark - self._mark.settled_above
 
-    def room(self, now: float) -> int:
-        """How many more jobs may be pulled: the span stays within `size`, the payloads within `most_bytes`.
+    @property
+    def settled(self) -> int:
+        """How many jobs were settled here, above and below the watermark."""
+        return self.head - self._first - self.in_flight
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of cursors, and of what is kept of settled jobs until a checkpoint has been made of it."""
+        return self._mark.bytes
+
+    def room(self) -> int:
+        """How many more jobs may be pulled: the span stays within `size`, what is kept in memory within `most_bytes`,
+        and what is ready within the look-ahead.
 
         READY_BYTES of ready payloads are enough: more of them would have left the processor's cache by the time they
-        are sent. While a slow job holds the watermark, so are STALLED_SPAN_JOBS: after a crash, everything settled
-        above it is repeated.
+        are sent.
         """
-        if self._chunks.bytes >= self._most_bytes or self._chunks.ready_bytes >= defaults.READY_BYTES:
+        kept = self._chunks.bytes + self._mark.bytes
+        if kept >= self._most_bytes or self._chunks.ready_bytes >= defaults.READY_BYTES:
             return 0
-        span = min(self.size, defaults.STALLED_SPAN_JOBS) if self._is_stalled(now) else self.size
-        return max(0, self.watermark + span - self.head)
+        return max(0, min(self.watermark + self.size - self.head, self.look_ahead.jobs - self._chunks.ready))
 
-    def _is_stalled(self, now: float) -> bool:
-        """Whether the job at the watermark is waiting for a slave, or has been with one for SPAN_SECONDS."""
+    # -- where the run can be resumed
+
+    def resume_point(self, now: float, whole: bool = False) -> ResumePoint:
+        """What a checkpoint says now. What is settled above the watermark is in it where the watermark stands, or when
+        the `whole` of it is asked for."""
+        whole = whole or self.stands(now)
+        complete = whole or self._mark.settled_above == 0
+        return ResumePoint(self._mark.resume_offset, self._mark.cursor, self._mark.snapshot(whole), complete)
+
+    def stands(self, now: float) -> bool:
+        """Whether the job at the watermark was handed out for the first time more than STANDS_SECONDS ago.
+
+        What is settled above it was handed out later, so until then that is little.
+        """
         oldest = self.oldest()
-        return oldest is not None and (oldest.state is not State.LEASED or now - oldest.since > defaults.SPAN_SECONDS)
+        since = None if oldest is None else oldest.out_since
+        return since is not None and now - since > defaults.STANDS_SECONDS
 
     # -- the job at the watermark
 
@@ -61,7 +100,7 @@ class WindowView:
     @property
     def next_cursor(self) -> Any:
         """The cursor of the job at the watermark; NO_CURSOR if it has none of its own."""
-        return self._mark.own_cursor(self.watermark)
+        return self._mark.cursors.own(self.watermark)
 
     @property
     def next_is_plain(self) -> bool:

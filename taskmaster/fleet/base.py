@@ -1,8 +1,8 @@
-"""What a fleet needs from an engine that starts its slaves. Another engine is one new file with these two classes.
+"""What a fleet needs from an engine that starts its slaves. A new engine is one new file with these two classes.
 
 A slave tells its fleet a few things, each as one line of text, because every engine has a channel for lines: a pipe on
 this machine, standard error over `ssh`, the log of a batch job. A launcher without any channel reports READY itself
-once its engine says that the slave runs, and judges the exit codes itself; it loses only OVER, without which the last
+once its engine says that the slave runs, and judges the exit codes itself. It only loses OVER, without which the last
 slaves wait for another master until their patience ends, and BEAT, without which nothing ends a slave that hangs.
 """
 
@@ -15,7 +15,7 @@ from typing import Final, Protocol
 READY: Final = "ready"
 #: The master has dismissed this slave, so there is no work for the others either.
 OVER: Final = "over"
-#: The slave exits by its own decision. Without this word a handler ended the process, such as with `os._exit(0)`.
+#: The slave exits by its own decision. Without this word, a handler ended the process, for example by `os._exit(0)`.
 DONE: Final = "done"
 #: The control thread runs: sent every BEAT_SECONDS.
 BEAT: Final = "beat"
@@ -29,11 +29,11 @@ ERROR: Final = "error"
 class Exit:
     """How a slave ended.
 
-    `code` is its exit code, one of those in `errors`, or minus the signal that killed it. `words` say the same to a
-    person, such as "killed by SIGSEGV". `blame` tells whether the job that it ran may be the cause: of a segmentation
-    fault it may, of a SIGTERM or a lost machine not. `restart` tells whether a new slave in its place can do better.
+    `code` is its exit code, one of those in `errors`, or minus the signal that killed it. `words` say the same for
+    people, such as "killed by SIGSEGV". `blame` tells whether the job that it ran may be the cause, as for a
+    segmentation fault but not for SIGTERM or a lost machine. `restart` tells whether a new slave can do better.
     `hung` tells that the fleet killed it because it was silent: a job held the interpreter and is to `blame`, or the
-    process was stopped. `stack` is where its handlers were; empty where that is unknown.
+    process was stopped. `stack` is where its handlers were; empty if unknown.
     """
 
     code: int
@@ -55,16 +55,16 @@ class Process(Protocol):
         """How it ended; None until then. Must not block: it is called every 20 ms."""
 
     def heard(self) -> frozenset[str]:
-        """The lines but BEAT that it has sent to its fleet so far, also after its end. Must not block either."""
+        """The lines other than BEAT that it has sent so far, available after its end as well. Must not block either."""
 
     def beats(self) -> int:
         """How often it has sent BEAT so far; 0 before the first, and without a channel. Must not block either."""
 
     def ask_for_stack(self) -> None:
-        """Make it write where its threads are, even while a job holds the interpreter; nothing where that cannot be."""
+        """Make it write its stacks, even while a job holds the interpreter; does nothing where that is impossible."""
 
     def stack(self) -> str:
-        """What it wrote then; empty if it could not."""
+        """The stacks that it wrote; empty if it could not."""
 
     def signal(self, signum: int) -> None:
         """Send a signal to the slave alone: its jobs may still need the processes that they have started."""

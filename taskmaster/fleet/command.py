@@ -12,9 +12,9 @@ def slave_command() -> list[str]:
     """The beginning of the command line of a slave on this machine."""
     if _START.is_file():
         return [sys.executable, str(_START)]
-    import pkgutil
+    import pkgutil  # here: only a Taskmaster in a zip file needs it
 
-    text = pkgutil.get_data("taskmaster.cli", _START.name)  # this is a zip file
+    text = pkgutil.get_data("taskmaster.cli", _START.name)
     assert text is not None
     return [sys.executable, "-c", f"__file__ = {str(_START)!r}\n{text.decode()}"]
 

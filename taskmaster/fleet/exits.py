@@ -26,7 +26,7 @@ def exit_of(code: int, heard: frozenset[str], out_of_memory: bool = False) -> Ex
     `out_of_memory` tells whether the kernel's OOM killer was at work while the slave ran.
     """
     if code >= 0 and READY in heard and DONE not in heard:
-        # A handler called os._exit, or its C library exit(): a crash, whatever code it passed.
+        # A handler called os._exit, or a C library exit(): a crash, whatever the code.
         return Exit(errors.EXIT_ERROR, f"exit {code} in the middle of its work", blame=True, restart=True)
     if code >= 0:
         return Exit(code, f"exit {code}", blame=False, restart=code not in LASTING)
@@ -37,12 +37,12 @@ def exit_of(code: int, heard: frozenset[str], out_of_memory: bool = False) -> Ex
 
 
 def not_started(error: OSError) -> Exit:
-    """The exit of a slave that the system could not start: it may be able to in a while."""
+    """The exit of a slave that the system could not start; it may be possible later."""
     return Exit(errors.EXIT_ERROR, f"not started: {error}", blame=False, restart=True)
 
 
 def final_code(last: Exit) -> int:
-    """The exit code of a slot whose last slave ended so."""
+    """The exit code of a slot whose last slave ended with this exit."""
     if last.code < 0 or last.code == errors.EXIT_INTERRUPTED:
         return errors.EXIT_INTERRUPTED  # the slot is closed after such an exit only when the slave was asked to end
     return last.code

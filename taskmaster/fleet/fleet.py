@@ -47,9 +47,14 @@ class Death:
         """How it ended, for a person."""
         return self.exit.words
 
+    @property
+    def blame(self) -> bool:
+        """Whether a job that it ran may be the cause."""
+        return self.exit.blame
+
 
 class _Slot:
-    """A place in the fleet: it has a slave, or a time at which one is due, or the exit code with which it closed."""
+    """A place in the fleet: it has a slave, a time at which one is due, or the exit code with which it closed."""
 
     def __init__(self, number: int, silence_seconds: float) -> None:
         self.number = number
@@ -69,7 +74,7 @@ class _Slot:
         self.due, self.final = None, code
 
     def lost(self, last: Exit, due: float | None) -> None:
-        """The slave ended so; the next one is due at `due`, or never."""
+        """The slave ended with this exit; the next one is due at `due`, or never if None."""
         self.process, self.due = None, due
         if due is None:
             self.close(errors.EXIT_ERROR if self.policy.crash_loop else final_code(last))
@@ -79,9 +84,9 @@ class Fleet:
     """Keeps `size` slaves of the launcher alive until each has ended for good.
 
     With `scout`, slot 0 starts alone, and the others follow once its slave is ready or has crashed: an error that every
-    slave would meet is then met, and shown, only once. A slave that is silent for `silence_seconds` is killed.
+    slave would hit then occurs, and is shown, only once. A slave that is silent for `silence_seconds` is killed.
 
-    All methods belong to one thread. Use it in a `with` statement: no slave survives that.
+    Call all methods from one thread. Use it in a `with` statement, which no slave outlives.
     """
 
     def __init__(self, launcher: Launcher, size: int, *, scout: bool = False,
@@ -124,14 +129,14 @@ class Fleet:
         return errors.EXIT_DONE if code == errors.EXIT_INTERRUPTED and self._end_at is not None else code
 
     def start(self, now: float | None = None) -> None:
-        """Start the slaves, or the scout. One that cannot be started is tried again, like one that crashed."""
+        """Start the slaves, or the scout. One that cannot be started is retried, like one that crashed."""
         moment = time.monotonic() if now is None else now
         for slot in self._slots[:1] if self._scouting else self._slots:
             slot.due = moment
         self._start_due(moment)
 
     def watch(self, now: float) -> list[Death]:
-        """Take note of the slaves that ended and start those that are due. Does not wait: call it every 20 ms."""
+        """Notice the slaves that ended and start those that are due. Does not wait: call it every 20 ms."""
         deaths = [death for slot in self._slots if (death := self._check(slot, now)) is not None]
         self._hear_scout(now)
         deaths += self._start_due(now)
@@ -142,7 +147,7 @@ class Fleet:
         return deaths
 
     def signal(self, signum: int) -> None:
-        """Send a signal to every slave. After SIGTERM, SIGINT or SIGKILL no slave is started any more."""
+        """Send a signal to every slave. After SIGTERM, SIGINT or SIGKILL no more slaves are started."""
         if signal.Signals(signum).name in _QUITTING:
             self._quit()
         for process in self._processes():
@@ -160,7 +165,7 @@ class Fleet:
         deaths += self._watch_until(time.monotonic() + defaults.REAP_SECONDS)
         self._launcher.close()
         if self.alive:
-            _log.warning("%d slaves are still running %g s after they were killed; leaving them", self.alive,
+            _log.warning("%d slaves are still running %g s after being killed; leaving them", self.alive,
                          defaults.REAP_SECONDS)
         return deaths
 
@@ -205,7 +210,7 @@ class Fleet:
         return self._ended(slot, process.name, last, now)
 
     def _watch_over(self, slot: _Slot, process: Process, now: float) -> None:
-        """Kill a slave that has been silent for too long, unless it is only about to exit."""
+        """Kill a slave that has been silent for too long, unless it is about to exit."""
         verdict = slot.watchdog.look(process.beats(), now)
         if verdict is Verdict.FINE or DONE in process.heard():
             return
@@ -264,7 +269,7 @@ class Fleet:
 def _hung(process: Process, last: Exit, silence: float) -> Exit:
     """The exit of a slave that the watchdog had killed. One that was only stopped did not write its stack."""
     dump = process.stack()
-    why = "a job held the interpreter" if dump else "the process stood still"
+    why = "a job held the interpreter" if dump else "the process was stopped"
     return replace(last, words=f"killed after {silence:.1f} s of silence: {why}", blame=bool(dump), restart=True,
                    hung=True, stack=handler_stacks(dump))
 
@@ -273,12 +278,12 @@ def _log_death(slot: _Slot, name: str, last: Exit, now: float) -> None:
     """One line for each death: a warning if it is a crash."""
     what = (slot.number, f" ({name})" if name else "", last.words)
     if last.hung:
-        _log.warning("Slave %d%s: %s%s", *what, f". It was here:\n{last.stack}" if last.stack else "")
+        _log.warning("Slave %d%s: %s%s", *what, f". Its stack:\n{last.stack}" if last.stack else "")
     elif slot.due is not None and slot.due > now:
         _log.warning("Slave %d%s: %s; starting another in %.1f s", *what, slot.due - now)
     elif slot.due is not None:
         _log.info("Slave %d%s: %s; starting another", *what)
     elif slot.policy.crash_loop:
-        _log.warning("Slave %d%s: %s; it is not replaced, after %d crashes in a row", *what, defaults.YOUNG_CRASHES)
+        _log.warning("Slave %d%s: %s; not replaced after %d crashes in a row", *what, slot.policy.young)
     else:
         _log.debug("Slave %d%s: %s", *what)

@@ -1,8 +1,8 @@
 """Kills what is left of a fleet that was killed itself: the programs that its slaves' handlers had started.
 
-The kernel ends the slaves of a fleet that is gone, but not their children. So a shell of its own session, some 1 MB
-large, waits for the end of a pipe whose other end only the fleet holds, then kills the slaves' process groups. It is no
-child of the fleet's process, so that nobody takes it for a slave.
+The kernel ends the slaves of a dead fleet, but not their children. So a shell in its own session, which takes about
+1 MB, waits for the end of a pipe whose other end only the fleet holds, then kills the slaves' process groups. It is not
+a child of the fleet's process, so that it is never mistaken for a slave.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 
-# Each line lists the groups that there are now. Detached at once, and deaf to signals meant for a whole unit.
+# Each line lists the current groups. It detaches at once, and ignores signals meant for a whole unit.
 _SCRIPT = """
 trap '' HUP INT QUIT TERM USR1 USR2
 exec 3<&0  # for a command in the background, POSIX makes 0 /dev/null
@@ -39,7 +39,7 @@ class Guardian:
         self._tell()
 
     def remove(self, group: int) -> None:
-        """The group is nobody's concern any more."""
+        """Leave this group alone from now on."""
         if group in self._groups:
             self._groups.discard(group)
             self._tell()
@@ -73,8 +73,8 @@ class Guardian:
 
 
 def kill_group(group: int) -> None:
-    """SIGKILL to all processes of this group; nothing where there is none."""
+    """Send SIGKILL to all processes of this group, if there are any."""
     if sys.platform != "win32":
-        # macOS answers for a dead group with EPERM.
+        # macOS reports EPERM for a dead group.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(group, signal.SIGKILL)

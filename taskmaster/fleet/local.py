@@ -27,7 +27,7 @@ from taskmaster.forks import close_in_children, keep_in_children
 
 
 class LocalProcess:
-    """A slave process of this machine, the leader of a process group that its handlers' programs belong to, too."""
+    """A slave process on this machine, the leader of a process group that includes its handlers' programs."""
 
     def __init__(self, process: subprocess.Popen[bytes], word_fd: int, stack_fd: int | None, oom_kills_before: int,
                  guardian: Guardian) -> None:
@@ -37,7 +37,7 @@ class LocalProcess:
         self._stack_fd = stack_fd
         self._stack = ""
         self._guardian = guardian
-        self._unread = b""  # a line that has not come whole yet
+        self._unread = b""  # a line that is not complete yet
         self._lines: set[str] = set()
         self._beats = 0
         self._oom_kills_before = oom_kills_before
@@ -47,7 +47,7 @@ class LocalProcess:
     def poll(self) -> Exit | None:
         """How it ended; None while it runs. The call that finds the end also reaps the process and closes its pipe.
 
-        Programs that its handlers started end with it, unless it ended in good order: they may be meant to stay.
+        Programs that its handlers started end with it, unless it ended normally: they may be meant to stay.
         """
         if self._exit is None and (code := self._process.poll()) is not None:
             heard = self.heard()
@@ -69,12 +69,12 @@ class LocalProcess:
         return self._beats
 
     def ask_for_stack(self) -> None:
-        """SIGQUIT, on which the slave's `faulthandler` writes them without the interpreter."""
+        """Send SIGQUIT, on which the slave's `faulthandler` writes its stacks without the interpreter."""
         if self._stack_fd is not None and sys.platform != "win32":
             self._process.send_signal(signal.SIGQUIT)
 
     def stack(self) -> str:
-        """What is in the file for it."""
+        """The contents of the file for its stacks."""
         if self._stack_fd is not None and sys.platform != "win32":
             self._stack = os.pread(self._stack_fd, defaults.SAID_BYTES, 0).decode(errors="replace")
         return self._stack
@@ -84,10 +84,10 @@ class LocalProcess:
         self._process.send_signal(signum)
 
     def kill(self) -> None:
-        """SIGKILL to the slave and to what its handlers started, if it still runs."""
+        """Send SIGKILL to the slave and to what its handlers started, if it still runs."""
         if sys.platform == "win32":
             return
-        # It may end between the check and the signal; macOS answers for a dead group with EPERM.
+        # It may end between the check and the signal; macOS reports EPERM for a dead group.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             if self.poll() is None:
                 self._killed_by_us = True
@@ -143,14 +143,14 @@ class LocalLauncher:
         self._relays = Relays(capture)
         self._keep_stdout = keep_stdout
         self._owner = threading.current_thread()
-        # Slaves read from one end, which tells them when the other is gone with us; they never get that one.
+        # Slaves read from one end, which tells them when the other, which they never get, is gone with us.
         self._parent_read, self._parent_write = _high_pipe()
         close_in_children(self._parent_write)  # held by a child of this process, it would keep orphans alive
         self._guardian = Guardian()
         self._closed = False
 
     def launch(self, slot: int) -> LocalProcess:
-        """Start a slave; all slots are alike here. Raises OSError if the system cannot."""
+        """Start a slave; all slots are the same here. Raises OSError if the system cannot."""
         if sys.platform == "win32":
             raise NotImplementedError
         if threading.current_thread() is not self._owner:
@@ -192,7 +192,7 @@ class LocalLauncher:
             env=self._child_environment(word_fd, stack_fd),
             cwd=self._folder,
             pass_fds=[self._parent_read, word_fd, *([] if stack_fd is None else [stack_fd])],
-            start_new_session=True,  # so that Ctrl-C reaches it once: through us
+            start_new_session=True,  # so that Ctrl-C reaches it only once, through us
         )
 
     def _child_environment(self, word_fd: int, stack_fd: int | None) -> dict[str, str]:
@@ -213,10 +213,10 @@ def _stderr_target(captured: bool, keep_stdout: bool) -> int | None:
 
 
 def _stack_file() -> int | None:
-    """A file without a name, for a slave to write its stacks to; None where there is no place for one."""
+    """An unnamed file for a slave to write its stacks to; None where there is no place for one."""
     if sys.platform == "win32":
         raise NotImplementedError
-    import fcntl  # as below
+    import fcntl  # here: Windows has no such module
 
     try:
         with tempfile.TemporaryFile(buffering=0) as file:
@@ -228,12 +228,12 @@ def _stack_file() -> int | None:
 def _high_pipe() -> tuple[int, int]:
     """A pipe, not inherited by default, whose descriptors are above 2.
 
-    A parent that was started with a standard stream closed gets 0, 1 or 2 for the next file it opens. Its child would
+    If a parent is started with a standard stream closed, the next file that it opens gets 0, 1 or 2. Its child would
     find /dev/null there instead of the pipe, read the end of it, and take the parent for dead.
     """
     if sys.platform == "win32":
         raise NotImplementedError
-    import fcntl  # here: Windows has no such module, and this file must still be importable there
+    import fcntl  # here: Windows has no such module
 
     ends = os.pipe()
     high = fcntl.fcntl(ends[0], fcntl.F_DUPFD_CLOEXEC, 3), fcntl.fcntl(ends[1], fcntl.F_DUPFD_CLOEXEC, 3)

@@ -8,7 +8,7 @@ _RUNNER = "pools"  # the folder of the code that calls handlers, in the path of 
 
 
 def handler_stacks(dump: str) -> str:
-    """The stacks of the threads that were in a handler, innermost frame first; the whole dump where none was."""
+    """The stacks of the threads that were in a handler, innermost frame first; the whole dump if none was."""
     found = [stack for thread in dump.split("\n\n") if (stack := _above_runner(thread.splitlines()))]
     return ("\n".join(found) if found else dump.strip())[:defaults.TRACEBACK_CHARACTERS]
 

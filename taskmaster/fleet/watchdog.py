@@ -30,8 +30,8 @@ def silence_limit(job_timeout: float | None) -> float:
 class Watchdog:
     """Watches one slave. It says nothing before the first beat: importing the user's module may take any time.
 
-    Silence is summed over looks, and none adds more than WATCHDOG_LOOK_SECONDS: a fleet that stood still itself, by
-    Ctrl-Z or in a paused container, has not listened, so a jump of the clock is no evidence against a slave.
+    Silence is summed over looks, none of which adds more than WATCHDOG_LOOK_SECONDS: a fleet that was suspended itself,
+    by Ctrl-Z or in a paused container, was not listening, so a jump of the clock is no evidence against a slave.
     """
 
     def __init__(self, limit: float) -> None:

@@ -1,4 +1,4 @@
-"""What a master needs of slaves that run under its own process; `fleet.Fleet` provides it."""
+"""What a master needs to know of slaves that its own process keeps; `fleet.Fleet` provides it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from typing import Protocol
 
 
 class Dead(Protocol):
-    """A slave process that ended; `status` says how, as in "killed by SIGKILL"."""
+    """A slave process that ended; `status` says how ("killed by SIGKILL"), `blame` whether a job may be the cause."""
 
     @property
     def pid(self) -> int: ...
 
     @property
     def status(self) -> str: ...
+
+    @property
+    def blame(self) -> bool: ...
 
 
 class Crew(Protocol):
@@ -23,4 +26,4 @@ class Crew(Protocol):
         """The processes that ended since the last call; restarts those that should be."""
 
     def verdict(self) -> int | None:
-        """None while there are slaves, or will be; else the exit code that says how they all ended."""
+        """None while slaves run or are due to be started; else the exit code that tells how they ended."""

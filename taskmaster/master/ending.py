@@ -1,4 +1,4 @@
-"""When and how a run ends, decided from facts alone: the server's loop gathers them and does the rest."""
+"""Decides from facts alone when and how a run ends: the server's loop gathers them and does the rest."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Ending:
     """How a run ends.
 
     `code` is the exit code, `reason` what the slaves are told, `error` what the user is told. With `drains`, the jobs
-    that were handed out are brought to their end first, including retries. A run is `finished` when its source is
+    that were handed out are finished first, including retries. A run is `finished` when its source is
     exhausted and every job is settled. With `keeps_slaves`, slaves are left to wait for the next master.
     """
 
@@ -33,14 +33,14 @@ TOO_MANY_FAILURES = Ending(EXIT_TOO_MANY_FAILURES, "too many jobs failed")
 
 @dataclass(frozen=True)
 class Facts:
-    """What bears on the end of a run, at one moment.
+    """The facts that decide how a run ends, at one moment.
 
     `source_end` is how the run ends once nothing is in flight, None while the source may yield more. `settled` says
     that nothing is in flight. `handled` and `failed` count the jobs of this run. `crew_verdict` is the exit code of
-    this process's own slaves once all of them have ended for good. `state_lost` is why nothing can be saved any more.
+    this process's own slaves once all of them have ended for good. `state_lost` is why nothing can be saved now.
     """
 
-    interrupts: int = 0
+    interrupted: bool = False
     source_end: Ending | None = None
     settled: bool = False
     handled: int = 0
@@ -56,7 +56,7 @@ def ending_for(facts: Facts, budget: FailureBudget) -> Ending | None:
     done = facts.source_end if facts.settled else None
     if facts.crew_verdict is not None and done is None:
         return _crew_ended(facts.crew_verdict)
-    if facts.interrupts:
+    if facts.interrupted:
         return INTERRUPTED
     if budget.spent(facts.failed, facts.failed + facts.handled):
         return TOO_MANY_FAILURES
@@ -77,7 +77,7 @@ def source_failed(error: BaseException) -> Ending:
 
 
 def first_job_unsendable(bad: BadJob) -> Ending:
-    """The first job of all cannot be encoded: most likely none can, so the run ends at once."""
+    """The very first job cannot be encoded: most likely none can, so the run ends at once."""
     return Ending(EXIT_ERROR, "its first job cannot be sent", TaskmasterError(
         f"The very first job {bad.message} ({bad.error}). Yield something that can be encoded, such as an id or a "
         "path, and let the handler build the rest from it."))

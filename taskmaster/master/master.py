@@ -12,6 +12,8 @@ from taskmaster.console.progress import NullProgress, Progress
 from taskmaster.console.text import count_text
 from taskmaster.core.codec import HARMLESS_FORMS
 from taskmaster.core.dispatch import Dispatcher
+from taskmaster.core.interrupts import Interrupts
+from taskmaster.core.settled import SettledBefore
 from taskmaster.core.window import Window
 from taskmaster.errors import EXIT_DONE, EXIT_DONE_WITH_FAILURES, StateUnwritable, UsageError
 from taskmaster.job import NO_CURSOR
@@ -42,66 +44,61 @@ _clock = time.monotonic
 class Master:
     """One run. First `open`, which raises whatever can be known before a job is pulled; then `run`, then `close`.
 
-    `progress` shows how the run is going; `observers` are told, too. `code` is what slaves are compared with, as
-    `targets.code.describe` gives it; by default they are not.
+    `progress` shows how the run is going, and `observers` are told as well. The first of the `interrupts` drains the
+    run and stops it, the second stops it now; those that arrived before it began count. `code` is what slaves are
+    compared with, as `targets.code.describe` gives it; by default they are not.
     """
 
     def __init__(self, workload: Workload, options: Options, progress: Progress | None = None,
-                 observers: Iterable[Observer] = (), code: Mapping[str, str] | None = None) -> None:
+                 observers: Iterable[Observer] = (), interrupts: Interrupts | None = None,
+                 code: Mapping[str, str] | None = None) -> None:
         self._workload = workload
         self._options = options
         self._code = code
         self._waker = Waker()
+        self._interrupts = interrupts or Interrupts()
+        self._interrupts.pass_on_to(self._waker.wake)
         self._state = self._state_store()
         line, events = ProgressLine(progress or NullProgress(sys.stderr)), EventLog(self._state.failures_path)
         self._observers = Observers([line, events, *observers])
         self._listener: Listener | None = None
         self._server: Server | None = None
-        self._early_interrupts = 0
         self._first = first_offset(workload.get_jobs)
         self._found: Checkpoint | None = None
 
     @property
     def address(self) -> str:
-        """Where slaves reach it, once it is open."""
+        """Where slaves reach this master, once it is open."""
         assert self._listener is not None
         return self._listener.address
 
     def open(self, address: str, keys: Keys | None = None) -> None:
         """Take the state, begin a new epoch, listen. Raises StateUnwritable, StateMismatch, UsageError.
 
-        Without keys, whoever reaches the address is accepted as a slave, and a slave cannot tell the master from an
-        impostor. So pickles may not leave this machine then: to load one from an impostor would run his code.
+        Without keys, anyone who reaches the address is accepted as a slave, and a slave cannot tell the master from an
+        impostor. So pickles must not leave this machine then: loading one from an impostor would run its code.
         """
         if keys is None and not is_local(address) and self._options.codec not in HARMLESS_FORMS:
-            raise UsageError(f"Without a key, pickles cannot be sent over a network, as to {address}. Leave out "
-                             "--insecure, or send jobs as JSON with --codec json, or listen on this machine only, for "
-                             "example at tcp://127.0.0.1:3050.")
+            raise UsageError(f"Pickles cannot be sent over a network without a key, and {address} is not limited to "
+                             "this machine. Leave out --insecure, or send jobs as JSON with --codec json, or listen on "
+                             "this machine only, for example at tcp://127.0.0.1:3050.")
         self._found = self._state.open(self._options.reset)
         self._state.begin(self._found, self._first)
+        self._first = self._state.first_offset
         self._listener = Listener(address, keys)
 
     def run(self, crew: Crew | None = None) -> Outcome:
-        """Serve to the end of the run. Whatever ends it is in the outcome, and not raised."""
+        """Serve until the run ends. What ended it is in the outcome rather than raised."""
         assert self._listener is not None
         keep_freed_memory()
         self._state.start()
         self._server = server = self._serve(self._listener, crew)
-        for _ in range(self._early_interrupts):
-            server.interrupt()
         ending = server.run()
         self._observers.close(server.stats())
         return self._conclude(server, ending)
 
-    def interrupt(self) -> None:
-        """The first call drains the run and stops it, the second stops it now. May be called by a signal handler."""
-        if self._server is None:
-            self._early_interrupts += 1  # while slaves are starting, for example; `run` passes them on
-        else:
-            self._server.interrupt()
-
     def close(self) -> None:
-        """Let go of the state and the address. Does nothing when they are not held."""
+        """Release the state and the address. Does nothing if they are not held."""
         self._observers.close(None)
         if self._listener is not None:
             self._listener.close()
@@ -120,20 +117,28 @@ class Master:
         feeder = Feeder(source, start.offset, options.limit, options.codec, _clock, self._waker.wake)
         feeder.start()
         return Server(listener, dispatcher, feeder, self._state, self._waker, self._observers, options.budget, _clock,
-                      first_offset=self._first, total=options.total, crew=crew, grace=options.grace)
+                      self._interrupts, first_offset=self._first, total=options.total, crew=crew,
+                      grace=options.grace)
 
     def _where(self) -> Start:
         """Where the source resumes."""
-        found = self._found
+        found, before = self._found, SettledBefore(self._state.settled_before)
         if found is None or found.offset == self._first:
-            return Start(self._first, digest=self._digest(found))
-        log.info("Resuming at job %s", count_text(found.offset))
+            return Start(self._first, digest=self._digest(found), before=before)
+        log.info("Resuming at job %s", count_text(self._next_job(found.offset)))
+        if len(before):
+            log.info("Of the jobs from there on, %s are settled already and do not run again", count_text(len(before)))
         if accepts_last(self._workload.get_jobs):
-            return Start(found.offset, found.cursor, 0, self._digest(found))
+            return Start(found.offset, found.cursor, 0, self._digest(found), before)
         skip = found.offset - self._first
         log.warning("get_jobs has no parameter `last`, so its first %s jobs are pulled and skipped, which takes time. "
                     "Add `last` to begin where the last run stopped", count_text(skip))
-        return Start(found.offset, NO_CURSOR, skip, self._digest(found))
+        return Start(found.offset, NO_CURSOR, skip, self._digest(found), before)
+
+    def _next_job(self, offset: int) -> int:
+        """The offset of the first job that is not settled, of those at or above `offset`."""
+        runs = self._state.settled_before.runs
+        return sum(runs[0]) if runs and runs[0][0] == offset else offset
 
     def _digest(self, found: Checkpoint | None) -> str | None:
         return None if found is None or self._options.force_resume else found.digest

@@ -1,4 +1,4 @@
-"""Who hears how a run is going: the progress line, the log, and whatever else is given to a master.
+"""The observers of a run: the progress line, the log, and any others that a master is given.
 
 A new kind of observer is a class with the three methods of `Observer`. All are called in the server's loop.
 """
@@ -32,20 +32,20 @@ class JobAbandoned:
 
 @dataclass(frozen=True)
 class DrainStarted:
-    """The run was interrupted: running jobs are finished, and no new ones are handed out."""
+    """The run was interrupted: running jobs will be finished, and no new ones are handed out."""
 
 
 Event = JobAbandoned | DrainStarted
 
 
 class Observer(Protocol):
-    """Watches a run. If it raises, that is logged and it hears no more but `close`; the run continues."""
+    """Watches a run. If a call raises, that is logged, and only `close` is called afterwards; the run continues."""
 
     def saw(self, stats: Stats) -> None:
         """The run as it is now. Called about every SHOW_SECONDS."""
 
     def happened(self, event: Event) -> None:
-        """Something worth telling. Called at once."""
+        """Something notable. Called immediately."""
 
     def close(self, stats: Stats | None) -> None:
         """The run is over, and these are its last stats; None if it never began. Called once."""
@@ -68,7 +68,7 @@ class ProgressLine:
 
 
 class EventLog:
-    """Logs events; of failures only the first FAILURES_LOGGED, for all are in the failures file, if there is one."""
+    """Logs events, but only the first FAILURES_LOGGED failures: all are in the failures file, if there is one."""
 
     def __init__(self, failures_file: Path | None) -> None:
         self._where = f"; see {shown_path(failures_file)}" if failures_file is not None else ""

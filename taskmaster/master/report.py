@@ -1,4 +1,4 @@
-"""What a run says of itself: counters for its checkpoints, stats for people."""
+"""What a run reports about itself: counters for its checkpoints, stats for people."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from taskmaster.master.state.base import StateStore
 
 
 class Report:
-    """Reads the run's parts and changes none of them.
+    """Reads the run's parts without changing them.
 
-    `began` is when the run began, `first_offset` where its source does; `total` is the user's word for the number of
-    jobs in all runs.
+    `began` is when the run began, `first_offset` where its source does; `total` is the number of jobs in all runs,
+    as given by the user.
     """
 
     def __init__(self, dispatcher: Dispatcher, feeder: Feeder, state: StateStore, began: float, first_offset: int,
@@ -45,11 +45,16 @@ class Report:
             run_settled=counts.handled + counts.failed, settled=self._settled, handled=counts.handled,
             failed=counts.failed, retried=counts.retried, duplicates=counts.duplicates, in_flight=window.in_flight,
             running=self._dispatcher.running,
-            replayed=max(0, min(window.watermark, self._state.handed_out_before) - self._start),
+            replayed=self._replayed(),
             slaves=self._dispatcher.slaves, rate=self._meter.rate(now, self._settled), elapsed=now - self._began,
             total=self._known_total(), offset=window.watermark, first_offset=self._start,
             straggler=self._dispatcher.straggler(now), state=self._phase(ending, stopped),
             finished=ending is not None and ending.finished)
+
+    def _replayed(self) -> int:
+        """Jobs that were handed out before, as far as they are settled again; not those that were passed over."""
+        window = self._window
+        return max(0, min(window.watermark, self._state.handed_out_before) - self._start - window.passed_over)
 
     @property
     def _settled(self) -> int:

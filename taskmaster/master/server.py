@@ -12,13 +12,14 @@ from taskmaster import defaults
 from taskmaster.core.budget import FailureBudget
 from taskmaster.core.codec import BadJob
 from taskmaster.core.dispatch import Dispatcher
+from taskmaster.core.interrupts import Interrupts
 from taskmaster.core.master_effects import Abandon, Effect, Log, Send
 from taskmaster.core.stats import Stats
 from taskmaster.core.window import AbandonedJob
 from taskmaster.job import NO_CURSOR
 from taskmaster.master.crew import Crew
 from taskmaster.master.ending import Ending, Facts, ending_for, first_job_unsendable, source_exhausted, source_failed
-from taskmaster.master.feeder import Exhausted, Feeder, Pulled, Raised
+from taskmaster.master.feeder import Exhausted, Feeder, PassedOver, Pulled, Raised
 from taskmaster.master.observers import DrainStarted, JobAbandoned, Observers
 from taskmaster.master.report import Report
 from taskmaster.master.state.base import StateStore
@@ -29,11 +30,15 @@ log = logging.getLogger(__name__)
 
 
 class Server:
-    """Serves slaves until the source is exhausted and everything is settled, or until something else ends the run."""
+    """Serves slaves until the source is exhausted and everything is settled, or until something else ends the run.
+
+    The owner of `interrupts` has to wake the `waker` at each of them.
+    """
 
     def __init__(self, listener: MasterSocket, dispatcher: Dispatcher, feeder: Feeder, state: StateStore, waker: Waker,
-                 observers: Observers, budget: FailureBudget, clock: Callable[[], float], *, first_offset: int,
-                 total: int | None = None, crew: Crew | None = None, grace: float | None = None) -> None:
+                 observers: Observers, budget: FailureBudget, clock: Callable[[], float], interrupts: Interrupts, *,
+                 first_offset: int, total: int | None = None, crew: Crew | None = None,
+                 grace: float | None = None) -> None:
         self.ending: Ending | None = None
         self.aborted = False
         self._listener = listener
@@ -52,22 +57,17 @@ class Server:
         self._crew_due = 0.0
         self._crew_verdict: int | None = None
         self._source_end: Ending | None = None
-        self._interrupts = 0
+        self._interrupts = interrupts
         self._grace = inf if grace is None else grace
         self._drain_by = inf  # after that, an interrupted master does not wait for running jobs
         self._stopping = False  # slaves are told to stop
-        self._save_by: float | None = None  # once the last checkpoint is offered: how long the disk has before
-        self._stop_by: float | None = None  # this begins: how long slaves have to hear that they are to stop
+        self._save_by: float | None = None  # set when the last checkpoint is offered: the disk has until then
+        self._stop_by: float | None = None  # then set: slaves have until then to hear that they are to stop
         self._turn_at = clock()
         self._show_due = 0.0
 
-    def interrupt(self) -> None:
-        """The first call drains the run and stops it, the second stops it now. May be called by a signal handler."""
-        self._interrupts += 1
-        self._waker.wake()
-
     def run(self) -> Ending:
-        """Serve to the end of the run; returns how it ended."""
+        """Serve until the run ends; returns how it ended."""
         self._listener.register(self._waker)
         while not self._over(self._clock()):
             self._listener.wait(self._due() - self._clock())
@@ -76,8 +76,8 @@ class Server:
             self._mind_standstill(now)
             heard_all = self._hear(now)
             self._admit(now)
+            self._watch_crew(now)  # before the clock takes them for dead: it knows how they died
             self._perform(self._dispatcher.tick(now, heard_all))
-            self._watch_crew(now)
             self._save(now)
             self._mind_the_end(now)
             self._show(now)
@@ -97,7 +97,7 @@ class Server:
         return min(due for due in times if due is not None)
 
     def _mind_standstill(self, now: float) -> None:
-        """After Ctrl-Z, a paused container or a storm of swapping, nobody is silent: nobody was listened to."""
+        """After Ctrl-Z, a paused container or heavy swapping no slave is to blame for silence: nobody was listening."""
         before, self._turn_at = self._turn_at, now
         if now - before > defaults.STANDSTILL_SECONDS:
             log.info("This master stood still for %.0f s", now - before)
@@ -129,9 +129,11 @@ class Server:
                     self._admit_pulled(fed, now)
                 case Exhausted(limited):
                     self._source_end = source_exhausted(limited)
+                    if not limited:
+                        self._window.end_of_source()
                 case Raised(error):
                     self._source_end = source_failed(error)
-        self._feeder.allow(self._window.head + self._window.room(now))
+        self._feeder.allow(self._window.head + self._window.room())
 
     def _admit_pulled(self, pulled: Pulled, now: float) -> None:
         at = 0
@@ -139,10 +141,15 @@ class Server:
             if isinstance(piece, BadJob):
                 self._admit_bad(piece, pulled.cursors[at] if pulled.cursors else NO_CURSOR)
                 at += 1
+                continue
+            count = piece.entry.count if isinstance(piece, PassedOver) else piece.batch.count
+            cursors = pulled.cursors[at:at + count] if pulled.cursors else None
+            at += count
+            if isinstance(piece, PassedOver):
+                self._window.admit_settled(piece.entry, cursors, count * pulled.cursor_bytes)
             else:
-                cursors = pulled.cursors[at:at + piece.batch.count] if pulled.cursors else None
-                at += piece.batch.count
-                self._perform(self._dispatcher.admit(piece.batch, cursors, now))
+                size = count * pulled.cursor_bytes
+                self._perform(self._dispatcher.admit(piece.batch, cursors, now, size))
 
     def _admit_bad(self, bad: BadJob, cursor: Any) -> None:
         if self._window.head == self._first_offset and bad.kind == "unpicklable":
@@ -172,7 +179,7 @@ class Server:
             return
         self._crew_due = now + defaults.CREW_SECONDS
         for dead in self._crew.watch(now):
-            self._perform(self._dispatcher.died(self._host, dead.pid, dead.status, now))
+            self._perform(self._dispatcher.died(self._host, dead.pid, dead.status, dead.blame, now))
         self._crew_verdict = self._crew.verdict()
 
     def _save(self, now: float) -> None:
@@ -187,7 +194,7 @@ class Server:
             self._report.observe(now)
             self._observers.saw(self.stats())
 
-    # -- the end: decided, then drained where that is wanted, then the slaves are told, then their farewells are awaited
+    # -- the end: decided, then drained if wanted; then the slaves are told, and the master waits for their goodbyes
 
     def _mind_the_end(self, now: float) -> None:
         if self.ending is None:
@@ -196,7 +203,7 @@ class Server:
                 self._end(ending)
         if self.ending is not None:
             self._wind_down(self.ending, now)
-        self.aborted = self._interrupts > 1 or now >= self._drain_by
+        self.aborted = self._interrupts.stopping or now >= self._drain_by
 
     def _wind_down(self, ending: Ending, now: float) -> None:
         """Save, then dismiss the slaves: if this master dies in between, the next one still has them."""
@@ -210,7 +217,7 @@ class Server:
         if self._state.saved:
             self._dismiss(ending, now)
         elif now >= self._save_by:
-            self._stop_by = now  # what is not on the disk is not done: the slaves wait for the next master
+            self._stop_by = now  # what is not on disk is not done: the slaves wait for the next master
 
     def _dismiss(self, ending: Ending, now: float) -> None:
         """An interrupted run is to be resumed, so slaves of other processes wait for its next master."""
@@ -220,8 +227,8 @@ class Server:
 
     def _facts(self) -> Facts:
         counts = self._dispatcher.counts
-        return Facts(self._interrupts, self._source_end, self._dispatcher.settled, counts.handled, counts.failed,
-                     self._crew_verdict, self._state.lost)
+        return Facts(self._interrupts.draining, self._source_end, self._dispatcher.settled, counts.handled,
+                     counts.failed, self._crew_verdict, self._state.lost)
 
     def _end(self, ending: Ending) -> None:
         self.ending = ending
@@ -230,7 +237,7 @@ class Server:
             self._dispatcher.drain()
             self._drain_by = self._clock() + self._grace
         elif self._dispatcher.leased:
-            self._stop(ending)  # now: they have to finish what they hold
+            self._stop(ending)  # now, because they have to finish what they hold
         else:
             self._dispatcher.hold(True)
 

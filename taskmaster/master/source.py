@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
 
+from taskmaster import defaults
 from taskmaster.core.failure import show
 from taskmaster.core.portable import digest
+from taskmaster.core.settled import Above, SettledBefore
 from taskmaster.errors import SourceError, StateMismatch
 from taskmaster.job import NO_CURSOR, unwrap
-from taskmaster.targets.signature import accepts_last
+from taskmaster.targets.signature import accepts_last, can_count
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class Start:
     cursor: Any = NO_CURSOR  # of the job before; NO_CURSOR when nothing was settled yet
     skip: int = 0  # how many jobs were settled before, for a `get_jobs` without `last`
     digest: str | None = None  # of the job that the last run left unfinished here, None when it is not known
+    before: SettledBefore = SettledBefore(Above())  # what earlier runs settled from there on
 
 
 class Source:
@@ -31,7 +34,11 @@ class Source:
         self._get_jobs = get_jobs
         self._arguments = dict(arguments)
         self._start = start
+        self.before = start.before
         self.length: int | None = None  # of what `get_jobs` returned, where it has one
+        self._newest: Any = NO_CURSOR  # the cursor of the newest job,
+        self._sharing = 0  # and how many have had it in a row
+        self._can_count = can_count(get_jobs) or not accepts_last(get_jobs)
 
     def open(self) -> Iterator[Any]:
         """An iterator at the first job to run. Raises SourceError if there is none, and what the user's code raises."""
@@ -41,7 +48,7 @@ class Source:
         except TypeError as error:
             raise SourceError(f"get_jobs returned {_a(jobs)}, which cannot be iterated. Let it yield jobs:\n"
                               "    def get_jobs(last=0):\n        yield from range(last, 1000)") from error
-        self.length = len(jobs) if hasattr(jobs, "__len__") else None
+        self.length = _length(jobs)
         for _ in islice(iterator, self._start.skip):
             pass
         return self._checked(iterator) if self._start.digest is not None else iterator
@@ -60,6 +67,35 @@ class Source:
                 raise StateMismatch(_changed(self._start, payload))
             return chain([first], iterator)
         return iterator
+
+    def check(self, cursors: Sequence[Any] | None) -> None:
+        """Raise SourceError for jobs that no run could be resumed after; `cursors` are theirs, NO_CURSOR for none."""
+        if not self._can_count and (cursors is None or NO_CURSOR in cursors):
+            raise SourceError("A job without a cursor is counted, and a resumed run passes the count as `last`; but "
+                              "the default of `last` in get_jobs is not a number to count from. Yield cursors:\n"
+                              "    yield Job(payload, cursor=row.id)\nor give `last` such a default: last=0.")
+        for cursor in cursors or ():
+            self._check_one(cursor)
+
+    def _check_one(self, cursor: Any) -> None:
+        if cursor is None:
+            raise SourceError("A job has the cursor None, which is no place to resume at: with last=None a resumed run "
+                              "would begin at the beginning. Yield one that names a place, such as:\n"
+                              "    yield Job(payload, cursor=row.id)")
+        self._sharing = self._sharing + 1 if cursor is not NO_CURSOR and cursor == self._newest else 1
+        self._newest = cursor
+        if self._sharing > defaults.SHARED_CURSOR_JOBS:
+            raise SourceError(f"More than {defaults.SHARED_CURSOR_JOBS:,} jobs in a row have the cursor "
+                              f"{cursor!r:.80}. A run can only be resumed between two cursors: give each job its own:\n"
+                              "    yield Job(payload, cursor=row.id)")
+
+
+def _length(jobs: Any) -> int | None:
+    """What `len` says; None where there is no length, or where asking for it raises, as a wrapper's may."""
+    try:
+        return len(jobs) if hasattr(jobs, "__len__") else None
+    except Exception:
+        return None
 
 
 def _a(value: Any) -> str:

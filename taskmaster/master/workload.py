@@ -38,9 +38,9 @@ class Workload:
 class Options:
     """How to run it. The defaults are those of the commands, except for the failure budget, which is unlimited here.
 
-    `size` is the window's, in jobs; `attempts` how often a job is tried; `limit` the most jobs to pull in this run;
-    `rate` the most jobs to hand out per second; `total` how many jobs there are, for the ETA; `grace` the most
-    seconds that running jobs have after an interrupt.
+    `size` is the size of the window in jobs; `attempts` how often a job is tried; `limit` the most jobs to pull in
+    this run; `rate` the most jobs to hand out per second; `total` the number of jobs, for the ETA; `grace` the most
+    seconds that running jobs get after an interrupt.
     """
 
     size: int = defaults.WINDOW_JOBS
@@ -59,8 +59,8 @@ def workload_of(get_jobs: Callable[..., Any], source: Target, handler: Target, a
                 texts: Mapping[str, str], state: Path | None) -> Workload:
     """The workload of `get_jobs(**arguments)`, which is found at `source`, and of the handler at `handler`.
 
-    `texts` are the arguments as text. Without a `state` folder it is kept in the working folder, under a name made of
-    `source` and `texts`.
+    `texts` are the arguments as text. Without a `state` folder, one in the working folder is used, whose name is made
+    of `source` and `texts`.
     """
     folder = Path(source.folder) / (state or Path(defaults.STATE_FOLDER) / state_name(source, texts))
     return Workload(get_jobs, arguments, Identity(str(source), texts, str(handler)), folder)

@@ -15,7 +15,7 @@ from taskmaster.slave.slice import Slice
 
 
 class Backlog:
-    """Puts jobs into the pool and takes them back; how many, the agent's policy says."""
+    """Puts jobs into the pool and takes them back; the agent's policy decides how many."""
 
     def __init__(self, agent: Agent, pool: Pool, outcomes: Outcomes) -> None:
         self.jobs = 0  # in the pool, waiting or running
@@ -30,9 +30,9 @@ class Backlog:
         return Load(max(0, self.jobs - begun), self._pool.idle)
 
     def enqueue(self, lease: Lease, now: float) -> None:
-        """Hand a lease to the pool, whose threads open the jobs that need the user's code for it.
+        """Hand a lease to the pool, whose threads decode the jobs that need the user's code for it.
 
-        Opened here, jobs that take seconds would run one after the other, and hold up the renewal of the leases.
+        If they were decoded here, those that take seconds would be decoded one by one and delay lease renewals.
         """
         epoch = self._agent.epoch
         try:
@@ -50,14 +50,14 @@ class Backlog:
         return ended
 
     def spread(self, execution: Execution) -> None:
-        """Give what waits behind a slow job to the other slots."""
+        """Move jobs that wait behind a slow one to the other slots."""
         rest = execution.take_back()
         if rest is not None:
             self.jobs -= rest.count
             self._put(rest)
 
     def rebalance(self, now: float, cancelled: Runs = Runs()) -> None:
-        """Cut anew what waits, by how long jobs take now. What is cancelled or too much goes back to the master."""
+        """Cut what waits again, by how long jobs take now. Cancelled and surplus jobs go back to the master."""
         begun = sum([execution.count for execution in self._pool.running()])
         waiting = self._withdraw()
         splits = self._agent.backlog_policy.split([(work.first, work.count) for work in waiting], begun, cancelled)
@@ -80,14 +80,14 @@ class Backlog:
         return waiting
 
     def _put(self, work: Slice) -> None:
-        """Into the pool, in slices sized by how long a job takes."""
+        """Put them into the pool, in slices sized by how long a job takes."""
         self.jobs += work.count
         for piece in work.cut(self._agent.backlog_policy.slice_size(work.count)):
             self._pool.put(piece)
 
 
 def _opened(lease: Lease) -> list[Any]:
-    """Its payloads. Raises ValueError if these are not as many as it says, or not a batch at all."""
+    """The payloads of a lease. Raises ValueError if their number is wrong, or if they are not a batch at all."""
     payloads = codec.open_batch(lease.form, lease.blob)
     if len(payloads) != lease.count:
         raise ValueError(f"a lease of {lease.count} jobs came with {len(payloads)}")

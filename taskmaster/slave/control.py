@@ -134,6 +134,8 @@ class Control:
         if self._drains > 1 or (self._drains and self._agent.epoch == 0):  # epoch 0: no master has answered yet
             self._over = True
         self._watch.collect(now)
+        if self._drains > 1 and self._agent.epoch:
+            self._perform(self._agent.say_goodbye(self._backlog.load, now), now)
 
     def _begin_drain(self, now: float) -> None:
         if self._agent.state == "run":

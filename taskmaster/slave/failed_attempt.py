@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import traceback
-from typing import Any
 
 from taskmaster import defaults
 from taskmaster.core.exceptions import message_of, type_name
 from taskmaster.core.wire import FailedAttempt
+from taskmaster.targets.frames import shown_frames, user_traceback
 
 
 def failed_attempt(offset: int, attempt: int, error: BaseException, kind: str = "raised") -> FailedAttempt:
-    """An attempt that ended with an exception; the frames above the handler are left out of its traceback.
+    """An attempt that ended with an exception. Its traceback begins at the handler.
 
-    No exception is too odd to be described: only a lack of memory makes this raise, see `undescribed_attempt`.
+    Any exception can be described: only a lack of memory makes this raise, see `undescribed_attempt`.
     """
     message = message_of(error)[:defaults.MESSAGE_CHARACTERS]
     return FailedAttempt(offset, attempt, kind, type_name(error), message, _end_of(_shown(error)))
@@ -31,19 +31,13 @@ def timed_out_attempt(offset: int, attempt: int, seconds: float, stack: str) -> 
 
 
 def _shown(error: BaseException) -> str:
-    trace = _below_handler(error)
     try:
-        return "".join(traceback.format_exception(type(error), error, trace))
+        return user_traceback(error)
     except MemoryError:
         raise
-    except BaseException:  # as for SyntaxError("bad", "abcdef"), or where the exception's own code raises
-        return "".join(traceback.format_tb(trace)) + f"{type_name(error)}: {message_of(error)}\n"
+    except BaseException:  # such as for SyntaxError("bad", "abcdef"), or if the exception's own code raises
+        return "".join(traceback.format_tb(shown_frames(error))) + f"{type_name(error)}: {message_of(error)}\n"
 
 
 def _end_of(text: str) -> str:
     return text[-defaults.TRACEBACK_CHARACTERS:]
-
-
-def _below_handler(error: BaseException) -> Any:
-    trace = error.__traceback__
-    return trace.tb_next if trace is not None and trace.tb_next is not None else trace

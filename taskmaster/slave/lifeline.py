@@ -1,9 +1,9 @@
-"""A slave never outlives the process that keeps it: the slave's end of that promise.
+"""A slave never outlives its parent process: the slave's side of that promise.
 
-There are two ways, since each has a hole. The kernel's parent-death signal needs no Python to run, so that it ends even
+There are two mechanisms, since each has a gap. The kernel's parent-death signal needs no Python to run, so it ends even
 a slave stuck in C code that holds the interpreter lock, but only Linux has it. A pipe whose write end only the parent
-holds works everywhere, but the thread that reads it needs the lock. This module knows nothing of what a slave does, nor
-of how it was started beyond four environment variables.
+holds works everywhere, but the thread that reads it needs the lock. This module knows nothing of what a slave does, and
+of how it was started only four environment variables.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def say_ready() -> None:
 
 
 def say_beat() -> None:
-    """Tell the fleet that the control thread runs. Never waits: a fleet that stands still does not read its pipe."""
+    """Tell the fleet that the control thread runs. Never waits: a suspended fleet does not read its pipe."""
     if sys.platform != "win32" and _word_fds and select([], _word_fds, [], 0)[1]:
         _say(b"beat\n")
 
@@ -66,7 +66,7 @@ def say_stuck() -> None:
 
 
 def say_done() -> None:
-    """Tell the fleet that this slave ends in good order: an exit code of 0 alone could be a handler's `os._exit(0)`."""
+    """Tell the fleet that this slave ends normally: an exit code of 0 alone could be a handler's `os._exit(0)`."""
     _say(b"done\n")
 
 
@@ -81,7 +81,7 @@ def say_error(text: str) -> bool:
 
 
 def _say(line: bytes) -> bool:
-    """Whether a fleet listens."""
+    """Send a line to the fleet; returns whether one is listening."""
     for fd in _word_fds:
         try:
             os.write(fd, line)
@@ -99,20 +99,20 @@ def _take_fd(variable: str) -> int | None:
     try:
         os.set_inheritable(int(text), False)
     except (OSError, ValueError) as error:
-        # A wrapper between fleet and slave may have closed it. The number could be any file by now: leave it alone.
+        # A wrapper between fleet and slave may have closed it. By now the number could be any file: leave it alone.
         _log.warning("%s=%s is not an open descriptor (%s); continuing without it", variable, text, error)
         return None
     return int(text)
 
 
 def _write_stacks_to(fd: int | None) -> None:
-    """Have SIGQUIT write where all threads are. No Python runs for that: it works while a job holds the interpreter."""
+    """Make SIGQUIT write the stacks of all threads. This runs no Python, so it works while a job holds the lock."""
     if fd is not None and sys.platform != "win32":
         faulthandler.register(signal.SIGQUIT, file=fd, all_threads=True)
 
 
 def _die_with(parent_pid: int) -> None:
-    """Ask Linux for SIGKILL when the parent ends; dies here if it ended before that."""
+    """Ask Linux for SIGKILL when the parent ends; dies here if that has happened already."""
     if sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
@@ -123,15 +123,15 @@ def _die_with(parent_pid: int) -> None:
 
 
 def _wait_for_end(fd: int, parent_pid: int) -> None:
-    """Block until the parent is gone, then die; `parent_pid` is 0 when it is not known."""
-    # Not by its pipe alone: a fork of the parent that user code made can hold the pipe open.
+    """Block until the parent is gone, then die; `parent_pid` is 0 if unknown."""
+    # The pipe alone is not enough: a child that user code forked from the parent can hold it open.
     while not _at_end(fd) and not _is_orphan(parent_pid):
         pass
     _die()
 
 
 def _at_end(fd: int) -> bool:
-    if sys.platform == "win32":  # select takes nothing but sockets there
+    if sys.platform == "win32":  # select only takes sockets there
         return os.read(fd, 1) == b""
     readable, _, _ = select([fd], [], [], PARENT_LOOK_SECONDS)
     return bool(readable) and os.read(fd, 1) == b""
@@ -142,7 +142,7 @@ def _is_orphan(parent_pid: int) -> bool:
 
 
 def _die() -> None:
-    """End now, without cleaning up: the master leases the jobs held here to others."""
+    """Exit now, without cleaning up: the master leases the jobs held here to others."""
     if sys.platform != "win32":
         os.kill(os.getpid(), signal.SIGKILL)
     os._exit(1)

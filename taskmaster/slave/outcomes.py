@@ -1,4 +1,4 @@
-"""What became of jobs: passed on to the agent, and counted for the progress line."""
+"""Passes the outcomes of jobs on to the agent, and counts them for the progress line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 class Outcomes:
-    """`handled` and `failed` count all jobs of this slave, also those that an earlier master handed out."""
+    """`handled` and `failed` count all jobs of this slave, including those that an earlier master handed out."""
 
     def __init__(self, agent: Agent) -> None:
         self.handled = 0
@@ -37,6 +37,6 @@ class Outcomes:
             self._agent.failed(epoch, failure, now)
 
     def rate(self, now: float) -> float:
-        """Jobs handled per second of late; to be called at each turn of the loop."""
+        """The recent rate of handled jobs per second; to be called at each turn of the loop."""
         self._meter.observe(now, self.handled)
         return self._meter.rate(now, self.handled)

@@ -32,9 +32,9 @@ class Slave:
     """Calls `handler`, whose name is `name`, for the jobs of the master at `address`, in `threads` threads.
 
     Without keys it trusts any master, but takes pickles only from one on this machine. `job_timeout` is in seconds;
-    `show` is called with the slave's figures a few times a second, in the control thread, and so
-    is `beat`, for as long as no job holds the interpreter. `grace` bounds a drain (seconds). `code` is what the master
-    compares with its own, as `targets.code.describe` gives it.
+    `show` is called with the slave's figures a few times per second in the control thread, and so is `beat`, as long as
+    no job holds the interpreter. `grace` limits a drain (seconds). `code` is what the master compares with its own, as
+    `targets.code.describe` gives it.
     """
 
     def __init__(self, handler: Callable[[Any], Any], name: str, address: str, *,
@@ -44,6 +44,8 @@ class Slave:
                  grace: float | None = None, code: Mapping[str, str] | None = None) -> None:
         info = {"host": socket.gethostname(), "pid": os.getpid(), "threads": threads, "handler": name,
                 "python": sys.version.split()[0], "version": defaults.PRODUCT_VERSION, **(code or {})}
+        if beat is not None:
+            info["fleet"] = "yes"  # which reports how it died
         self._waker = waker = Waker()
         self._agent = Agent(os.urandom(16).hex(), threads, info, patience, _clock())
         self._pool = ThreadPool(handler, threads, _clock, waker.wake)
@@ -54,7 +56,7 @@ class Slave:
 
     @property
     def error(self) -> TaskmasterError | None:
-        """Why it ended, unless it ended well."""
+        """Why it ended; None if it ended normally."""
         return self._control.error
 
     @property
@@ -75,7 +77,7 @@ class Slave:
         self._control.drain()
 
     def run(self) -> int:
-        """Serve until the end; returns the exit code. The main thread is free to run signal handlers meanwhile."""
+        """Serve until the end; returns the exit code. Meanwhile the main thread is free to run signal handlers."""
         keep_freed_memory()
         thread = Thread(target=self._serve, name="control")
         thread.start()

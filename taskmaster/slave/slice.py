@@ -10,7 +10,7 @@ from typing import Any
 class Slice:
     """`payloads` are the jobs from `first` on, all of one attempt, leased in one epoch of the agent.
 
-    While they are `sealed`, each is a pickle, which the thread that calls the handler opens just before.
+    While they are `sealed`, each is a pickle, which the thread that calls the handler opens just before the call.
     """
 
     epoch: int

@@ -1,4 +1,4 @@
-"""Looks at what the pool has run and is running: what settled, what turned slow, what runs for too long."""
+"""Looks at what the pool has run and is running: what settled, what became slow, what runs for too long."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class Watch:
         return bool(self._timed_out)
 
     def collect(self, now: float) -> None:
-        """Record what came of the slices that have ended."""
+        """Record the outcomes of the slices that have ended."""
         for execution in self._backlog.ended():
             self._record(execution, execution.look(now), now)
 
     def look(self, now: float) -> None:
-        """Look at what is running, where that is due."""
+        """Look at what is running, if that is due."""
         if now < self.due:
             return
         self.due = now + defaults.WATCH_SECONDS
@@ -75,7 +75,7 @@ class Watch:
         return limit is not None and now - job.since >= limit and (execution.epoch, job.offset) not in self._timed_out
 
     def _time_out(self, execution: Execution, job: RunningJob, now: float) -> None:
-        """The attempt has failed. A handler cannot be stopped: the slave finishes the others and is replaced."""
+        """The attempt has failed. A handler cannot be stopped, so the slave finishes the others and is replaced."""
         assert self._job_timeout is not None
         log.warning("Job %d has been running for %.1f s, longer than --job-timeout. This slave finishes the other jobs "
                     "it is running, then exits to be replaced", job.offset, now - job.since)

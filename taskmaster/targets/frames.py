@@ -8,7 +8,7 @@ from typing import Final
 
 from taskmaster.errors import UserCodeError
 
-#: The packages whose frames come first when they call the user's code: this one, and the import system.
+#: Packages whose frames come first because they call the user's code: this one, and the import system.
 CALLERS: Final = frozenset({"taskmaster", "importlib", "_frozen_importlib", "_frozen_importlib_external"})
 
 
@@ -20,10 +20,14 @@ def user_frames(error: BaseException) -> TracebackType | None:
     return trace
 
 
+def shown_frames(error: BaseException) -> TracebackType | None:
+    """The traceback from the user's first frame on; all of it if the user's code has no frame in it."""
+    return user_frames(error) or error.__traceback__
+
+
 def user_traceback(error: BaseException) -> str:
-    """The traceback from the user's first frame on, ending with a newline; all of it if none of it is the user's."""
-    shown = user_frames(error) or error.__traceback__
-    return "".join(traceback.format_exception(type(error), error, shown))
+    """Those frames and the exception as text that ends with a newline."""
+    return "".join(traceback.format_exception(type(error), error, shown_frames(error)))
 
 
 def import_traceback(error: UserCodeError) -> str:

@@ -1,4 +1,4 @@
-"""Handlers whose call runs nothing, but only makes an object that would: async functions, generators, both at once."""
+"""Handlers whose call only creates an object, without running anything: async functions, generators, or both."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class NothingRan(TypeError):
 
 
 def is_lazy(handler: Callable[..., Any]) -> bool:
-    """Whether it is known, without a call, that calling it only makes an object; also for what `__call__` is, and
-    inside of functools.partial."""
+    """Whether it is known beforehand that calling it only creates an object; also looks at `__call__`, and into
+    functools.partial."""
     while isinstance(handler, functools.partial):
         handler = handler.func
     own = None if inspect.isroutine(handler) or inspect.isclass(handler) else getattr(type(handler), "__call__", None)
@@ -31,6 +31,6 @@ def refuse_lazy(result: object) -> None:
     kind = type(result)
     if kind in _LAZY:
         if isinstance(result, (CoroutineType, GeneratorType)):
-            result.close()  # else Python warns that it was never awaited, at a time of its own choosing
-        raise NothingRan(f"The handler returned {_NAMES[kind]}, which nothing runs, so the job was not done. Let the "
-                         "handler run it before it returns, as by asyncio.run or a loop.")
+            result.close()  # else Python warns at some later time that it was never awaited
+        raise NothingRan(f"The handler returned {_NAMES[kind]} that nothing runs, so the job was not done. Run it "
+                         "inside the handler, for example with asyncio.run or a loop.")

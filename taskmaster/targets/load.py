@@ -1,7 +1,6 @@
 """From the text of a TARGET to a function: parses it, imports it, and names the folder of its state.
 
-It knows the import system, and nothing of what becomes of the function. What can be read off a signature is in
-signature.py.
+It knows the import system, but not what the function is used for. What a signature tells is in signature.py.
 """
 
 from __future__ import annotations
@@ -134,7 +133,7 @@ def _module_name(path: Path) -> str:
     """The module's name, under which its classes are pickled; master and slaves must arrive at the same one.
 
     It is the file's stem unless an installed module has that name. What this process has imported so far comes second,
-    for there masters and slaves differ.
+    because in that masters and slaves differ.
     """
     stem = path.stem.replace(".", "_")
     other = f"taskmaster_file_{stem}"
@@ -178,7 +177,7 @@ def _import(name: str, import_it: Callable[[], object]) -> None:
         import_it()
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # also SystemExit: a module that calls sys.exit() must not end this process unnamed
+    except BaseException as error:  # also SystemExit: a module that exits must not end this process unnamed
         if isinstance(error, ModuleNotFoundError) and user_frames(error) is None:
             raise TargetError(_no_module(name, str(error.name))) from None
         what = traceback.format_exception_only(type(error), error)[-1].strip().rstrip(".")

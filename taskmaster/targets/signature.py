@@ -89,7 +89,7 @@ CONVERTERS: dict[type, Callable[[str], Any]] = {
     bool: lambda text: BOOLS[text.lower()],
     int: int,
     float: float,
-    Path: lambda text: Path(text).expanduser(),  # not every shell expands the ~ of ROOT=~/data
+    Path: lambda text: Path(text).expanduser(),  # not every shell expands the ~ in ROOT=~/data
     str: str,
 }
 
@@ -151,14 +151,25 @@ def check_arity(handler: Callable[..., Any]) -> None:
 
 
 def accepts_last(get_jobs: Callable[..., Any]) -> bool:
-    """Whether a resumed run may pass `last`. `**kwargs` is not enough: whoever ignores `last` would start over."""
+    """Whether a resumed run may pass `last`. `**kwargs` is not enough: a source that ignores it would start over."""
     return "last" in _keywords(get_jobs)[0]
 
 
 def first_offset(get_jobs: Callable[..., Any]) -> int:
-    """The first offset: the default of `last` if that is an int, else 0."""
+    """The first offset: the default of `last` if that is an int that counts something, else 0."""
     last = _keywords(get_jobs)[0].get("last")
-    return last.default if last is not None and type(last.default) is int else 0
+    return last.default if last is not None and _counts(last.default) else 0
+
+
+def can_count(get_jobs: Callable[..., Any]) -> bool:
+    """Whether a resume may pass `last` a count of jobs, as it does for jobs without a cursor of their own."""
+    last = _keywords(get_jobs)[0].get("last")
+    return last is None or last.default is None or last.default is last.empty or _counts(last.default)
+
+
+def _counts(default: Any) -> bool:
+    # Beyond 2 ** 53, as with sys.maxsize, it says "before every id" and counts nothing; the wire carries up to 2 ** 62.
+    return type(default) is int and abs(default) <= 1 << 53
 
 
 def did_you_mean(word: str, names: Iterable[str]) -> str:

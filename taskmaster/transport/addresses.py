@@ -14,7 +14,7 @@ IPC_PATH_BYTES = 107 if sys.platform == "linux" else 103  # what the address of 
 _IPC = "ipc://"
 _TCP = re.compile(r"tcp://(?P<host>\[[0-9a-fA-F:.]+(?:%[\w.-]+)?\]|[^:/\s\[\]]+):(?P<port>\d+)")
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "*": "127.0.0.1", "[::]": "[::1]"}  # and how this machine reaches it
-_IPV4_IN_IPV6 = "::ffff:"  # how a socket that listens at [::] calls peers that came over IPv4
+_IPV4_IN_IPV6 = "::ffff:"  # how a socket that listens at [::] names peers that connect over IPv4
 
 
 def check_address(address: str) -> str:

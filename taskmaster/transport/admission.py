@@ -1,4 +1,4 @@
-"""Who may connect to a master: which keys are accepted, which connections were rejected, and how many fit.
+"""Decides who may connect to a master: which keys are accepted, which connections are rejected, and how many fit.
 
 libzmq does the handshakes in its own thread and asks us which keys to accept (ZAP, ZeroMQ RFC 27). Without a ZAP
 handler it would admit every client that knows the master's public key, whatever the client's own key.
@@ -50,7 +50,7 @@ class ZapAuthenticator:
         self._socket = context.socket(zmq.REP)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.bind(_ZAP_ADDRESS)
-        # In its own thread, so that handshakes do not wait for the master's loop, nor the loop for handshakes.
+        # In its own thread, so that handshakes and the master's loop do not wait for each other.
         Thread(target=self._serve, name="zap").start()
 
     def guard(self, router: zmq.Socket[bytes]) -> None:
@@ -58,7 +58,7 @@ class ZapAuthenticator:
         router.setsockopt(zmq.CURVE_SERVER, 1)
         router.setsockopt(zmq.CURVE_SECRETKEY, self._keys.master.secret)
         router.setsockopt(zmq.ZAP_DOMAIN, _DOMAIN)
-        router.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)  # without a ZAP handler admit nobody, rather than everybody
+        router.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)  # without a ZAP handler, admit nobody rather than everybody
 
     def _serve(self) -> None:
         with self._socket as zap:
@@ -119,7 +119,7 @@ class ConnectionLimit:
         self._most = most
         self._silent: dict[int, None] = {}  # an ordered set: the oldest first
         self._speaking: set[int] = set()
-        self._cut: set[int] = set()  # shut down, and not yet seen to end
+        self._cut: set[int] = set()  # shut down, but their end has not been seen yet
         self._full = False
 
     def came(self, descriptor: int) -> None:
@@ -153,12 +153,12 @@ class ConnectionLimit:
     def _warn(self) -> None:
         if not self._full:
             self._full = True
-            log.warning("There is room for %d connections, and more were made; while that is so, connections that have "
-                        "sent nothing are closed", self._most)
+            log.warning("More than %d connections were opened, which is the limit; those that have sent nothing are "
+                        "closed for as long as it is exceeded", self._most)
 
 
 def _shut_down(descriptor: int) -> None:
-    """End a connection that belongs to libzmq, which will notice and close it."""
+    """Shut down a connection that belongs to libzmq, which will notice and close it."""
     try:
         connection = socket.socket(fileno=descriptor)
         try:

@@ -1,6 +1,6 @@
 """The two ends of a connection, as the master's and the slave's loops see them: frames in, frames out.
 
-`Listener` and `Dialer` are the ZeroMQ ones. Either may belong to one thread only.
+`Listener` and `Dialer` implement them with ZeroMQ. Each must be used by one thread only.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class MasterSocket(Protocol):
 
     @property
     def address(self) -> str:
-        """Where slaves reach it; a port that was given as 0 or * is a real one here."""
+        """Where slaves reach it; a port that was given as 0 or * has its actual number here."""
 
     @property
     def local(self) -> bool:
@@ -31,7 +31,7 @@ class MasterSocket(Protocol):
         """Let `waker` end a `wait`. Once, before the first."""
 
     def wait(self, seconds: float) -> None:
-        """Until there is a message or a dropped connection, or the waker is set; at most this long."""
+        """Wait for a message or a dropped connection, or until the waker is set; at most this long."""
 
     def receive(self) -> tuple[Route, Frames] | None:
         """The next message; None when there is none now."""
@@ -44,7 +44,7 @@ class MasterSocket(Protocol):
         machine. Call it at every turn of the loop."""
 
     def close(self) -> None:
-        """Send what is queued, for a second at most, and disconnect."""
+        """Send what is queued, for at most a second, and disconnect."""
 
 
 class SlaveSocket(Protocol):
@@ -58,7 +58,7 @@ class SlaveSocket(Protocol):
         """Let `waker` end a `wait`. Once, before the first."""
 
     def wait(self, seconds: float) -> None:
-        """Until there is a reply or a change of the connection, or the waker is set; at most this long."""
+        """Wait for a reply or a change of the connection, or until the waker is set; at most this long."""
 
     def send(self, frames: Frames) -> None:
         """Does not block; a request that cannot be sent now is lost. Replies to earlier requests are dropped."""
@@ -73,7 +73,7 @@ class SlaveSocket(Protocol):
         """Start over with a new connection; the request under way is lost."""
 
     def returned(self) -> bool:
-        """Whether the connection broke and was made again since the last call: then the request under way is lost."""
+        """Whether it has reconnected since the last call: then the request under way is lost."""
 
     def close(self) -> None:
-        """Send what is queued, for a second at most and only to a master that admitted this slave; disconnect."""
+        """Send what is queued, for at most a second and only to a master that admitted this slave; disconnect."""

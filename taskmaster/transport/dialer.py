@@ -1,4 +1,4 @@
-"""The slave's end: a REQ, and what to conclude when it cannot connect. It does not know what frames mean."""
+"""The slave's end: a REQ, and what to conclude if it cannot connect. It does not know what frames mean."""
 
 from __future__ import annotations
 
@@ -79,14 +79,14 @@ class Dialer:
         self._poller.poll(milliseconds(seconds))
 
     def send(self, frames: Frames) -> None:
-        """A request that cannot be sent now is lost, as if on the way: the caller sends it again after a timeout."""
+        """A request that cannot be sent now is lost, as if in transit: the caller sends it again after a timeout."""
         try:
             self._socket.send_multipart(frames, zmq.NOBLOCK)
         except zmq.Again:
             pass
 
     def receive(self) -> Sequence[bytes | memoryview] | None:
-        """The reply; None when there is none now, also where a stale one made the socket readable.
+        """The reply; None if there is none now, even if a stale one made the socket readable.
 
         Raises KeyRefused once it is certain that the master will never admit this slave.
         """
@@ -100,7 +100,7 @@ class Dialer:
         return [frame.bytes if len(frame) < COPIED_BYTES else frame.buffer for frame in frames]
 
     def returned(self) -> bool:
-        """Whether the connection broke and was made again since the last call."""
+        """Whether it has reconnected since the last call."""
         returned, self._returned = self._returned, False
         return returned
 
@@ -123,7 +123,7 @@ class Dialer:
             self._returned |= event == zmq.EVENT_HANDSHAKE_SUCCEEDED and self._handshakes.admitted
             self._handshakes.observe(event, value)
             if event == zmq.EVENT_CONNECTED:
-                close_in_children(value)  # else, if this slave is killed, a child of its handler makes it look alive
+                close_in_children(value)  # else a child of a handler makes this slave look alive after it is killed
             if event == zmq.EVENT_CONNECTED and ipc_path(self.address):
                 self._check_owner(value)
         if self._handshakes.in_doubt:
@@ -149,7 +149,7 @@ class Dialer:
     def _check_owner(self, descriptor: int) -> None:
         ours = listener_is_ours(descriptor, ipc_path(self.address))
         if ours is None:
-            self.rebuild()  # dropping whatever it may have sent
+            self.rebuild()  # drops whatever it may have sent
         elif not ours:
             raise KeyRefused(f"Another user's process listens at {self.address} and could run its code here. "
                              "Give an --address in a folder that only you can write to.")

@@ -1,9 +1,9 @@
-"""Why a slave cannot connect: whether the master may still come, or will never admit it, and the reason.
+"""Why a slave cannot connect: the master may still appear, or will never admit it, and the reason.
 
 libzmq retries for ever and reports little: "the other side hung up" may mean a different key, a tunnel with nothing
-behind it, or a master that has no room. So after some failures in a row a probe reads the greeting of whoever listens
-there, which names the mechanism. A master with room then keeps the connection open for a while; others close it at
-once.
+behind it, or a master that has no room. So after some failures in a row a probe reads the greeting of the process that
+listens there, which names the mechanism. A master with room then keeps the connection open for a while; others close
+it at once.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _UNKNOWN_UID = 0xFFFFFFFF  # for a socket of another kind
 
 @dataclass
 class HandshakeHistory:
-    """The handshakes since the last that succeeded."""
+    """The handshakes since the last one that succeeded."""
 
     failed: int = 0
     admitted: bool = False  # at least once
@@ -58,7 +58,7 @@ class HandshakeHistory:
 
     @property
     def in_doubt(self) -> bool:
-        """Whether to probe who listens there."""
+        """Whether to probe what listens there."""
         return self.abandoned or self.failed >= defaults.HANDSHAKES
 
     def roll(self, found: str | None) -> HandshakeHistory:
@@ -70,12 +70,12 @@ class HandshakeHistory:
         """Why the master at `address`, whose mechanism is `found`, will never admit a slave with these keys; None while
         it may: where nothing speaks ZeroMQ, the master is merely absent.
 
-        A different key is concluded from two probes with a failure in between: at the first, a full master may just
-        have had room again.
+        A different key is concluded only from two probes with a failure in between: at the first, a full master may
+        just have got room again.
         """
         if found == PLAIN and keys is not None:
-            return KeyRefused(f"The master at {address} runs with --insecure, and this slave with a key, so it trusts "
-                              "nobody there. Start the master without --insecure, or both with it.")
+            return KeyRefused(f"The master at {address} runs with --insecure, but this slave has a key and trusts only "
+                              "a master that has it too. Start the master without --insecure, or both with it.")
         if found == KEYED and keys is None:
             return KeyRefused(f"The master at {address} requires a key, and this slave runs with --insecure. "
                               "Start the slave without --insecure.")
@@ -90,16 +90,16 @@ def how_to_copy(address: str, path: str) -> str:
     host = (tcp_parts(address) or ("",))[0]
     login = f"[{host}]" if ":" in host else host
     if is_loopback(host):
-        return f"Copy the key file that the master names at its start to {path}."
-    return ("Copy the key file that the master names at its start: "
+        return f"Copy the key file that the master names at startup to {path}."
+    return ("Copy the key file that the master names at startup: "
             f"mkdir -p {os.path.dirname(path)} && scp {login}:.config/taskmaster/key {path}")
 
 
 def mechanism_at(address: str) -> str | None:
-    """The mechanism in the greeting of whoever listens at a tcp address; None where nothing there speaks ZeroMQ, or
-    where it closes the connection: it has no room.
+    """The mechanism in the greeting of what listens at a tcp address; None if nothing there speaks ZeroMQ, or if it
+    closes the connection because it has no room.
 
-    Blocks for LOOK_SECONDS and KEPT_SECONDS at most, or for as long as the lookup of the host's name takes.
+    Blocks for at most LOOK_SECONDS and KEPT_SECONDS, or for as long as the lookup of the host's name takes.
     """
     parts = tcp_parts(address)
     if parts is None:
@@ -143,10 +143,10 @@ def is_closed(path: str) -> bool:
 
 def listener_is_ours(descriptor: int, path: str) -> bool | None:
     """Whether the process at the other end of a connected Unix socket is this user's or root's; None if the connection
-    ended too soon to tell. It matters because whoever answers a slave can run code in it.
+    ended too soon to tell. It matters because a process that answers a slave can run code in it.
     """
     if sys.platform == "win32":
-        return None  # which has no such addresses
+        return None  # has no such addresses
     owner = _owner(descriptor, path)
     return None if owner is None else owner in (os.geteuid(), 0)
 

@@ -1,8 +1,8 @@
 """The secret that a master and its slaves share: its text, its file, and the CurveZMQ key pairs derived from it.
 
 From 32 random bytes both ends derive the master's key pair and the slaves', by keyed BLAKE2b with a label for each.
-So only one line of text has to be copied, and each end knows the other's public key beforehand. This module must not
-know who uses a key, nor for which address.
+So only one line of text has to be copied, and each end knows the other's public key beforehand. This module does not
+know who uses a key, or for which address.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from zmq.utils import z85
 
 from taskmaster.errors import KeyRefused
 
-VARIABLE = "TASKMASTER_KEY"  # the text itself, for where a file is inconvenient
+VARIABLE = "TASKMASTER_KEY"  # holds the text itself, for use where a file is inconvenient
 SECRET_BYTES = 32
 # One word that needs no quoting in a shell: a prefix with the version, the secret in base64url, a checksum.
 _TEXT = re.compile(r"taskmaster-key-(?P<version>\d+)\.(?P<secret>[A-Za-z0-9_-]{43})\.(?P<sum>[0-9a-f]{8})")
 _VERSION = 1
-_MOST_BYTES = 4096  # of a key file: far more than its one line, and little if it is another file
+_MOST_BYTES = 4096  # of a key file: far more than its one line, but little if it is another file
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Keys:
 
 
 def derive(secret: bytes, origin: str) -> Keys:
-    """The keys of a secret: always and everywhere the same."""
+    """The keys of a secret, always the same."""
     return Keys(origin, _labelled(secret, "name")[:4].hex(), _pair(secret, "master"), _pair(secret, "slave"))
 
 
@@ -64,7 +64,7 @@ def _pair(secret: bytes, label: str) -> Pair:
 
 
 def _labelled(secret: bytes, label: str) -> bytes:
-    # Keyed BLAKE2b is a PRF: what one label yields reveals neither the secret nor what another label yields.
+    # Keyed BLAKE2b is a PRF: the output for one label reveals neither the secret nor the output for another label.
     return blake2b(f"taskmaster key {_VERSION}: {label}".encode(), key=secret, digest_size=32).digest()
 
 
@@ -134,7 +134,7 @@ def place(key_file: Path | None, environ: Mapping[str, str]) -> Path:
 def read(path: Path) -> Keys:
     """The keys from a file that only its owner can access. Raises FileNotFoundError, KeyRefused."""
     try:
-        # Does not follow a link, nor wait for a pipe.
+        # Neither follows a link nor waits for a pipe.
         file = os.open(path, os.O_RDONLY | _flags("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC"))
     except FileNotFoundError:
         if path.is_symlink():
@@ -157,13 +157,13 @@ def _check(path: Path, found: os.stat_result) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise KeyRefused(f"The key {path} is not a regular file. Set {VARIABLE} to the key's text instead.")
     if sys.platform == "win32":
-        return  # where the access rights of the user's folder protect it, which the mode does not show
+        return  # the access rights of the user's folder protect it there, which the mode does not show
     if found.st_uid != os.geteuid():
         raise KeyRefused(f"The key {path} belongs to user {found.st_uid} and you are user {os.geteuid()}: its owner "
                          f"could change it. Make it yours with chown, or set {VARIABLE} to the key's text.")
     if found.st_mode & 0o077:
         raise KeyRefused(f"The key {path} is accessible to others (mode {stat.S_IMODE(found.st_mode):04o}). If nobody "
-                         f"has read it, run chmod 600 {path}; else remove it, and the next master makes a new one.")
+                         f"has read it, run chmod 600 {path}; else remove it, and the next master creates a new one.")
 
 
 def _is_link(path: Path) -> KeyRefused:
@@ -197,7 +197,7 @@ def make(path: Path) -> Keys:
 
 
 def _make_folder(path: Path) -> None:
-    """With what is missing above it, for which mkdir(parents=True) takes the mode from the umask: 0777 without one."""
+    """Also creates missing parents, to which mkdir(parents=True) would give the mode of the umask: 0777 without one."""
     if not path.exists():
         _make_folder(path.parent)
         path.mkdir(mode=0o700, exist_ok=True)

@@ -6,7 +6,7 @@ import struct
 
 import zmq
 
-# An event, see zmq_socket_monitor(3). zmq.utils.monitor imports asyncio, which takes each process 20 ms to load.
+# An event, see zmq_socket_monitor(3). zmq.utils.monitor imports asyncio, which takes 20 ms to load in each process.
 _EVENT = struct.Struct("=Hi")
 
 

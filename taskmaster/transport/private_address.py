@@ -1,7 +1,7 @@
 """A private address for a run on one machine: a socket in a folder of its own, which is locked while the run lasts.
 
-The lock tells a live run from one that was killed. A process id would not: containers that share /tmp have process ids
-of their own.
+The lock tells a live run from one that was killed. A process id could not, because containers that share /tmp have
+process ids of their own.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ def _locked_folder() -> tuple[Path, int]:
         _sweep_dead(parent)
         with suppress(OSError):  # not writable: the next one may be
             return _new_folder(parent)
-    raise UsageError("The master and its slaves need a socket, and no temporary folder can be written to. Set TMPDIR "
-                     f"to a folder that can, with a path of at most {_longest_parent()} bytes: TMPDIR=/some/folder.")
+    raise UsageError("The master and its slaves need a socket, and no temporary folder is writable. Set TMPDIR to a "
+                     f"writable folder whose path has at most {_longest_parent()} bytes: TMPDIR=/some/folder.")
 
 
 def _parents() -> list[str]:
-    """Folders to try, those first that the user chose."""
+    """Folders to try, those chosen by the user first."""
     try:
         chosen = [tempfile.gettempdir()]
     except FileNotFoundError:  # it found none that it can write to
@@ -79,10 +79,10 @@ def _new_folder(parent: str) -> tuple[Path, int]:
 
 
 def _locks(lock: int) -> bool:
-    """Take the lock, or False where the file system has none: then nobody can take it, and the folder is left alone."""
+    """Take the lock; False if the file system has none, in which case nobody can, and the folder is left alone."""
     if sys.platform == "win32":
         return False
-    import fcntl  # Windows does not have it
+    import fcntl  # here: Windows has no such module
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
     except OSError:
@@ -100,7 +100,7 @@ def _sweep_dead(parent: str) -> None:
 def _remove_if_dead(folder: Path) -> None:
     if sys.platform == "win32":
         return
-    import fcntl
+    import fcntl  # here: Windows has no such module
     try:
         lock = os.open(folder / _LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:

@@ -1,4 +1,4 @@
-"""Options that both ends of a connection set on their sockets: IPv6, and how soon a vanished peer is noticed."""
+"""Socket options that both ends of a connection set: IPv6, and how soon a vanished peer is noticed."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from taskmaster.transport.addresses import tcp_parts
 
 
 def socket_options(address: str) -> dict[int, int]:
-    """For a socket that listens at this address or dials it, by ZeroMQ's number.
+    """The options, by ZeroMQ's number, for a socket that listens at or connects to this address.
 
-    Looks up a host's name, which may block.
+    Looks up the host's name, which may block.
     """
     return {zmq.IPV6: int(needs_ipv6(address)), zmq.TCP_KEEPALIVE: 1,
             zmq.TCP_KEEPALIVE_IDLE: defaults.KEEPALIVE_IDLE_SECONDS,
@@ -23,10 +23,10 @@ def socket_options(address: str) -> dict[int, int]:
 
 
 def needs_ipv6(address: str) -> bool:
-    """Whether a tcp address is one of IPv6, or its host's name leads to such addresses only.
+    """Whether a tcp address is an IPv6 address, or its host's name resolves only to such addresses.
 
-    Not for every address: with IPv6, libzmq would resolve `localhost` to ::1 alone, where a master at 0.0.0.0 does not
-    listen.
+    IPv6 is not enabled for every address: libzmq would then resolve `localhost` to ::1 alone, where a master at 0.0.0.0
+    does not listen.
     """
     host, port = tcp_parts(address) or ("", 0)
     if ":" in host or not host or host == "*":

@@ -28,10 +28,10 @@ class Waker:
             pass  # full: already set; closed: nobody polls any more
 
     def clear(self) -> None:
-        """Call it after the poll, before looking for the reason: what comes later sets it again.
+        """Call it after the poll and before looking for the reason: a later event sets it again.
 
-        It reads first. The other way round, a wake-up between the two steps would set the flag and lose its byte, after
-        which nothing could end a poll any more: in a stress test that happened once in 700 turns.
+        It reads first. The other way round, a wake-up between the two steps would set the flag but lose its byte, and
+        nothing could end a poll any more: in a stress test that happened once in 700 turns.
         """
         try:
             self._reader.recv(4096)
@@ -45,5 +45,5 @@ class Waker:
 
 
 def milliseconds(seconds: float) -> int:
-    """For a poll: rounded up, or the loop would spin through the last fraction of a millisecond. At most a minute."""
+    """For a poll: at most a minute, rounded up, or the loop would spin through the last fraction of a millisecond."""
     return ceil(max(0.0, min(seconds, 60.0)) * 1000)

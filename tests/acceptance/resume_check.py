@@ -35,12 +35,24 @@ def positions(get_jobs: Any, **last: Any) -> Iterator[tuple[Any, Any]]:
 def handled(module: Any, stop: int | None) -> list[Any]:
     """The jobs of a run that is stopped after `stop` of them and resumed; of a single run where that is None."""
     shutil.copy(SPARE, TABLE)
-    first = list(positions(module.get_jobs))[:stop]
+    everything = list(positions(module.get_jobs))
+    first = everything[:stop]
     with redirect_stdout(io.StringIO()):
         for payload, _ in first:
             module.handle_job(payload)
-    rest = list(positions(module.get_jobs, last=first[-1][1])) if stop is not None else []
+    rest = [] if stop is None else resumed(module, everything, stop)
     return [payload for payload, _ in first + rest]
+
+
+def resumed(module: Any, pulled: list[tuple[Any, Any]], stop: int) -> list[tuple[Any, Any]]:
+    """What runs when all jobs below `stop` are done: from where the cursor changes, without those that are known."""
+    begin = stop
+    while 0 < begin < len(pulled) and pulled[begin - 1][1] == pulled[begin][1]:
+        begin -= 1
+    last = {"last": pulled[begin - 1][1]} if begin else {}
+    known = [cursor for _, cursor in pulled[begin:stop]]
+    found = list(positions(module.get_jobs, **last))
+    return [job for at, job in enumerate(found) if at >= len(known) or job[1] != known[at]]
 
 
 def main(name: str) -> None:

@@ -241,7 +241,7 @@ def test_the_exit_codes_are_those_of_the_code() -> None:
     ("operating", f"A job is at most {defaults.JOB_BYTES >> 20} MiB when encoded"),
     ("sources", f"An encoded job is at most {defaults.JOB_BYTES >> 20} MiB"),
     ("operating", f"at most {defaults.WINDOW_JOBS:,} jobs (``--size``) and {defaults.WINDOW_BYTES >> 20} MiB of"),
-    ("operating", f"no more than {defaults.STALLED_SPAN_JOBS:,} jobs once the"),
+    ("operating", f"At most {defaults.SHARED_CURSOR_JOBS:,} jobs in a row may have the same cursor"),
     ("operating", f"silent for {defaults.LEASE_LIFE_SECONDS:.0f} seconds"),
     ("operating", f"at most {defaults.SLAVES:,} slaves"),
     ("many-machines", f"is noticed after {defaults.LEASE_LIFE_SECONDS:.0f} seconds"),

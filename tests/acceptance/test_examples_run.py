@@ -78,7 +78,7 @@ def test_migration_killed_three_times_migrates_each_row_right(place: Place) -> N
     assert 0 < place.summary()["run_settled"] < ROWS / 50, "the last run went on, and did not begin again"
     told = by_hand(place, "migrate_sqlite.py", "--verify")
     assert told.returncode == 0, told.stdout
-    assert told.stdout.decode().endswith(f"{ROWS} customers, {ROWS} migrated, {ROWS} of them right\n")
+    assert told.stdout.decode().endswith(f"{ROWS} customers, {ROWS} migrated, {ROWS} of them correct\n")
 
 
 def test_migration_is_not_verified_when_a_row_is_wrong(place: Place) -> None:
@@ -91,7 +91,7 @@ def test_migration_is_not_verified_when_a_row_is_wrong(place: Place) -> None:
     told = by_hand(place, "migrate_sqlite.py", "--verify")
 
     assert told.returncode == 1
-    assert b"1000 migrated, 999 of them right" in told.stdout
+    assert b"1000 migrated, 999 of them correct" in told.stdout
 
 
 @pytest.fixture

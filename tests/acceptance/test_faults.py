@@ -143,7 +143,7 @@ def test_slaves_that_crash_as_they_start_are_given_up(place: Place) -> None:
     both = [place.start("spawn", "work.py", 1), place.start("run", "work.py", 1, "n=5")]
     spawn, run = [one.end() for one in both]
     assert (spawn.code, run.code) == (1, 1)
-    assert "it is not replaced" in spawn.err and "it is not replaced" in run.err
+    assert "; not replaced after" in spawn.err and "; not replaced after" in run.err
     assert "All slaves have ended" in run.err and "resume with:" in run.err
 
 

@@ -86,7 +86,7 @@ def test_another_key_is_refused_and_the_master_goes_on(place: Place, here: tuple
 
 @pytest.mark.parametrize("masters, slaves, words", [
     ([], ["--insecure"], ["requires a key", "--insecure"]),
-    (["--insecure"], [], ["runs with --insecure", "this slave with a key"])])
+    (["--insecure"], [], ["runs with --insecure", "this slave has a key"])])
 @pytest.mark.parametrize("command, more", [("slave", []), ("spawn", [2])])
 def test_a_key_on_one_side_only_is_told(place: Place, here: tuple[str, str], masters: list[str], slaves: list[str],
                                         words: list[str], command: str, more: list[object]) -> None:
@@ -207,7 +207,7 @@ def test_insecure_warns_at_each_start_and_works_on_one_box(place: Place, here: t
     ended = master.end()
     assert slaves.code == ended.code == 0 and place.handled().keys() == numbers(100)
     assert ended.err.count("WARNING: --insecure: no key is required") == 1
-    assert slaves.err.count("WARNING: --insecure: whoever answers") == 1
+    assert slaves.err.count("WARNING: --insecure: any process that answers") == 1
     assert not key_of(place).exists()
 
 

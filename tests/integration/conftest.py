@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from support.state_folder import at
+
+from taskmaster.master.state.folder import StateFolder
 
 
 @pytest.fixture
@@ -20,3 +24,21 @@ def opened() -> Iterator[Callable[[Any], Any]]:
     yield note
     for one in reversed(made):
         one.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[StateFolder]:
+    """A state folder, held open."""
+    with StateFolder(tmp_path / "state") as folder:
+        yield folder
+
+
+@pytest.fixture
+def two(folder: StateFolder) -> StateFolder:
+    """A folder in which offset 2 was saved after offset 1, seen by the next master."""
+    folder.save(at(1))
+    folder.save(at(2))
+    folder.close()
+    following = StateFolder(folder.path)
+    following.open()
+    return following

@@ -15,6 +15,8 @@ from support.values import closing_with
 from support.values import failure_record as failure
 
 from taskmaster.core.failure import to_line
+from taskmaster.core.identity import IDENTITY_BYTES
+from taskmaster.core.settled import Above
 from taskmaster.master.state import durable
 from taskmaster.master.state.failures import FailuresFile
 
@@ -153,6 +155,13 @@ def test_a_resume_keeps_the_records_below_its_watermark(file: FailuresFile) -> N
     assert file.path.stat().st_mode & 0o777 == 0o600
     file.append([failure(10)])
     assert offsets(file) == [5, 9, 10]
+
+
+def test_a_resume_keeps_the_records_above_its_watermark_whose_jobs_do_not_run_again(file: FailuresFile) -> None:
+    """They were dropped, and no run would have shown them again: their jobs count as settled."""
+    file.append([failure(5), failure(10), failure(12), failure(13)])
+    assert file.prune(10, Above(((12, 1), (14, 2)), bytes(3 * IDENTITY_BYTES))) == 2
+    assert offsets(file) == [5, 12]
 
 
 def test_a_resume_that_needs_to_drop_nothing_leaves_the_file_alone(file: FailuresFile) -> None:

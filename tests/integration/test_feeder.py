@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from taskmaster import defaults
 from taskmaster.core.codec import BadJob
+from taskmaster.core.portable import freeze
 from taskmaster.errors import SourceError, StateMismatch
 from taskmaster.job import NO_CURSOR, Job
 from taskmaster.master.feeder import Exhausted, Fed, Feeder, Pulled, Raised
@@ -152,7 +155,7 @@ def test_one_object_changed_from_job_to_job_is_encoded_as_it_was(kind: Any, read
 def test_cursors_travel_with_their_jobs() -> None:
     fed = Tap(lambda: iter([Job("a", cursor=10), "b", Job("c", cursor=(1, "x"))]))
     assert fed.until()
-    assert (fed.jobs, fed.cursors) == (["a", "b", "c"], [10, NO_CURSOR, (1, "x")])
+    assert (fed.jobs, fed.cursors) == (["a", "b", "c"], [10, NO_CURSOR, freeze((1, "x"))])
 
 
 @dataclass(frozen=True)
@@ -164,6 +167,75 @@ def test_a_subclass_of_job_is_a_job() -> None:
     fed = Tap(lambda: iter([Page("a", cursor=10), "b"]))
     assert fed.until()
     assert (fed.jobs, fed.cursors) == (["a", "b"], [10, NO_CURSOR])
+
+
+def test_one_object_yielded_again_after_fresh_ones_is_refused() -> None:
+    """Jobs are encoded a slice at a time: five of twelve jobs had the content of the one before, and were lost."""
+    def get_jobs() -> Iterator[dict[str, int]]:
+        yield from ({"n": number} for number in range(1000))
+        row = {"n": 0}
+        for number in range(1000, 5000):
+            row["n"] = number
+            yield row
+
+    fed = Tap(get_jobs)
+    assert fed.until()
+    assert isinstance(fed.end, Raised) and "the same dict object twice" in str(fed.end.error)
+    assert fed.jobs == [{"n": number} for number in range(len(fed.jobs))]
+
+
+@pytest.mark.parametrize("wrap", [lambda row: row, lambda row: Job(row, cursor=row["n"])])
+@pytest.mark.parametrize("buffers", [1, 2, 3, 50])
+def test_a_few_objects_yielded_in_turn_from_the_start_are_encoded_one_by_one(
+        buffers: int, wrap: Callable[[dict[str, int]], Any]) -> None:
+    rows = [{"n": 0} for _ in range(buffers)]
+
+    def get_jobs() -> Iterator[Any]:
+        for number in range(3000):
+            rows[number % buffers]["n"] = number
+            yield wrap(rows[number % buffers])
+
+    fed = Tap(get_jobs)
+    assert fed.until()
+    assert fed.jobs == [{"n": number} for number in range(3000)]
+
+
+@pytest.mark.parametrize("jobs", [[Job(1, cursor=1), Job(2, cursor=None)], [Job(1, cursor=None)]])
+def test_the_cursor_none_is_refused(jobs: list[Job]) -> None:
+    fed = Tap(lambda: iter(jobs))
+    assert fed.until()
+    assert isinstance(fed.end, Raised) and "the cursor None" in str(fed.end.error)
+
+
+@pytest.mark.parametrize("default", ["2023-12-31", (0, 0), sys.maxsize, -sys.maxsize])
+def test_jobs_without_a_cursor_are_refused_where_last_is_no_count(default: Any) -> None:
+    """A resume passed a number to a source that compares dates: 60 of 100 jobs were lost."""
+    fed = Tap(lambda last=default: iter([1, 2, 3]))
+    assert fed.until()
+    assert isinstance(fed.end, Raised) and "is not a number to count from" in str(fed.end.error)
+    assert fed.jobs == []
+
+
+def test_more_jobs_with_one_cursor_than_a_checkpoint_can_hold_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(defaults, "SHARED_CURSOR_JOBS", 1000)
+    page = [Job(number, cursor="page 1") for number in range(1000)]
+    for jobs, refused in ((page + [Job(1, cursor="page 2")], False), (page + page[:1], True)):
+        fed = Tap(lambda jobs=jobs: iter(jobs))
+        assert fed.until()
+        assert isinstance(fed.end, Raised) == refused
+
+
+def test_a_length_that_raises_is_no_length() -> None:
+    class Wrapper:
+        def __len__(self) -> int:
+            raise TypeError("object of type 'generator' has no len()")
+
+        def __iter__(self) -> Iterator[int]:
+            return iter([1, 2])
+
+    fed = Tap(Wrapper)
+    assert fed.until()
+    assert fed.jobs == [1, 2] and fed.feeder.length is None
 
 
 def test_a_cursor_that_no_file_can_keep_is_refused() -> None:

@@ -1,87 +1,22 @@
-"""The fleet on real processes: tiny scripts that sleep, crash, print and lose their parent."""
+"""The fleet on real processes: which slaves are replaced, when it is over, and how it is stopped."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import socket
-import subprocess
 import sys
 import textwrap
 import threading
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from support.waiting import awaited, wait_until
+from support.fleets import GUARD, READY, SLEEP, Watched, fleet_of, noted, noting
 
 from taskmaster import defaults, errors
 from taskmaster.fleet.base import Exit
 from taskmaster.fleet.fleet import Death, Fleet
 from taskmaster.fleet.local import LocalLauncher
-
-PATIENCE_SECONDS = 20.0
-
-SLEEP = "import time; time.sleep(60)"
-GUARD = "from taskmaster.slave import lifeline; lifeline.guard()\n"
-READY = GUARD + "lifeline.say_ready()\n"
-
-
-class Watched:
-    """A fleet whose owner's loop is one call, with a clock that may run faster than the real one."""
-
-    def __init__(self, fleet: Fleet, speed: float) -> None:
-        self.fleet = fleet
-        self.deaths: list[Death] = []
-        self._speed = speed
-        fleet.start(self.now())
-
-    def now(self) -> float:
-        return time.monotonic() * self._speed
-
-    def until(self, condition: Callable[[], Any]) -> None:
-        def look(_: float) -> None:
-            self.deaths += self.fleet.watch(self.now())
-            time.sleep(0.01)
-
-        assert awaited(condition, look, PATIENCE_SECONDS), f"deaths: {self.deaths}"
-
-    def until_over(self) -> int | None:
-        self.until(lambda: self.fleet.verdict() is not None)
-        return self.fleet.verdict()
-
-
-@contextlib.contextmanager
-def fleet_of(script: str, size: int = 1, *, speed: float = 1.0, scout: bool = False,
-             **options: Any) -> Iterator[Watched]:
-    with Fleet(LocalLauncher([sys.executable, "-c", script], **options), size, scout=scout) as fleet:
-        yield Watched(fleet, speed)
-
-
-def noting(folder: Path, then: str) -> str:
-    """A script that leaves a file named by its pid in `folder`, then goes on with `then`."""
-    note = f"open(os.path.join({str(folder)!r}, str(os.getpid())), 'w').close()"
-    return f"import os, sys, time, signal\n{note}\n{then}"
-
-
-def noted(folder: Path) -> list[int]:
-    return sorted(int(path.name) for path in folder.iterdir())
-
-
-def runs(pid: int) -> bool:
-    """Whether a process runs; one that only waits to be reaped by somebody does not."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
-        return False
-    return stat.rpartition(")")[2].split()[0] not in "ZX"
-
-
-def await_end(pids: list[int]) -> None:
-    assert wait_until(lambda: not any(map(runs, pids)), PATIENCE_SECONDS), "still running"
 
 
 def test_a_slave_killed_with_9_is_replaced(tmp_path: Path) -> None:
@@ -269,162 +204,11 @@ def test_no_other_follows_a_scout_that_found_nothing_to_do(code: int, tmp_path: 
         assert len(noted(tmp_path)) == 1
 
 
-def test_an_error_that_several_slaves_end_with_is_shown_once(caplog: pytest.LogCaptureFixture) -> None:
-    end = "import sys; assert lifeline.say_error('No master\\nthere.'); sys.exit(69)"
-    with fleet_of(GUARD + end, 3) as watched:
-        assert watched.until_over() == errors.EXIT_MASTER_GONE
-    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == ["No master there."]
-
-
-def test_different_errors_are_all_shown(caplog: pytest.LogCaptureFixture) -> None:
-    end = "import os, sys; assert lifeline.say_error(str(os.getpid())); sys.exit(69)"
-    with fleet_of(GUARD + end, 3) as watched:
-        watched.until_over()
-    shown = {record.message for record in caplog.records if record.levelname == "ERROR"}
-    assert shown == {str(death.pid) for death in watched.deaths} and len(shown) == 3
-
-
-def test_an_error_is_no_word_that_the_fleet_waits_for(tmp_path: Path) -> None:
-    script = GUARD + noting(tmp_path, "lifeline.say_error('ready\\nover\\nready'); " + SLEEP)
-    with fleet_of(script, 2, scout=True) as watched:
-        watched.until(lambda: noted(tmp_path))
-        time.sleep(0.1)
-        watched.until(lambda: True)
-        watched.fleet.watch(watched.now())
-        assert watched.fleet.alive == 1, "the others followed one that is not ready"
-
-
-def test_without_a_fleet_nobody_hears_an_error() -> None:
-    alone = GUARD + "raise SystemExit(lifeline.say_error('no'))"
-    assert subprocess.run([sys.executable, "-c", alone]).returncode == 0
-
-
 def test_the_others_follow_a_scout_that_crashed(tmp_path: Path) -> None:
     script = noting(tmp_path, f"sys.exit(1) if len(os.listdir({str(tmp_path)!r})) == 1 else time.sleep(60)")
     with fleet_of(script, 3, scout=True) as watched:
         watched.until(lambda: watched.fleet.alive == 3)
         assert [death.exit.code for death in watched.deaths] == [1]
-
-
-def test_every_line_is_captured_whole() -> None:
-    lines: list[str] = []
-    script = """import os
-for i in range(1000): print('x' * 50 + str(i), flush=True)
-os.write(2, b'caf\\xc3\\xa9 \\xff no end')"""
-    with fleet_of(script, 2, capture=lines.append) as watched:
-        assert watched.until_over() == errors.EXIT_DONE
-    printed = sorted(line for line in lines if line.startswith("x"))
-    assert printed == sorted(["x" * 50 + str(i) for i in range(1000)] * 2)
-    assert [line for line in lines if not line.startswith("x")] == ["caf\u00e9 \ufffd no end"] * 2
-
-
-def test_stdout_can_stay_where_it_was(capfd: pytest.CaptureFixture[str]) -> None:
-    lines: list[str] = []
-    with fleet_of("import sys; print('out'); print('err', file=sys.stderr)",
-                  capture=lines.append, keep_stdout=True) as watched:
-        assert watched.until_over() == errors.EXIT_DONE
-    assert lines == ["err"]
-    assert capfd.readouterr().out == "out\n"
-
-
-@pytest.mark.parametrize("script", ["print('x' * 10_000_000)", "for i in range(200_000): print('line', i)"])
-def test_a_capture_that_fails_blocks_no_slave(script: str, caplog: pytest.LogCaptureFixture) -> None:
-    def fail(line: str) -> None:
-        raise OSError("the terminal is gone")
-
-    with fleet_of(script, capture=fail) as watched:
-        assert watched.until_over() == errors.EXIT_DONE
-    assert [record.message for record in caplog.records if "Cannot show" in record.message] == [
-        "Cannot show the output of a slave; the rest of it is dropped"
-    ]
-
-
-PARENT = """
-import sys, time
-from taskmaster.fleet.fleet import Fleet
-from taskmaster.fleet.local import LocalLauncher
-with Fleet(LocalLauncher([sys.executable, "-c", {script!r}]), 3) as fleet:
-    fleet.start()
-    while True:
-        fleet.watch(time.monotonic())
-        time.sleep(0.02)
-"""
-
-SPIN = "while True: pass"
-HOLD_THE_LOCK = "import ctypes; ctypes.PyDLL(None).sleep(60)"
-BY_BOTH = GUARD
-BY_THE_PIPE = GUARD + "import ctypes; ctypes.CDLL(None).prctl(1, 0, 0, 0, 0)\n"  # no parent-death signal
-BY_THE_SIGNAL = "import os; del os.environ['TASKMASTER_PARENT_FD']\n" + GUARD
-
-
-@pytest.mark.parametrize("guard, busy", [
-    pytest.param(BY_BOTH, SLEEP, id="asleep"),
-    pytest.param(BY_BOTH, SPIN, id="spinning"),
-    pytest.param(BY_BOTH, HOLD_THE_LOCK, id="holding the interpreter lock"),
-    pytest.param(BY_THE_PIPE, SLEEP, id="asleep, by the pipe alone"),
-    pytest.param(BY_THE_PIPE, SPIN, id="spinning, by the pipe alone"),
-    pytest.param(BY_THE_SIGNAL, SLEEP, id="asleep, by the signal alone"),
-])
-def test_no_slave_outlives_a_parent_killed_with_9(guard: str, busy: str, tmp_path: Path) -> None:
-    script = guard + noting(tmp_path, busy)
-    parent = subprocess.Popen([sys.executable, "-c", PARENT.format(script=script)])
-    try:
-        assert wait_until(lambda: len(noted(tmp_path)) >= 3, PATIENCE_SECONDS)
-        assert all(runs(pid) for pid in noted(tmp_path))
-    finally:
-        parent.kill()
-        parent.wait()
-    await_end(noted(tmp_path))
-
-
-def test_a_slave_started_by_a_parent_that_is_gone_ends() -> None:
-    environment = {**os.environ, "TASKMASTER_PARENT_PID": "1" if os.getpid() != 1 else "2"}
-    child = subprocess.run([sys.executable, "-c", GUARD + SLEEP], env=environment, timeout=PATIENCE_SECONDS)
-    assert child.returncode == -signal.SIGKILL
-
-
-def test_a_parent_without_a_standard_input_keeps_its_slaves(tmp_path: Path) -> None:
-    script = PARENT.format(script=GUARD + noting(tmp_path, SLEEP))
-    parent = subprocess.Popen(["sh", "-c", 'exec "$0" -c "$1" <&- >&-', sys.executable, script])
-    try:
-        assert wait_until(lambda: len(noted(tmp_path)) >= 3, PATIENCE_SECONDS)
-        time.sleep(0.2)  # a slave that took its parent for dead would have ended, and been replaced, by now
-        assert len(noted(tmp_path)) == 3 and all(runs(pid) for pid in noted(tmp_path))
-    finally:
-        parent.kill()
-        parent.wait()
-    await_end(noted(tmp_path))
-
-
-def test_a_slave_gets_no_more_of_its_parent_than_two_ends_of_pipes_and_a_file() -> None:
-    lines: list[str] = []
-    script = """import os
-with os.scandir('/proc/self/fd') as fds: pipes = [int(fd.name) for fd in fds if int(fd.name) > 2]
-pipes = [fd for fd in pipes if os.path.exists(f'/proc/self/fd/{fd}')]
-print(set(pipes) == {int(os.environ['TASKMASTER_PARENT_FD']), int(os.environ['TASKMASTER_WORD_FD']),
-        int(os.environ['TASKMASTER_STACK_FD'])})"""
-    with fleet_of(script, 3, capture=lines.append) as watched:
-        assert watched.until_over() == errors.EXIT_DONE
-    assert lines == ["True"] * 3
-
-
-def test_a_guarded_slave_hides_its_ties_from_its_own_children() -> None:
-    lines: list[str] = []
-    script = GUARD + textwrap.dedent("""\
-        import os, subprocess, sys
-        show = "import os; print([name for name in os.environ if name.startswith('TASKMASTER_')])"
-        fds = "; print([fd for fd in range(3, 100) if os.path.exists(f'/proc/self/fd/{fd}')])"
-        subprocess.run([sys.executable, "-c", show + fds], close_fds=False)
-        exec(show)""")
-    with fleet_of(script, scout=True, capture=lines.append) as watched:
-        assert watched.until_over() == errors.EXIT_DONE
-    assert lines == ["[]", "[]", "[]"]
-
-
-def test_without_a_fleet_the_guard_does_nothing() -> None:
-    script = READY + "import threading; print(threading.active_count())"
-    child = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-    assert (child.returncode, child.stdout) == (0, "1\n")
 
 
 @pytest.mark.parametrize("code", [0, 3, 75, 78])
@@ -435,38 +219,6 @@ def test_a_handler_that_exits_its_process_crashes_it_whatever_the_code(code: int
         assert watched.until_over() == errors.EXIT_ERROR
         crash = Exit(1, f"exit {code} in the middle of its work", blame=True, restart=True)
         assert [death.exit for death in watched.deaths] == [crash] * 5
-
-
-def test_the_last_words_of_a_slave_are_shown_before_the_fleet_is_left() -> None:
-    """The error of a slave came after the summary of the run, or never."""
-    lines: list[str] = []
-
-    def show(line: str) -> None:
-        time.sleep(0.1)
-        lines.append(line)
-
-    with fleet_of("print('no such module'); raise SystemExit(2)", capture=show) as watched:
-        assert watched.until_over() == errors.EXIT_USAGE
-    assert lines == ["no such module"]
-
-
-def test_a_grandchild_that_holds_the_output_open_does_not_hold_the_fleet() -> None:
-    lines: list[str] = []
-    script = """import subprocess, sys
-print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(50)']).pid)"""
-    with fleet_of(script, 1, capture=lines.append) as watched:
-        assert watched.until_over() == errors.EXIT_DONE
-        watched.until(lambda: lines)
-    grandchild = int(lines[0])
-    assert runs(grandchild)
-    os.kill(grandchild, signal.SIGKILL)
-
-
-def test_an_error_that_several_slaves_report_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    word = "os.write(int(os.environ['TASKMASTER_WORD_FD']), b'error The versions differ.\\n')"
-    with fleet_of(f"import os; {word}; raise SystemExit(69)", 3) as watched:
-        assert watched.until_over() == errors.EXIT_MASTER_GONE
-    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == ["The versions differ."]
 
 
 def test_an_exit_of_0_with_a_word_is_a_good_end() -> None:

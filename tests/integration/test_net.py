@@ -200,7 +200,7 @@ def test_where_no_folder_can_be_written_one_sentence_names_tmpdir(monkeypatch: p
 
     monkeypatch.setattr(tempfile, "gettempdir", nowhere)
     monkeypatch.setattr("taskmaster.transport.private_address._SHORT_FOLDERS", ("/proc/self",))
-    with pytest.raises(UsageError, match="Set TMPDIR to a folder that can"), private_address():
+    with pytest.raises(UsageError, match="Set TMPDIR to a writable folder"), private_address():
         pass
 
 

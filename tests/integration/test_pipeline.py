@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.interrupting import interrupt
 from support.waiting import wait_until
 
 from taskmaster.core.agent import Patience
 from taskmaster.core.failure import from_line
+from taskmaster.core.interrupts import Interrupts
 from taskmaster.core.portable import unpack
 from taskmaster.errors import (EXIT_DONE, EXIT_DONE_WITH_FAILURES, EXIT_INTERRUPTED, EXIT_KEY_REFUSED, EXIT_MASTER_GONE,
                                EXIT_SOURCE_FAILED, StateUnwritable, UsageError)
@@ -30,7 +32,10 @@ SECONDS = 30.0
 
 
 class Cluster:
-    """A master and slaves, each in a thread; `handled` counts what the handlers did."""
+    """A master and slaves, each in a thread; `handled` counts what the handlers did.
+
+    `interrupts` are those of the newest master.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -40,6 +45,7 @@ class Cluster:
         self.handled: Counter[Any] = Counter()
         self.keys: Keys | None = None
         self.outcome: Outcome | None = None
+        self.interrupts = Interrupts()
         self._lock = threading.Lock()
         self._slaves: list[tuple[Slave, threading.Thread]] = []
         self._codes: list[int] = []
@@ -50,7 +56,8 @@ class Cluster:
 
     def master(self, get_jobs: Callable[..., Any], arguments: dict[str, Any] | None = None, **options: Any) -> Master:
         work = Workload(get_jobs, arguments or {}, Identity("test", {}, "handler"), self.state)
-        master = Master(work, Options(**options), observers=self.observers)
+        self.interrupts = Interrupts()
+        master = Master(work, Options(**options), observers=self.observers, interrupts=self.interrupts)
         try:
             master.open(self.address, self.keys)
         except BaseException:
@@ -149,7 +156,7 @@ def test_a_run_is_resumed_by_the_users_own_cursor(cluster: Cluster) -> None:
 
     assert cluster.run(rows, limit=40).exit_code == EXIT_DONE
     assert cluster.run(rows).stats.finished
-    assert asked == ["", "row-039"]
+    assert asked == ["", "row-038"]  # another row-039 might follow; the first one is passed over
     assert len(cluster.handled) == 100 and set(cluster.handled.values()) == {1}
 
 
@@ -297,7 +304,7 @@ def test_an_interrupted_run_without_a_state_folder_begins_anew(cluster: Cluster)
     thread = cluster.serve(master)
     cluster.slave(lambda job: (time.sleep(0.002), cluster.count(job))[1])
     assert wait_until(lambda: len(cluster.handled) > 50)
-    master.interrupt()
+    interrupt(cluster.interrupts)
     thread.join(SECONDS)
     assert cluster.outcome is not None and cluster.outcome.exit_code == EXIT_INTERRUPTED
     cluster.handled.clear()
@@ -323,7 +330,7 @@ def test_an_interrupt_settles_what_is_out_and_the_next_run_repeats_nothing(clust
     cluster.slave(handler)
     cluster.slave(handler)
     assert wait_until(lambda: len(cluster.handled) > 50)
-    master.interrupt()
+    interrupt(cluster.interrupts)
     thread.join(SECONDS)
     assert cluster.outcome is not None and cluster.outcome.exit_code == EXIT_INTERRUPTED
     before = len(cluster.handled)
@@ -335,7 +342,7 @@ def test_an_interrupt_settles_what_is_out_and_the_next_run_repeats_nothing(clust
 
 def test_an_interrupt_before_the_run_began_is_not_forgotten(cluster: Cluster) -> None:
     master = cluster.master(numbers)
-    master.interrupt()
+    interrupt(cluster.interrupts)
     cluster.serve(master).join(SECONDS)
     assert cluster.outcome is not None and cluster.outcome.exit_code == EXIT_INTERRUPTED
 
@@ -411,8 +418,7 @@ def test_a_slave_without_a_key_unpickles_nothing_that_comes_from_afar(
         assert not decoded
     else:
         assert wait_until(lambda: decoded) and {form for form, _ in decoded} == {"json"}
-    master.interrupt()
-    master.interrupt()
+    interrupt(cluster.interrupts, times=2)
 
 
 @pytest.mark.parametrize("address, codec, taken", [

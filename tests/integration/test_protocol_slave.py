@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 from protocol_page import program
+from support.interrupting import interrupt
 
+from taskmaster.core.interrupts import Interrupts
 from taskmaster.errors import EXIT_DONE, EXIT_DONE_WITH_FAILURES, EXIT_STATE_MISMATCH
 from taskmaster.master.master import Master, Options, Outcome, Workload
 from taskmaster.master.state.run_state import Identity
@@ -26,7 +28,8 @@ class Serving:
     def __init__(self, folder: Path) -> None:
         work = Workload(lambda: [f"job {number}" for number in range(JOBS)], {}, Identity("test", {}, "handler"),
                         folder / "state")
-        self._master = Master(work, Options(codec="json", attempts=2))
+        self._interrupts = Interrupts()
+        self._master = Master(work, Options(codec="json", attempts=2), interrupts=self._interrupts)
         self._address = f"ipc://{folder}/socket"
         self._master.open(self._address)
         self._outcomes: list[Outcome] = []
@@ -48,8 +51,7 @@ class Serving:
         for slave in self._slaves:
             slave.kill()
             slave.communicate()
-        self._master.interrupt()
-        self._master.interrupt()
+        interrupt(self._interrupts, times=2)
         self._thread.join(SECONDS)
         self._master.close()
 

@@ -256,6 +256,17 @@ def test_sealed_jobs_are_opened_where_they_run_and_fail_alone() -> None:
         (6, "undecodable", "UnpicklingError")]
 
 
+def test_the_traceback_of_a_sealed_job_begins_at_the_handler() -> None:
+    """The frame that opens the payload was shown as well: only one frame was cut, however many came before."""
+    def handler(job: int) -> None:
+        raise ValueError(job)
+
+    work = SequentialExecution(Slice(1, 5, 1, [pickle.dumps(0)], sealed=True), 0.0)
+    work.run(handler, time.monotonic)
+    [failed] = work.look(0.0).failed
+    assert failed.traceback.splitlines()[1].endswith("in handler")
+
+
 def test_what_is_taken_back_of_a_sealed_slice_is_sealed() -> None:
     work = SequentialExecution(Slice(1, 5, 1, [b"a", b"b"], sealed=True), 0.0)
     assert work.take_back() == Slice(1, 5, 1, [b"a", b"b"], sealed=True)

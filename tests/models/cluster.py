@@ -14,7 +14,7 @@ from models.broken import must
 from models.manual_slave import THREADS, ManualSlave
 from models.oracle import Oracle
 from models.source import Source, offset_of
-from models.witness import Witness, decoded_reply
+from models.witness import KILLED, KILLED_BY_JOB, Witness, decoded_reply
 
 from taskmaster.core import master_effects, slave_effects, wire
 from taskmaster.core.agent import Agent, Patience
@@ -94,7 +94,7 @@ class Cluster:
     def pull(self, jobs: int) -> None:
         """The feeder admits what there is room for."""
         first = self.window.head
-        offsets = range(first, min(first + min(jobs, self.window.room(self.now)), self.source.length))
+        offsets = range(first, min(first + min(jobs, self.window.room()), self.source.length))
         for bad, stretch in groupby(offsets, self.source.is_bad):
             if bad:
                 self._admit_bad(*stretch)
@@ -123,8 +123,10 @@ class Cluster:
 
     def mark(self) -> Checkpoint:
         """What a checkpoint says: everything below the watermark is settled, and where to resume."""
-        cursor = self.window.cursor
-        return Checkpoint(self.window.watermark, self.saved.cursor if cursor is NO_CURSOR else cursor)
+        if self.window.head == self.source.length:
+            self.window.end_of_source()
+        point = self.window.resume_point(self.now)
+        return Checkpoint(point.offset, self.saved.cursor if point.cursor is NO_CURSOR else point.cursor)
 
     def begin_checkpoint(self) -> None:
         self.writing = self.mark()
@@ -227,6 +229,12 @@ class Cluster:
         self.slaves.remove(slave)
         if hint:
             self.hints.append(slave.peer)
+
+    def kill(self, slave: ManualSlave, by_job: bool) -> None:
+        """It is killed, and its fleet reports that."""
+        self.slaves.remove(slave)
+        how = KILLED_BY_JOB if by_job else KILLED
+        self._perform(self.master.died("here", int(slave.slave_id.removeprefix("slave")), how, by_job, self.now))
 
     def mistake_for_dead(self, slave: ManualSlave) -> None:
         """Its connection drops and comes back too late."""

@@ -12,6 +12,7 @@ class Gone:
 
     pid: int
     status: str
+    blame: bool
 
 
 class Crew:

@@ -7,7 +7,7 @@ survives kill -9, but perhaps not a power cut; a rename happens completely or no
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -162,9 +162,10 @@ class FailuresFile:
             raise
         disk.lines_synced()
 
-    def prune(self, watermark: int) -> int:
-        kept = [one for one in self._disk.failures if one.offset < watermark]
+    def prune(self, watermark: int, above: Container[int] = ()) -> int:
+        kept = [one for one in self._disk.failures if one.offset < watermark or one.offset in above]
         if len(kept) < len(self._disk.failures):
             self._disk.need_room()
         self._disk.failures = kept
+        self._disk.lines_synced()  # those kept were durable before the checkpoint that passed them was
         return len(kept)

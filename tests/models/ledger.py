@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from taskmaster.core.blame import DEATHS_TO_ISOLATE, INNOCENT_DEATHS
 from taskmaster.core.runs import Runs
 from taskmaster.core.wire import Poll
 
@@ -37,12 +38,24 @@ class Ledger:
     gone: set[str] = field(default_factory=set)  # slaves taken for dead
     asked: dict[str, int] = field(default_factory=dict)  # each slave's newest request
     abandoned: set[int] = field(default_factory=set)
-    isolated_deaths: Counter[int] = field(default_factory=Counter)  # of slaves that held nothing but this job
+    settled_before: dict[int, int] = field(default_factory=dict)  # by earlier lives, above where this one began
+    heard_at: dict[int, float] = field(default_factory=dict)  # when each job was first heard of as done
+    away: set[str] = field(default_factory=set)  # of those, the ones that have not been heard since
+    charges: Counter[int] = field(default_factory=Counter)  # each job's deaths of holders that may count against it
+    innocent_alone: Counter[int] = field(default_factory=Counter)  # without evidence, of slaves that held only this job
+    isolated_deaths: Counter[int] = field(default_factory=Counter)  # that may count, of slaves that held only this job
+    proofs: Counter[int] = field(default_factory=Counter)  # the same with evidence, of a job that was a suspect already
 
     def hear(self, poll: Poll) -> None:
         """The master receives this; an old request, or one to another master, changes nothing."""
-        if (poll.run, poll.epoch) != (self.run, self.epoch) or poll.seq <= self.asked.get(poll.slave_id, 0):
+        returns, asked = poll.slave_id in self.away, self.asked.get(poll.slave_id, 0)
+        if poll.deaths or poll.seq < asked or (poll.seq == asked and not returns):
             return
+        self.away.discard(poll.slave_id)
+        if (poll.run, poll.epoch) != (self.run, self.epoch):
+            return
+        if returns:
+            self._readopt(poll)
         self.asked[poll.slave_id] = poll.seq
         for first, count in poll.done:
             self.heard_done.update(at for at in range(first, first + count) if at in self.newest)
@@ -61,20 +74,38 @@ class Ledger:
         self.newest[offset] = grant
         self.held.setdefault(grant.slave_id, {})[offset] = grant.seq
 
-    def lose(self, slave_id: str) -> None:
-        """The master takes this slave for dead."""
+    def _readopt(self, poll: Poll) -> None:
+        """A slave that was taken for dead is back: what it still has and nobody else was given is its own again."""
+        for at in (at for first, count in poll.held for at in range(first, first + count)):
+            before = self.newest.get(at)
+            if before is not None and at in self.freed and at not in self.heard_done and at not in self.abandoned:
+                failed = self.spent.get(at) == before.attempt
+                self.grant(at, Grant(poll.slave_id, before.attempt + failed, poll.seq - 1))
+
+    def lose(self, slave_id: str, blame: bool) -> None:
+        """The master takes this slave for dead; `blame`: its fleet has reported that a job may be the cause."""
         self.gone.add(slave_id)
+        self.away.add(slave_id)
         mine = self.held.get(slave_id, {})
         unsettled = [at for at in mine if at not in self.heard_done and at not in self.abandoned]
-        if len(unsettled) == 1:
-            self.isolated_deaths[unsettled[0]] += 1
+        self._charge(unsettled, blame)
         self._free(mine, list(mine))
+
+    def _charge(self, unsettled: list[int], blame: bool) -> None:
+        for at in unsettled:
+            counts = blame or (len(unsettled) == 1 and self.innocent_alone[at] >= INNOCENT_DEATHS)
+            if len(unsettled) == 1:
+                self.proofs[at] += blame and self.charges[at] >= DEATHS_TO_ISOLATE
+                self.isolated_deaths[at] += counts
+                self.innocent_alone[at] += not counts
+            self.charges[at] += counts
 
     def leave(self, slave_id: str) -> None:
         """The slave left in good order: the master forgets it and its requests."""
         mine = self.held.get(slave_id, {})
         self._free(mine, list(mine))
         self.asked.pop(slave_id, None)
+        self.away.discard(slave_id)
 
     def _free_unlisted(self, poll: Poll) -> None:
         mine = self.held.get(poll.slave_id)

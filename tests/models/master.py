@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from models.threads import Condition, Event, Thread
 from taskmaster import defaults
 from taskmaster.console.progress import NullProgress
 from taskmaster.core.dispatch import Dispatcher
+from taskmaster.core.interrupts import Interrupts
 from taskmaster.core.window import Window
 from taskmaster.master.crew import Crew
 from taskmaster.master.feeder import Feeder
@@ -60,6 +61,7 @@ class SimulatedMaster(Master):
         self.place = place
         self._waker.close()
         self._waker = Event(place.process)  # type: ignore[assignment]
+        self._interrupts.pass_on_to(self._waker.wake)
         self._state = run_state_at(place, self._waker.wake, self.offered)
 
     @property
@@ -70,6 +72,10 @@ class SimulatedMaster(Master):
     def first(self) -> int:
         """The offset at which it begins."""
         return self._where().offset
+
+    @property
+    def interrupts(self) -> Interrupts:
+        return self._interrupts
 
     @property
     def server(self) -> Server | None:
@@ -89,7 +95,8 @@ class SimulatedMaster(Master):
 
     def _serve(self, listener: Any, crew: Crew | None) -> Server:
         """Like the shipped one, with the clock and the parts of this place."""
-        options, start, place = self._options, self._where(), self.place
+        options, place = self._options, self.place
+        start = replace(self._where(), before=place.parts.settled_before(self._state.settled_before))
         window: Window = place.parts.window(start.offset, options.size, defaults.WINDOW_BYTES, options.attempts)
         dispatcher: Dispatcher = place.parts.dispatcher(window, self._state.run, self._state.epoch, options.rate,
                                                         {"module": MODULE})
@@ -99,8 +106,8 @@ class SimulatedMaster(Master):
         feeder._thread = Thread(place.process, feeder._run)  # type: ignore[assignment]
         feeder.start()
         return self.server_class(listener, dispatcher, feeder, self._state, self._waker, self._observers,
-                                 options.budget, place.process.clock, first_offset=self._first, total=options.total,
-                                 crew=crew)
+                                 options.budget, place.process.clock, self._interrupts, first_offset=self._first,
+                                 total=options.total, crew=crew)
 
     def feeder_clock(self) -> float:
         return self.place.process.clock()

@@ -17,6 +17,7 @@ from models.witness import Departure, Witness
 from taskmaster import defaults
 from taskmaster.core import master_effects as effects
 from taskmaster.core.session import Route
+from taskmaster.core.settled import Above
 from taskmaster.core.wire import Frames, WireError
 from taskmaster.master.state.checkpoint import Checkpoint
 
@@ -113,8 +114,11 @@ class MasterWatch:
         if now - self._well_since < 2 * SAVE_SECONDS:
             return
         passed = [mark for time, mark in marks if time <= now - SAVE_SECONDS]
-        must(not passed or passed[-1] <= self.oracle.saved, "I9: what was settled long ago was not saved",
+        must(not passed or passed[-1] <= self.oracle.covered, "I9: what was settled long ago was not saved",
              passed[-1:], self.oracle.saved)
+        old = now - SAVE_SECONDS - defaults.STANDS_SECONDS
+        lost = [at for at, heard in self.oracle.life.heard_at.items() if heard <= old and not self.oracle.is_saved(at)]
+        must(not lost, "I9: what was settled long ago above the watermark was not saved", lost)
 
     # -- what it hears
 
@@ -123,8 +127,15 @@ class MasterWatch:
         if isinstance(poll, WireError):
             self.trace.note("master", f"hears garbage: {poll.reason}")
             return
+        if poll.deaths:
+            self._died |= {f"slave{one.pid:03}" for one in poll.deaths}
+            return
         self.trace.note(f"{poll.slave_id} -> master", poll_note(poll))
         self._sightings.hear(poll.slave_id, route[0], self.scheduler.now)
+        life = self.oracle.life
+        for at in [at for first, count in poll.done for at in range(first, first + count)]:
+            if at in life.heard_done:
+                life.heard_at.setdefault(at, self.scheduler.now)
 
     def is_dropped(self, peer: bytes) -> None:
         """The master learns that a connection dropped."""
@@ -195,7 +206,8 @@ class MasterWatch:
         self.trace.note("disk", f"has the checkpoint {checkpoint.offset} of epoch {checkpoint.epoch}")
         if self._disk.healthy():
             self._well_since = min(self._well_since, self.scheduler.now)
-        while self._offers and self._offers[0][1] <= checkpoint.offset:
-            self._offers.popleft()
         on_disk = {one.offset for one in self._disk.failures}
-        self.oracle.save(checkpoint.offset, checkpoint.epoch, checkpoint.cursor, on_disk)
+        runs = checkpoint.above.runs if isinstance(checkpoint.above, Above) else checkpoint.above.above().runs
+        self.oracle.save(checkpoint.offset, checkpoint.epoch, checkpoint.cursor, on_disk, runs)
+        while self._offers and self._offers[0][1] <= self.oracle.covered:
+            self._offers.popleft()

@@ -65,7 +65,7 @@ class Masters:
     def interrupt(self) -> None:
         """Ctrl-C."""
         if self.current is not None and self.process is not None:
-            self.current.interrupt()
+            self.current.interrupts.add(self._world.scheduler.now)
 
     def progress(self) -> str:
         window = window_of(self.current.server) if self.current is not None and self.current.server else None
@@ -114,8 +114,9 @@ class Masters:
         if outcome.exit_code not in (EXIT_DONE, EXIT_DONE_WITH_FAILURES):
             return False
         assert master.server is not None
-        settled = stats.handled + stats.failed
-        must(settled == window_of(master.server).head - master.first, "I15: the counts do not add up", stats)
+        window = window_of(master.server)
+        settled = stats.handled + stats.failed + window.passed_over
+        must(settled == window.head - master.first, "I15: the counts do not add up", stats)
         return stats.finished
 
     def _ended(self, process: Process, code: int, finished: bool) -> None:

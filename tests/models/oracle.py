@@ -10,7 +10,8 @@ It raises `Broken` as soon as an invariant does not hold:
     I6  epoch and checkpoint never go back
     I7  an answer is used for its own request only, and once
     I8  what a master keeps is O(window) + O(slaves)
-    I9  a crash repeats nothing below the last checkpoint: only what was in flight, or settled since
+    I9  a crash repeats what was running or not reported, and what was settled since the last checkpoint, at most a
+        second's work; nothing that a checkpoint says is settled, below the watermark or above it
     I10 at the end each job has been handled, or is in the failures file
     I11 no job outlives `attempts` slaves that died while they held nothing else
     I12 a job is abandoned only if its newest attempt failed and no success had been reported before
@@ -18,13 +19,15 @@ It raises `Broken` as soon as an invariant does not hold:
     I14 no slave is taken for dead without a cause, and no job runs twice without one
     I15 the counts of a run add up
     I16 a slave that leaves has nothing left to do or to report, unless no master answers it
-    I17 no job is handed to a slave whose handler is for other jobs
+    I17 a death counts against a job only with evidence, or after ten without it while the job ran alone
+    I18 a slave that was taken for dead and returns keeps what it has and nobody else was given
+    I19 no job is handed to a slave whose handler is for other jobs
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,11 +38,13 @@ from models.source import Source
 
 from taskmaster.core.agent import Agent
 from taskmaster.core.dispatch import Dispatcher
+from taskmaster.core.runs import Run
 from taskmaster.core.window import AbandonedJob, Window
 from taskmaster.core.wire import Poll, Reply
 from taskmaster.job import NO_CURSOR
 
 REPLAYS = ("in flight at a crash", "settled since the last checkpoint", "retried", "lease lost")  # reasons for one
+SEARCH_DEATHS = 5  # until one of a hundred jobs is alone: two, then one for each piece of 13, 2 and 1, and a margin
 BLAMED = ("raised", "timeout", "undecodable")  # kinds of failure that a slave reports
 
 
@@ -65,6 +70,7 @@ class Oracle:
         self.lives: list[Ledger] = []
         self.saved = 0
         self.saved_epoch = 0
+        self.above: dict[int, int] = {}  # what the last checkpoint says is settled above it: offsets, and payloads
         self.names: dict[str, str] = {}
         self.foreigners: set[str] = set()  # slaves with the handler of other jobs
         self._starts: dict[int, list[Start]] = {}
@@ -80,14 +86,15 @@ class Oracle:
         if self.lives and self.life.run == run:
             must(epoch > self.life.epoch, "I6: an epoch comes again", epoch)
         must(first >= self.saved, "I6: it begins below the checkpoint", first, self.saved)
-        self.lives.append(Ledger(run, epoch, first, first))
+        self.lives.append(Ledger(run, epoch, first, first, settled_before=dict(self.above)))
 
     def reset(self) -> None:
         """The user starts all over."""
-        self.saved, self.saved_epoch = 0, 0
+        self.saved, self.saved_epoch, self.above = 0, 0, {}
 
-    def save(self, offset: int, epoch: int, cursor: Any, on_disk: Container[int]) -> None:
-        """A checkpoint is durable; `on_disk` are the offsets that the failures file holds."""
+    def save(self, offset: int, epoch: int, cursor: Any, on_disk: Container[int], above: Sequence[Run] = ()) -> None:
+        """A checkpoint is durable; `on_disk` are the offsets that the failures file holds, `above` the jobs above it
+        that are settled."""
         must(offset >= self.saved and epoch >= self.saved_epoch, "I6: a checkpoint goes back", offset, self.saved)
         left = [at for at in range(self.saved, offset) if not self.is_accounted(at)]
         must(not left, "I2: the checkpoint passed unsettled jobs", left, offset)
@@ -97,6 +104,34 @@ class Oracle:
             right = cursor == self.source.resume_at(offset - 1)
             must(right, "I2: the checkpoint has another job's cursor", offset, cursor)
         self.saved, self.saved_epoch = offset, epoch
+        self._save_above(above, on_disk)
+
+    def _save_above(self, above: Sequence[Run], on_disk: Container[int]) -> None:
+        """Of jobs that are no longer what they were, it need not be true: a resume tells by their identity."""
+        before, self.above = self.above, {}
+        for at in [at for first, count in above for at in range(first, first + count)]:
+            known = before.get(at)
+            if known is not None and (at >= self.source.length or known != self.source.payload(at)):
+                self.above[at] = known
+                continue
+            must(self.is_accounted(at), "I2: the checkpoint says of an unsettled job that it is settled", at)
+            safe = at in on_disk or self.is_executed(at)
+            must(safe, "I2: the checkpoint says of a failure that is not on disk that it is settled", at)
+            self.above[at] = self.source.payload(at)
+        for at, known in self.life.settled_before.items() if self.lives else ():
+            forgotten = not self.is_saved(at) and at < self.source.length and known == self.source.payload(at)
+            must(not forgotten, "I9: the checkpoint forgets what an earlier one said is settled", at)
+
+    @property
+    def covered(self) -> int:
+        """The offset below which everything is saved as settled."""
+        covered = self.saved
+        while covered in self.above:
+            covered += 1
+        return covered
+
+    def is_saved(self, offset: int) -> bool:
+        return offset < self.saved or offset in self.above
 
     # -- what is said
 
@@ -109,7 +144,11 @@ class Oracle:
     def answer(self, reply: Reply) -> None:
         """The master sends this."""
         foreign = reply.slave_id in self.foreigners
-        must(not (foreign and reply.leases), "I17: jobs are handed to another workload's handler", reply)
+        must(not (foreign and reply.leases), "I19: jobs are handed to another workload's handler", reply)
+        mine = self.life.held.get(reply.slave_id, {})
+        kept = [at for first, count in reply.drop for at in range(first, first + count)
+                if at in mine and at not in self.life.heard_done and at not in self.life.abandoned]
+        must(not kept, "I18: told to drop what nobody else has", reply.slave_id, kept)
         for lease in reply.leases:
             for offset in range(lease.first, lease.first + lease.count):
                 self._grant(offset, Grant(reply.slave_id, lease.attempt, reply.seq))
@@ -117,6 +156,8 @@ class Oracle:
     def _grant(self, offset: int, grant: Grant) -> None:
         life, before = self.life, self.life.newest.get(offset)
         must(offset >= life.first, "I9: repeated below the checkpoint", offset)
+        passed = life.settled_before.get(offset) == self.source.payload(offset)
+        must(not passed, "I9: repeated though the checkpoint said that it is settled", offset)
         must(offset not in life.heard_done and offset not in life.abandoned, "I5: leased after it was settled", offset)
         if before is None:
             must(grant.attempt == 1, "I12: a first attempt that is not number 1", offset, grant)
@@ -128,9 +169,9 @@ class Oracle:
             must(offset in life.freed, "I5: leased again while another holds it", offset, before, grant)
         life.grant(offset, grant)
 
-    def lose(self, slave_id: str) -> None:
-        """The master takes this slave for dead."""
-        self.life.lose(slave_id)
+    def lose(self, slave_id: str, blame: bool) -> None:
+        """The master takes this slave for dead; `blame`: its fleet has reported that a job may be the cause."""
+        self.life.lose(slave_id, blame)
 
     def leave(self, slave_id: str) -> None:
         """The master has seen this slave leave in good order."""
@@ -209,7 +250,7 @@ class Oracle:
 
     def _check_places(self, window: Window) -> set[int]:
         left: set[int] = set()
-        spent = self.life.spent
+        life, spent = self.life, self.life.spent
         for chunk in chunks_of(window):
             must(chunk.suspicion.isolated_deaths < self.attempts, "I11: it outlived more deaths than it may", chunk)
             for first, count in chunk.left:
@@ -217,6 +258,11 @@ class Oracle:
                 here = range(first, first + count)
                 must(left.isdisjoint(here), "I5: a job is in two places", first, count)
                 left.update(here)
+                for offset in here:
+                    charged, found = chunk.suspicion.deaths, life.charges[offset]
+                    must(charged <= found, "I17: charged without evidence", offset, charged, found)
+                    must(life.proofs[offset] < self.attempts, "I11: it outlived its proof", offset, life.proofs[offset])
+                    must(found <= self.attempts + SEARCH_DEATHS, "I11: it was not singled out", offset, found)
                 if chunk.attempt > 1:
                     most = max(spent.get(offset, 0) for offset in here)
                     must(chunk.attempt <= most + 1, "I12: an attempt was spent by a late failure", chunk)
@@ -236,9 +282,9 @@ class Oracle:
         life.left, life.head = left, window.head
 
     def _check_cursor(self, window: Window) -> None:
-        cursor = window.cursor
-        if cursor is not NO_CURSOR:
-            must(cursor == self.source.resume_at(window.watermark - 1), "the cursor is another job's", cursor)
+        point = window.resume_point(0.0)
+        if point.cursor is not NO_CURSOR:
+            must(point.cursor == self.source.resume_at(point.offset - 1), "the cursor is another job's", point)
 
     def check_agent(self, agent: Agent) -> None:
         """Besides the window, it may run in vain what others have settled."""

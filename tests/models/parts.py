@@ -7,6 +7,7 @@ from typing import Any
 
 from taskmaster.core.agent import Agent
 from taskmaster.core.dispatch import Dispatcher
+from taskmaster.core.settled import SettledBefore
 from taskmaster.core.window import Window
 from taskmaster.master.state.run_state import RunState
 from taskmaster.master.state.writer import StateWriter
@@ -21,6 +22,7 @@ class Parts:
     agent: type[Agent] = Agent
     run_state: type[RunState] = RunState
     writer: type[StateWriter[Any]] = StateWriter
+    settled_before: type[SettledBefore] = SettledBefore
 
 
 SHIPPED = Parts()

@@ -52,6 +52,7 @@ class Scenario:
     source_raises: bool = False
     changes: bool = False  # the source, between two masters
     crew: bool = False  # the master keeps its slaves itself
+    fleet: bool = False  # something else keeps them, and reports how they died
     local: bool = True
     job_timeout: float | None = None
     rate: float | None = None

@@ -35,6 +35,7 @@ class Slave:
                  job_timeout: float | None = None) -> None:
         self.process = process
         self.agent = agent
+        self.vanished = False  # with its machine
         self._owner = owner
         waker = Event(process)
         self.dialer = self.dialer_class(network, process)
@@ -52,6 +53,7 @@ class Slave:
         if not self.process.alive:
             return
         self.process.kill()
+        self.vanished = not noticed
         if noticed:
             self.dialer.close()
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from models.crew import Gone
@@ -10,8 +11,10 @@ from models.inside import serves_elsewhere
 from models.master import MODULE
 from models.slave_watch import SlaveWatch
 from models.watched_slave import WatchedSlave
+from models.witness import KILLED, KILLED_BY_JOB
 
 from taskmaster.core.agent import Patience
+from taskmaster.core.wire import DeathReport, Poll, encode_poll
 from taskmaster.slave.pools.sequential import SequentialExecution
 
 if TYPE_CHECKING:
@@ -26,6 +29,7 @@ class Slaves:
         self._world = world
         self._watch = SlaveWatch(world.scheduler, world.oracle, world.trace, world.counts)
         self._dead: list[Gone] = []
+        self._killed_by_jobs: set[str] = set()
         self._started = 0
 
     def start(self, module: str = MODULE) -> None:
@@ -36,7 +40,9 @@ class Slaves:
         self._started += 1
         world.counts["slaves"] += 1
         scenario, process = world.scenario, world.process(f"slave{self._started:03}")
-        info = {"host": socket.gethostname(), "pid": self._started, "module": module}
+        info: dict[str, Any] = {"host": socket.gethostname(), "pid": self._started, "module": module}
+        if scenario.fleet:
+            info["fleet"] = "yes"
         patience = Patience(retries=scenario.retries)
         agent = world.parts.agent(process.name, scenario.threads, info, patience, process.clock())
         if module != MODULE:
@@ -58,7 +64,11 @@ class Slaves:
         """Its process has ended."""
         world = self._world
         self.living.remove(slave)
-        self._dead.append(Gone(int(slave.slave_id.removeprefix("slave")), "killed"))
+        blame = slave.slave_id in self._killed_by_jobs
+        dead = Gone(int(slave.slave_id.removeprefix("slave")), KILLED_BY_JOB if blame else KILLED, blame)
+        self._dead.append(dead)
+        if world.scenario.fleet and not slave.vanished:
+            world.scheduler.after(world.chance.uniform(0.0, 0.1), partial(self._report, dead))
         own = [one for one in self.living if one.slave_id not in world.oracle.foreigners]
         if len(own) < world.scenario.slaves and not world.finished:
             world.scheduler.after(world.chance.uniform(0.05, 1.5), self.start)
@@ -72,5 +82,13 @@ class Slaves:
     def _killed_by_its_job(self, slave: WatchedSlave, work: SequentialExecution) -> None:
         self._world.trace.note(slave.slave_id, "is killed by its job")
         self._world.counts["slave deaths"] += 1
+        self._killed_by_jobs.add(slave.slave_id)
         work.take_back()
         slave.kill()
+
+    def _report(self, dead: Gone) -> None:
+        """What tm-spawn tells a master, if there is one."""
+        report = DeathReport(socket.gethostname(), dead.pid, dead.status, dead.blame)
+        frames = encode_poll(Poll("", 0, "fleet", self._world.network.messages + 1, state="bye", deaths=(report,)))
+        if self._world.network.listener is not None:
+            self._world.network.listener.inject((b"fleet", b"1", b""), lambda: frames)

@@ -12,12 +12,21 @@ from taskmaster.core.master_effects import Log
 from taskmaster.core.wire import Frames, Poll, Reply, WireError
 
 
+KILLED = "killed"  # from outside: what a fleet reports of a death,
+KILLED_BY_JOB = "killed by its job"  # or with evidence against a job
+
+
 @dataclass(frozen=True)
 class Departure:
     """A master no longer counts on a slave: `how` says why it takes it for dead; empty if it left in good order."""
 
     slave_id: str
     how: str = ""
+
+    @property
+    def blame(self) -> bool:
+        """Whether its fleet has reported that a job may have killed it."""
+        return self.how == KILLED_BY_JOB
 
 
 class Witness:
@@ -56,7 +65,7 @@ class Witness:
 
     def departed(self, departure: Departure) -> None:
         if departure.how:
-            self.oracle.lose(departure.slave_id)
+            self.oracle.lose(departure.slave_id, departure.blame)
         else:
             self.oracle.leave(departure.slave_id)
 

@@ -135,8 +135,10 @@ class World:
         self._check_end()
 
     def _patience(self) -> float:
-        work = self.fates.work_seconds + self.source.length * self.scenario.source_seconds
-        return FAIR_SECONDS + 3 * work + 100 * self.scenario.fates.killers
+        scenario, jobs = self.scenario, self.source.length
+        hanging = scenario.fates.hangs * jobs * scenario.attempts * (scenario.job_timeout or 0.0)
+        work = self.fates.work_seconds + jobs * scenario.source_seconds + hanging
+        return FAIR_SECONDS + 3 * work + 300 * scenario.fates.killers
 
     def _calm_down(self) -> None:
         """From here on every message arrives, every process lives, and the disk is well."""
@@ -148,10 +150,12 @@ class World:
 
     def _check_end(self) -> None:
         """The master says that all is done: is it?"""
-        failures = Counter(one.offset for one in self.disk.failures)
-        twice = [offset for offset, times in failures.items() if times > 1]
+        # Of a source that has changed, another job may fail at the offset where one of an earlier run failed.
+        failures = Counter((one.offset, str(one.payload)) for one in self.disk.failures)
+        twice = [offset for (offset, _), times in failures.items() if times > 1]
         must(not twice, "I10: a failure is written down twice", twice)
-        lost = [at for at in range(self.source.length) if not self.oracle.is_executed(at) and at not in failures]
+        failed = {offset for offset, _ in failures}
+        lost = [at for at in range(self.source.length) if not self.oracle.is_executed(at) and at not in failed]
         must(not lost, "I10: neither handled nor in the failures file", lost)
         assert self.disk.main is not None
         saved = parse(self.disk.main)

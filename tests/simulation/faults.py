@@ -8,6 +8,7 @@ from models.inside import window_of
 from models.watched_slave import WatchedSlave
 from models.world import World
 
+from taskmaster import defaults
 from taskmaster.core import wire
 
 QUIET_SECONDS = 4.0  # when no messages pass, the next fault comes within this time
@@ -188,7 +189,7 @@ class Faults:
         """Ctrl-C, twice."""
         interrupt = self._world.masters.interrupt
         interrupt()
-        self._world.scheduler.after(0.1, interrupt)
+        self._world.scheduler.after(1.5 * defaults.INTERRUPT_SECONDS, interrupt)
 
     def _reset_run(self) -> None:
         """The user kills it and starts all over."""

@@ -67,3 +67,7 @@ class Talk:
     def pass_by(self, seconds: float) -> list[Effect]:
         self.now += seconds
         return self.master.tick(self.now)
+
+    def kill(self, slave_id: str) -> list[Effect]:
+        """A job kills this slave, and its fleet reports that."""
+        return self.master._deaths._expire(self.master._slaves._sessions[slave_id], "killed by SIGSEGV", blame=True)

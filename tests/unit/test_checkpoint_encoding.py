@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from taskmaster.core.codec import GoodJobs, encode as encode_jobs
+from taskmaster.core.settled import Above, Entry, Snapshot
 from taskmaster.errors import StateMismatch
 from taskmaster.master.state import checkpoint as module
 from taskmaster.master.state.checkpoint import FORMAT, Checkpoint, decode, encode
@@ -18,7 +20,8 @@ FULL = Checkpoint(
     target="jobs:get_jobs",
     arguments={"path": "/data/\udc80\0", "n": "5"}, digest="ab" * 16,
     counters={"settled": 1000, "failures": 2},
-    finished=True, written_at=1700000000.25,
+    finished=True, written_at=1700000000.25, first_offset=1,
+    above=Above(((1003, 2), (1010, 1)), bytes(range(24))),
 )
 BARE = Checkpoint(run="f" * 32, epoch=0, offset=-5)
 
@@ -57,6 +60,20 @@ def test_the_line_a_release_wrote_is_read_by_the_next() -> None:
         b'"cursor": {"json": 12}, "has_cursor": true, "target": "jobs", "arguments": {}, "digest": null, '
         b'"counters": {"settled": 12}, "finished": false, "written_at": 1.5}'
     )) == Checkpoint("f" * 32, 1, 12, 12, True, "jobs", {}, None, {"settled": 12}, False, 1.5)
+    assert decode(sealed(
+        b'{"format": 2, "run": "ffffffffffffffffffffffffffffffff", "epoch": 1, "offset": 12, '
+        b'"cursor": {"json": 12}, "has_cursor": true, "target": "jobs", "arguments": {}, "digest": null, '
+        b'"counters": {"settled": 12}, "finished": false, "written_at": 1.5, "first_offset": 0, '
+        b'"above": {"runs": [[14, 1]], "identities": "AAAAAAAAAAA="}}'
+    )) == Checkpoint("f" * 32, 1, 12, 12, True, "jobs", {}, None, {"settled": 12}, False, 1.5, 0,
+                     Above(((14, 1),), bytes(8)))
+
+
+def test_a_snapshot_is_written_as_what_was_settled_above() -> None:
+    (good,) = encode_jobs([1, 2, 3], "pickle", 100)
+    assert isinstance(good, GoodJobs)
+    snapshot = Snapshot((Entry(1005, 2, good.batch, 1),))
+    assert decode(encode(replace(FULL, above=snapshot))) == replace(FULL, above=snapshot.above())
 
 
 def test_every_truncation_is_refused() -> None:
@@ -84,16 +101,18 @@ def test_every_flipped_bit_is_refused() -> None:
     changed(offset=...), changed(target=None), changed(arguments=[]), changed(arguments={"a": 1}),
     changed(counters={"a": "1"}),
     changed(finished=1), changed(written_at="x"), changed(written_at=None), changed(digest=5),
-    changed(has_cursor=...),
+    changed(has_cursor=...), changed(first_offset="0"), changed(above=None), changed(above={"runs": []}),
+    changed(above={"runs": [[5, 1]], "identities": ""}), changed(above={"runs": [[5]], "identities": ""}),
+    changed(above={"runs": [], "identities": "?"}),
     changed(format=None), changed(format=True), changed(format=0), changed(format=-1),
-], ids=range(29))
+], ids=range(35))
 def test_nonsense_is_refused_as_damage(data: bytes) -> None:
     with pytest.raises(StateMismatch, match="damaged.*--reset"):
         decode(data)
 
 
 def test_a_newer_format_is_refused_by_its_number() -> None:
-    with pytest.raises(StateMismatch, match="format 2, and this taskmaster reads up to 1.*Upgrade.*--reset"):
+    with pytest.raises(StateMismatch, match="format 3, and this taskmaster reads up to 2.*Upgrade.*--reset"):
         decode(changed(format=FORMAT + 1))
 
 
@@ -102,10 +121,10 @@ def test_a_field_that_is_not_known_is_passed_over() -> None:
 
 
 def test_an_older_format_is_brought_up_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "FORMAT", 3)
-    monkeypatch.setitem(module.UPGRADES, 1, lambda fields: {**fields, "stop": fields["offset"]})
-    monkeypatch.setitem(module.UPGRADES, 2, lambda fields: {**fields, "offset": fields["stop"] + 1})
-    assert decode(changed(format=1)) == replace(FULL, offset=FULL.offset + 1)
+    monkeypatch.setattr(module, "FORMAT", 4)
+    monkeypatch.setitem(module.UPGRADES, 2, lambda fields: {**fields, "stop": fields["offset"]})
+    monkeypatch.setitem(module.UPGRADES, 3, lambda fields: {**fields, "offset": fields["stop"] + 1})
+    assert decode(changed(format=2)) == replace(FULL, offset=FULL.offset + 1)
 
 
 def test_a_cursor_whose_class_is_gone_is_told_from_damage() -> None:

@@ -72,7 +72,7 @@ def test_a_slave_looks_who_is_there_after_failures_in_a_row(events: list[tuple[i
 
 
 @pytest.mark.parametrize("events, own, found, says", [
-    (MANY, OURS, PLAIN, "runs with --insecure, and this slave with"),
+    (MANY, OURS, PLAIN, "runs with --insecure, but this slave has"),
     (MANY, None, KEYED, "requires a key, and this slave runs with --insecure"),
     ([(PROTOCOL, 2)], OURS, PLAIN, "runs with --insecure"), ([(PROTOCOL, 2)], None, KEYED, "requires a key"),
     ([(AUTH, 400)], OURS, KEYED, "different key"), ([(AUTH, 400)], OURS, None, "different key"),

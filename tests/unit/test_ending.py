@@ -28,12 +28,12 @@ CHANGED = source_failed(StateMismatch("another source"))
     (Facts(failed=2), None),
     (Facts(failed=3), EXIT_TOO_MANY_FAILURES),
     (Facts(source_end=DONE, settled=True, failed=3), EXIT_TOO_MANY_FAILURES),
-    (Facts(interrupts=1), EXIT_INTERRUPTED),
-    (Facts(interrupts=2, failed=3), EXIT_INTERRUPTED),
-    (Facts(interrupts=1, source_end=DONE, settled=True), EXIT_INTERRUPTED),
+    (Facts(interrupted=True), EXIT_INTERRUPTED),
+    (Facts(interrupted=True, failed=3), EXIT_INTERRUPTED),
+    (Facts(interrupted=True, source_end=DONE, settled=True), EXIT_INTERRUPTED),
     (Facts(crew_verdict=EXIT_USAGE), EXIT_USAGE),
     (Facts(crew_verdict=0), EXIT_ERROR),
-    (Facts(crew_verdict=EXIT_USAGE, interrupts=1), EXIT_USAGE),
+    (Facts(crew_verdict=EXIT_USAGE, interrupted=True), EXIT_USAGE),
     (Facts(crew_verdict=EXIT_USAGE, source_end=DONE), EXIT_USAGE),
     (Facts(crew_verdict=0, source_end=DONE, settled=True, handled=5), EXIT_DONE),
 ])
@@ -43,7 +43,7 @@ def test_a_run_ends_for_its_reason(facts: Facts, code: int | None) -> None:
 
 
 @pytest.mark.parametrize("facts, drains, finished", [
-    (Facts(interrupts=1), True, False),
+    (Facts(interrupted=True), True, False),
     (Facts(source_end=DONE, settled=True), False, True),
     (Facts(source_end=DONE, settled=True, failed=1), False, True),
     (Facts(source_end=LIMITED, settled=True), False, False),

@@ -91,7 +91,7 @@ def sql(statement: str) -> list[Any]:
 def test_a_migration_passes_its_own_check(migrate: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     migrate_all(migrate, rows=1000, batch=64)
     assert migrate.verify(DATABASE)
-    assert capsys.readouterr().out == "customers.sqlite: 1000 customers, 1000 migrated, 1000 of them right\n"
+    assert capsys.readouterr().out == "customers.sqlite: 1000 customers, 1000 migrated, 1000 of them correct\n"
 
 
 def test_ranges_are_strictly_behind_the_cursor_and_leave_no_id_out(migrate: ModuleType) -> None:
@@ -168,7 +168,7 @@ def test_being_killed_while_making_the_database_leaves_none(
 
 def test_another_number_of_rows_than_the_database_has_is_refused(migrate: ModuleType) -> None:
     next(migrate.get_jobs(rows=10))
-    with pytest.raises(ValueError, match="holds 10 customers, not 11. Say rows=10"):
+    with pytest.raises(ValueError, match="holds 10 customers, not 11. Pass rows=10"):
         next(migrate.get_jobs(rows=11))
 
 
@@ -292,7 +292,7 @@ def test_a_folder_that_cannot_be_listed_is_named_and_the_rest_goes_on(
     everything = cursors(checksum, root=tree)
     monkeypatch.setattr(os, "scandir", scandir)
     assert cursors(checksum, root=tree) == [name for name in everything if not name.startswith("b/")]
-    assert capsys.readouterr().err == f"left out {str(tree / 'b')!r}: Permission denied\n"
+    assert capsys.readouterr().err == f"skipped {str(tree / 'b')!r}: Permission denied\n"
 
 
 @pytest.mark.parametrize("root", ["missing", "tree/aa"])

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from taskmaster import defaults
-from taskmaster.core.look_ahead import LookAhead
+from taskmaster.core.look_ahead import FIRST_GROWTH, LookAhead
 
 
-def test_hungry_slaves_double_it_up_to_the_window() -> None:
+def test_hungry_slaves_have_it_grow_up_to_the_window() -> None:
     ahead = LookAhead(1_000_000)
-    doublings = 0
+    steps = 0
     while ahead.jobs < 1_000_000:
         ahead.starved()
-        doublings += 1
-    assert doublings == 12
+        steps += 1
+    assert steps == 2
     ahead.starved()
     assert ahead.jobs == 1_000_000
 
@@ -53,4 +53,14 @@ def test_before_a_second_has_been_measured_it_is_left_alone() -> None:
     ahead.starved()
     ahead.roll(20, 0.0)
     ahead.roll(20, 0.5)
-    assert ahead.jobs == 2 * defaults.LOOK_AHEAD_JOBS
+    assert ahead.jobs == FIRST_GROWTH * defaults.LOOK_AHEAD_JOBS
+
+
+def test_once_a_rate_is_known_it_only_doubles() -> None:
+    ahead = LookAhead(1_000_000)
+    ahead.roll(20, 0.0)
+    ahead.handed_out(5000)
+    ahead.roll(20, 1.0)
+    before = ahead.jobs
+    ahead.starved()
+    assert ahead.jobs == 2 * before

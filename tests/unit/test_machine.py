@@ -118,14 +118,22 @@ class Machine(RuleBasedStateMachine):
         self.cluster.wait(seconds)
 
     @precondition(lambda self: self.cluster.slaves)
-    @rule(which=WHICH)
-    def mistake_for_dead(self, which: int) -> None:
-        self.cluster.mistake_for_dead(self.slave(which))
+    @rule(which=WHICH, others_ask=st.booleans())
+    def mistake_for_dead(self, which: int, others_ask: bool) -> None:
+        slave = self.slave(which)
+        self.cluster.mistake_for_dead(slave)
+        for other in [one for one in self.cluster.slaves if one is not slave and others_ask]:
+            self.cluster.exchange(other)
 
     @precondition(lambda self: self.cluster.slaves)
     @rule(which=WHICH, hint=st.booleans())
     def die(self, which: int, hint: bool) -> None:
         self.cluster.die(self.slave(which), hint)
+
+    @precondition(lambda self: self.cluster.slaves)
+    @rule(which=WHICH, by_job=st.booleans())
+    def kill(self, which: int, by_job: bool) -> None:
+        self.cluster.kill(self.slave(which), by_job)
 
     @precondition(lambda self: self.cluster.hints)
     @rule(which=WHICH)
@@ -222,8 +230,8 @@ def with_agent(agent: type[Agent]) -> type[Cluster]:
     (CheckpointsWhatWasDispatched, "I2"),
     (with_window(RenewsBySession), "I4"),
     (with_dispatcher(AcceptsStaleAcknowledgements), "I1|I5"),
-    (with_window(RequeuesNothing), "I4"),
-    (with_window(LateFailureOverridesLateSuccess), "I12"),
+    (with_window(RequeuesNothing), "I4|I11|I18"),
+    (with_window(LateFailureOverridesLateSuccess), "I5|I12"),
     (with_window(LateFailureCounts), "I12"),
     (with_window(SettlesWhatWasNeverLeased), "I1"),
     (with_window(SettlesWhatFailed), "I1"),

@@ -85,8 +85,7 @@ def test_all_that_can_be_served_are_though_one_that_cannot_waits_in_front() -> N
     talk = Talk(jobs=1)
     for slave_id in ("x", "y"):
         talk.ask(slave_id, want=1)
-        talk.master.disconnected(slave_id.encode(), talk.now, 0.0)
-        talk.pass_by(0.0)
+        talk.kill(slave_id)
     assert talk.ask("suspect's", want=1) == [(0, 1)]
     talk.park("suspect's", held=((0, 1),))
     others = [f"slave{number:02}" for number in range(30)]

@@ -16,11 +16,12 @@ from taskmaster.core.codec import FORMS
 from taskmaster.core.dispatch import Dispatcher
 from taskmaster.core.master_effects import Send
 from taskmaster.core.window import Window
-from taskmaster.core.wire import FailedAttempt, Frames, Lease, Poll, Reply, WireError, frames, poll, reply
+from taskmaster.core.wire import DeathReport, FailedAttempt, Frames, Lease, Poll, Reply, WireError, frames, poll, reply
 
 LARGEST = 1 << 62
 FULL_POLL = Poll("r", 3, "s", 7, 10, 500, "drain", ((5, 2),), ((1, 4),), info={"host": "h"},
-                 failed=(FailedAttempt(9, 1, "raised", "ValueError", "no", "Traceback"),))
+                 failed=(FailedAttempt(9, 1, "raised", "ValueError", "no", "Traceback"),),
+                 deaths=(DeathReport("vm", 71, "killed by SIGSEGV", True),))
 FULL_REPLY = Reply("r", 3, "s", 7, "jobs", (Lease(5, 2, 1, "json", b"[1,2]"),), ((1, 1),), 20, 4000, "because")
 POLL_FIELDS, REPLY_FIELDS = table("Header of a poll"), table("Header of a reply")
 BOTH = [(FULL_POLL, POLL_FIELDS), (FULL_REPLY, REPLY_FIELDS)]
@@ -96,11 +97,13 @@ def test_a_field_that_is_absent_has_its_default_or_is_missed(message: Poll | Rep
 
 ACCEPTED: dict[str, list[Any]] = {
     "0 to 2^62": [0, LARGEST], "200 characters": ["", "x" * 200], "1": [1], "20,000 runs": [[[5, 1]] * 20_000],
+    "100 deaths": [[["h", 1, "", True]] * 100],
     "20 entries kept": [{str(number): "x" for number in range(21)}, {"x" * 99: "y" * 999}],
     "2,000 characters kept": ["x" * 2001], "what fits": [[]]}
 REFUSED: dict[str, list[Any]] = {
     "0 to 2^62": [-1, LARGEST + 1, "1", True, 1.0, None, []], "200 characters": ["x" * 201, 5, None, ["x"]],
     "1": [0, 2, "1", None], "20,000 runs": [[[5, 1]] * 20_001, 5, "x", [5], [[5]], [[5, 0]], [["5", 1]]],
+    "100 deaths": [[["h", 1, "", True]] * 101, 5, "x", [5], [["h", 1, ""]], [["h", -1, "", True]], [["h", 1, "", 1]]],
     "20 entries kept": ["x", 5, [["x", "y"]]], "2,000 characters kept": [], "what fits": ["x", 5, {"x": 1}, [5]]}
 
 
@@ -114,7 +117,8 @@ def test_a_field_is_taken_up_to_its_limit(message: Poll | Reply, row: Row) -> No
 
 
 def test_the_types_are_those_of_the_values_that_are_written() -> None:
-    types = {"integer": int, "text": str, "list of runs": list, "list of leases": list, "object": dict}
+    types = {"integer": int, "text": str, "list of runs": list, "list of leases": list, "list of deaths": list,
+             "object": dict}
     for message, rows in BOTH:
         header = json.loads(encoded(message)[0])
         assert all(type(header[plain(row["Field"])]) is types[row["Type"]] for row in rows)
@@ -136,12 +140,18 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
     "-2^62 to 2^62": ([-LARGEST, LARGEST], [-LARGEST - 1, LARGEST + 1, "1", True, None]),
     "0 to 2^62": ([0, LARGEST], [-1, LARGEST + 1, "1", True, None]),
     "1 to 2^62": ([1, LARGEST], [0, LARGEST + 1, "1", True, None]),
+    "true, false": ([True, False], [1, 0, "true", None]),
     "any": (["", "x" * 100_000], [5, None, ["x"]])}
 
 
 def failed(row: list[Any]) -> Any:
     found = wire.decode_poll([wire.encode_poll(FULL_POLL)[0], json.dumps([row]).encode()])
     return found.failed[0] if isinstance(found, Poll) else None
+
+
+def death(row: list[Any]) -> Any:
+    found = changed(FULL_POLL, "deaths", [row])
+    return found.deaths[0] if isinstance(found, Poll) else None
 
 
 def lease(row: list[Any]) -> Any:
@@ -153,6 +163,7 @@ def lease(row: list[Any]) -> Any:
 
 @pytest.mark.parametrize("title, read, row", [
     ("A failed attempt", failed, [9, 1, "raised", "ValueError", "no", "Traceback"]),
+    ("A death", death, ["vm", 71, "killed by SIGSEGV", True]),
     ("A lease", lease, [5, 2, 1, "json", 5])])
 def test_the_values_of_a_row_come_in_this_order_within_these_limits(title: str, read: Any, row: list[Any]) -> None:
     described = table(title)
@@ -160,7 +171,7 @@ def test_the_values_of_a_row_come_in_this_order_within_these_limits(title: str, 
     for at, (values, value) in enumerate(zip(described, row)):
         name = plain(values["Value"])
         assert (len(read(row).blob) if name == "size" else getattr(read(row), name)) == value
-        assert type(value) is {"integer": int, "text": str}[values["Type"]]
+        assert type(value) is {"integer": int, "text": str, "true or false": bool}[values["Type"]]
         good, bad = VALUES.get(values["Limit"], (values["Limit"].split(", "), ["another", 5, None]))
         for other in good if name != "size" else []:
             assert read([*row[:at], other, *row[at + 1:]]) is not None, (name, other)
@@ -183,6 +194,8 @@ LIMITS: dict[str, int] = {
     "silence after which a slave is taken for dead": int(1000 * defaults.LEASE_LIFE_SECONDS),
     "the same after its connection dropped": int(1000 * defaults.RECONNECT_GRACE_SECONDS_LOCAL),
     "the same on another machine": int(1000 * defaults.RECONNECT_GRACE_SECONDS_REMOTE),
+    "longer, to learn from its fleet how it died": int(1000 * defaults.DEATH_REPORT_SECONDS),
+    "deaths in a poll": wire.MOST_DEATHS,
     "silence after which a slave repeats its poll": defaults.REPLY_TIMEOUT_MS,
 }
 

@@ -73,6 +73,10 @@ class Scene:
     def knows_the_slave(self) -> bool:
         return "s" in self.master._slaves
 
+    @property
+    def keeps_its_jobs(self) -> bool:
+        return self.master.window.leased("s") >= sum(count for _, count in self.leased)
+
     def admit(self, jobs: int) -> list[Reply]:
         return replies(self.master.admit(batch(jobs), None, self.now))
 
@@ -178,7 +182,8 @@ REMARKS: dict[str, Any] = {
     "What it holds is renewed": lambda scene, found: scene.master.counts.returned == 0,
     "What it does not list goes back": lambda scene, found: scene.master.counts.returned > 0,
     "``wait`` is 20": lambda scene, found: found[0].wait_ms == 20,
-    "``drop`` lists what it holds": lambda scene, found: found[0].drop == scene.leased,
+    "``drop`` lists the rest": lambda scene, found: bool(found[0].drop) is (scene.master.window.leased("s") == 0),
+    "is on lease to it again": lambda scene, found: not found[0].drop and scene.keeps_its_jobs,
     "Counted": lambda scene, found: scene.master.counts.refused == 1,
     "is admitted when another slave leaves": lambda scene, found: scene.master.slaves == 1,
     "is given no jobs": lambda scene, found: scene.master.window.leased("s") == 0,

@@ -51,6 +51,13 @@ def test_the_fifth_crash_within_ten_seconds_of_its_start_is_the_last(code: int) 
     assert None not in seen[:4] and seen[4] is None
 
 
+def test_kills_from_outside_are_followed_by_short_delays_and_close_a_slot_only_after_thirty() -> None:
+    """A job that sends its slave SIGKILL closed all slots after five deaths each, before it was found."""
+    seen = delays([(1.0, -9)] * 30)
+    assert seen[:6] == pytest.approx([0.5, 1, 2, 2, 2, 2])
+    assert None not in seen[:29] and seen[29] is None
+
+
 def test_one_longer_life_starts_the_count_of_young_crashes_anew() -> None:
     assert None not in delays([(1.0, 1)] * 4 + [(10.0, 1)] + [(1.0, 1)] * 4)
 

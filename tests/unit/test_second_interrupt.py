@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from models.scenario import Scenario
 from models.world import World
+from support.interrupting import interrupt
 
 from taskmaster.errors import EXIT_DONE, EXIT_STATE_UNWRITABLE
 
@@ -26,8 +27,7 @@ class InterruptedAtTheEnd(World):
         ending = master.server.ending
         if ending is not None and ending.finished and not self.exit_codes:
             self.disk.full = self.fills_disk
-            master.interrupt()
-            master.interrupt()
+            interrupt(master.interrupts, times=2, now=self.scheduler.now)
 
     def master_ended(self, code: int) -> None:
         super().master_ended(code)

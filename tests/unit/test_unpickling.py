@@ -22,11 +22,12 @@ DANGEROUS: Mapping[str, set[str]] = {
     "eval": {"targets/signature.py"},  # of the annotations in the user's own module
     "unpack": {"core/portable.py", "master/state/checkpoint.py"},  # of a checkpoint: a file in the user's own folder
     "decode_batch": set(),
-    "Unpickler": set(),
+    "Unpickler": {"core/codec.py"},  # one that refuses every class and function
 }
 #: Calls that unpickle, by their last name, and the files that may make them.
 CALLS: Mapping[str, set[str]] = {
     "codec.open_batch": {"slave/backlog.py"},
+    "open_plain": {"core/identity.py"},  # of the master's own jobs
     "open_part": {"slave/pools/sequential.py"},
     "pickle.loads": {"core/codec.py", "core/portable.py"},
     "Batch": {"core/codec.py"},  # of bytes: only where the master's own jobs are encoded

@@ -17,10 +17,10 @@ from taskmaster.core.runs import Run
 
 Frames = list[bytes]
 
-# Limits that belong to the format: to change one, change the version.
+# Limits that belong to the format: changing one takes a new version.
 VERSION = 1
 LARGEST = 1 << 62  # of any number: fits a signed 64-bit integer, and so does the sum of two
-MOST_RUNS = 20_000  # in one list: more would not fit in a header
+MOST_RUNS = 20_000  # in one list: more would not fit into a header
 ID_CHARACTERS = 200  # of a run's or a slave's id
 
 
@@ -43,7 +43,7 @@ def decode(frames: Sequence[Bytes], most_bytes: int, parse: Callable[[Header, By
            parse_other: Callable[[Header], _Message | WireError]) -> _Message | WireError:
     """The message that `parse` makes of the header and of a blob of at most `most_bytes`, or what is wrong with it.
 
-    The header of another version goes to `parse_other`; its further frames may be anything, and are not looked at.
+    The header of another version goes to `parse_other`; its further frames may be anything and are ignored.
     """
     try:
         header = _header(frames)
@@ -85,12 +85,12 @@ def request_id(header: Header) -> tuple[str, int]:
 
 
 def other_version(header: Header) -> str:
-    """What is wrong with this header's version, in words."""
+    """What is wrong with the version of this header."""
     return f"protocol version {printable(header.get('v'), 40)}, not {VERSION}"
 
 
 def text(header: Header, key: str, absent: str | None = "") -> str:
-    """A field that is a text of at most ID_CHARACTERS; with None for `absent` it must be there."""
+    """A text field of at most ID_CHARACTERS; required if `absent` is None."""
     value = header.get(key, absent)
     if not isinstance(value, str) or len(value) > ID_CHARACTERS:
         raise Malformed(f"{key} is not a short text")
@@ -136,7 +136,7 @@ def is_natural(value: Any) -> TypeGuard[int]:
 
 
 def printable(value: Any, most: int) -> str:
-    """At most `most` characters, safe to log: no control character of a peer's reaches a terminal."""
+    """At most `most` characters, safe to log: no control character from a peer reaches a terminal."""
     cut = str(value)[:most]
     return cut if cut.isprintable() else "".join(one if one.isprintable() else "?" for one in cut)
 

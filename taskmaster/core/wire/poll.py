@@ -1,10 +1,10 @@
-"""What a slave says: one message that asks for jobs, reports outcomes and renews leases."""
+"""What a slave sends: one message that asks for jobs, reports outcomes and renews leases."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from taskmaster import defaults
 from taskmaster.core.codec import Bytes
@@ -14,9 +14,10 @@ from taskmaster.core.wire.frames import (VERSION, Frames, Header, Malformed, Wir
                                          text)
 
 POLL_STATES = ("run", "drain", "bye")
-INFO_ENTRIES = 20  # what a slave says of itself is kept for as long as it is there: 5 kB at most
+INFO_ENTRIES = 20  # what a slave tells about itself is kept while it is connected: 5 kB at most
 INFO_KEY_CHARACTERS = 40
 INFO_VALUE_CHARACTERS = 200
+MOST_DEATHS = 100  # in one poll: the slaves of a large machine that end at once
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,23 @@ class FailedAttempt:
     traceback: str
 
 
+class DeathReport(NamedTuple):
+    """A fleet's report that a slave process ended: `how`, in words, and whether a job that it ran may be to `blame`."""
+
+    host: str
+    pid: int
+    how: str
+    blame: bool
+
+
 @dataclass(frozen=True)
 class Poll:
     """A slave's request: what it wants, what it holds, and what it has settled since the last answer.
 
-    `seq` grows by one with each new request and stays the same when one is sent again. `wait_ms` is how long the
+    `seq` grows by one with each new request and stays the same when a request is repeated. `wait_ms` is how long the
     master may hold the request while it has no work. `held` lists every job that the slave has neither settled nor
-    dropped: leases of listed jobs are renewed, all others go back to the master.
+    dropped: leases of listed jobs are renewed, all others go back to the master. A fleet, which is no slave, reports
+    `deaths` and nothing else.
     """
 
     run: str
@@ -51,11 +62,12 @@ class Poll:
     done: tuple[Run, ...] = ()
     failed: tuple[FailedAttempt, ...] = ()
     info: dict[str, Any] = field(default_factory=dict)
+    deaths: tuple[DeathReport, ...] = ()
 
 
 @dataclass(frozen=True)
 class OtherVersion(WireError):
-    """A poll of another protocol version: all of it that can be read for certain, which is enough to refuse it."""
+    """A poll of another protocol version: the part that is the same in all versions, which is enough to refuse it."""
 
     version: int
     slave_id: str
@@ -70,12 +82,14 @@ def encode_poll(poll: Poll) -> Frames:
     }
     if poll.info:
         header["info"] = poll.info
+    if poll.deaths:
+        header["deaths"] = poll.deaths
     failures = [[f.offset, f.attempt, f.kind, f.error, f.message, f.traceback] for f in poll.failed]
     return [dump(header), dump(failures) if failures else b""]
 
 
 def decode_poll(frames: Sequence[Bytes]) -> Poll | WireError:
-    """The poll that these frames are, or why they are not one; OtherVersion where that is all that is wrong."""
+    """Decode a poll, or say why these frames are not one; OtherVersion if only the version is wrong."""
     return decode(frames, defaults.REPORT_BYTES, _poll, _other)
 
 
@@ -95,7 +109,7 @@ def _poll(header: Header, blob: Bytes) -> Poll:
     run = text(header, "run")
     epoch, want, wait = numbers(header, "epoch", "want", "wait")
     return Poll(run, epoch, slave_id, seq, want, wait, state, runs(header, "held"), runs(header, "done"),
-                _failed(blob) if blob else (), _info(info) if info is not None else {})
+                _failed(blob) if blob else (), _info(info) if info is not None else {}, _deaths(header.get("deaths")))
 
 
 def _info(info: Any) -> dict[str, str]:
@@ -103,6 +117,21 @@ def _info(info: Any) -> dict[str, str]:
         raise Malformed("info is not an object")
     return {printable(key, INFO_KEY_CHARACTERS): printable(value, INFO_VALUE_CHARACTERS)
             for key, value in list(info.items())[:INFO_ENTRIES]}
+
+
+def _deaths(rows: Any) -> tuple[DeathReport, ...]:
+    if not rows:
+        return ()
+    require(isinstance(rows, list) and len(rows) <= MOST_DEATHS, "deaths is not a short list")
+    return tuple([_death(row) for row in rows])
+
+
+def _death(row: Any) -> DeathReport:
+    require(isinstance(row, list) and len(row) >= 4, "a death of fewer than four values")
+    host, pid, how, blame = row[:4]
+    require(isinstance(host, str) and is_natural(pid) and isinstance(how, str) and isinstance(blame, bool),
+            "a death with a value of another type")
+    return DeathReport(printable(host, INFO_VALUE_CHARACTERS), pid, printable(how, INFO_VALUE_CHARACTERS), blame)
 
 
 def _failed(blob: Bytes) -> tuple[FailedAttempt, ...]:

@@ -1,4 +1,4 @@
-"""What a master says: the answer to one poll."""
+"""What a master sends: the answer to one poll."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Lease:
 class Reply:
     """A master's answer to the poll of the same `slave_id` and `seq`.
 
-    Any answer but `reset` and `error` confirms that all the poll reported is settled: the slave may forget it.
+    Any answer but `reset` and `error` confirms that everything the poll reported is settled: the slave may forget it.
     """
 
     run: str
@@ -64,12 +64,12 @@ def encode_reply(reply: Reply) -> Frames:
 
 
 def encode_error(slave_id: str, seq: int, reason: str) -> Frames:
-    """The reply of kind `error`, in the one form that slaves of any version read. It must never change."""
+    """The reply of kind `error`, in the one form that slaves of every version can read. It must never change."""
     return [dump({"v": VERSION, "sid": slave_id, "n": seq, "kind": "error", "reason": reason}), b""]
 
 
 def decode_reply(frames: Sequence[Bytes]) -> Reply | WireError:
-    """The reply that these frames are, or why they are not one. An `error` is read whatever its version."""
+    """Decode a reply, or say why these frames are not one. An `error` is read whatever its version."""
     return decode(frames, defaults.BLOB_BYTES, _reply, _error)
 
 
@@ -94,7 +94,7 @@ def _reply(header: Header, blob: Bytes) -> Reply:
 
 
 def _leases(header: Header, blob: Bytes) -> tuple[Lease, ...]:
-    """Row by row, each with its part of the blob, in which the batches follow one another."""
+    """Row by row, each with its part of the blob, which holds the batches one after the other."""
     rows = header.get("leases", [])
     require(isinstance(rows, list), "leases is not a list")
     leases, at = [], 0

@@ -1,1 +1,1 @@
-"""What a master keeps so that its run survives it."""
+"""What a master saves so that its run survives it."""

@@ -1,4 +1,4 @@
-"""What a master needs of the place where it keeps how far its run got."""
+"""What a master needs from the place where it saves the progress of its run."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from taskmaster.core.settled import Above
 from taskmaster.core.window import AbandonedJob, Window
 from taskmaster.errors import StateUnwritable
 from taskmaster.master.state.checkpoint import Checkpoint
@@ -32,7 +33,7 @@ class StateStore(Protocol):
 
     @property
     def epoch(self) -> int:
-        """Which of the run's masters this is, counted from 1."""
+        """The number of this master among those of the run, counted from 1."""
 
     @property
     def failed_before(self) -> int:
@@ -43,6 +44,14 @@ class StateStore(Protocol):
         """Jobs below this offset may have run in an earlier run."""
 
     @property
+    def first_offset(self) -> int:
+        """The offset of the very first job of all runs on this state."""
+
+    @property
+    def settled_before(self) -> Above:
+        """What earlier runs settled above their last watermark."""
+
+    @property
     def trouble(self) -> str | None:
         """Why the state cannot be written at the moment; None when it can."""
 
@@ -51,7 +60,7 @@ class StateStore(Protocol):
         """Why the state can never be written again by this master; None while it can."""
 
     def open(self, reset: bool) -> Checkpoint | None:
-        """Take hold of the state and return the last checkpoint, if there is one; `reset` sets it aside first.
+        """Lock the state and return the last checkpoint, if there is one; `reset` moves it aside first.
 
         Raises StateUnwritable, StateMismatch.
         """
@@ -72,17 +81,17 @@ class StateStore(Protocol):
         """Save how far the window has got."""
 
     def due(self, window: Window, now: float) -> bool:
-        """Whether a checkpoint would say something new, and the last one was long enough ago."""
+        """Whether a checkpoint would contain something new, and the last one was long enough ago."""
 
     def next_due(self, window: Window) -> float | None:
-        """When a checkpoint is due; None when it would say nothing new."""
+        """When a checkpoint is due; None if it would contain nothing new."""
 
     def behind(self, now: float) -> bool:
-        """Whether what was settled has not been durable for so long that no new jobs should be handed out."""
+        """Whether settled jobs have been unsaved for so long that no new ones should be handed out."""
 
     @property
     def saved(self) -> bool:
         """Whether all that was offered and abandoned is durable."""
 
     def close(self, seconds: float) -> bool:
-        """Save what is pending, for up to `seconds`, and let go of the state; returns whether all of it is durable."""
+        """Save what is pending, for up to `seconds`, and release the state; returns whether all of it is durable."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import zlib
@@ -10,13 +11,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from taskmaster.core.portable import pack, unpack
+from taskmaster.core.settled import Above, Snapshot
 from taskmaster.errors import StateMismatch
 
 # To change what a checkpoint holds: raise FORMAT by one; add to UPGRADES, under the old number, the function that
 # turns the old fields into the new ones; add a line written by the old release to the tests. Never remove a step. A
 # format newer than FORMAT is refused, never guessed. A field that readers may ignore needs no new number.
-FORMAT = 1
-UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+FORMAT = 2
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    1: lambda fields: {**fields, "first_offset": None, "above": {"runs": [], "identities": ""}},
+}
 
 _RUN = re.compile(r"[0-9a-f]{32}")
 
@@ -26,7 +30,9 @@ class Checkpoint:
     """Every job below `offset` is settled; `cursor` (when `has_cursor`) belongs to the job just below it.
 
     `run` is 32 hex digits, the same for all masters of one run; `epoch` counts those masters. `digest` belongs to the
-    first unfinished job; it is None where it is not known. `written_at` (Unix seconds) is for people only.
+    first unfinished job; it is None where it is not known. `first_offset` is the offset of the very first job, None in
+    a checkpoint of format 1. `above` are the jobs at or above `offset` that are settled, too, with their identities; a
+    Snapshot becomes an Above when it is written. `written_at` (Unix seconds) is for people only.
     """
 
     run: str
@@ -40,6 +46,8 @@ class Checkpoint:
     counters: Mapping[str, int] = field(default_factory=dict)
     finished: bool = False
     written_at: float = 0.0
+    first_offset: int | None = None
+    above: Above | Snapshot = Above()
 
 
 def encode(checkpoint: Checkpoint) -> bytes:
@@ -47,6 +55,7 @@ def encode(checkpoint: Checkpoint) -> bytes:
     fields = {"format": FORMAT, **vars(checkpoint)}
     fields.update(arguments=dict(checkpoint.arguments), counters=dict(checkpoint.counters))
     fields["cursor"] = pack(checkpoint.cursor) if checkpoint.has_cursor else None
+    fields["above"] = _packed_above(checkpoint.above)
     line = json.dumps(fields).encode("ascii")
     return line + b"\n" + _checksum(line)
 
@@ -90,6 +99,8 @@ def parse(data: bytes) -> Checkpoint:
             counters=_mapping(int, fields["counters"]),
             finished=_of(bool, fields["finished"]),
             written_at=float(fields["written_at"]),
+            first_offset=None if fields["first_offset"] is None else _of(int, fields["first_offset"]),
+            above=_above(fields["above"]),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"lacks a field or has a wrong one ({error})") from error
@@ -123,6 +134,16 @@ def _run(value: Any) -> str:
 
 def _mapping(kind: type, value: Any) -> dict[str, Any]:
     return {key: _of(kind, content) for key, content in _of(dict, value).items()}
+
+
+def _packed_above(above: Above | Snapshot) -> dict[str, Any]:
+    found = above.above() if isinstance(above, Snapshot) else above
+    return {"runs": found.runs, "identities": base64.b64encode(found.identities).decode("ascii")}
+
+
+def _above(packed: Any) -> Above:
+    runs = [(_of(int, first), _of(int, count)) for first, count in _of(list, packed["runs"])]
+    return Above(tuple(runs), base64.b64decode(_of(str, packed["identities"]), validate=True))
 
 
 def _cursor(packed: Any) -> Any:

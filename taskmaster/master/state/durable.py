@@ -1,6 +1,6 @@
-"""Writing files so that kill -9 and power cuts leave either the old bytes or the new ones, never a mixture.
+"""Writes files so that kill -9 and power cuts leave either the old bytes or the new ones, never a mixture.
 
-It does not know what the bytes mean. An OSError is passed on as it is: the caller says what it means to the user.
+It does not know what the bytes mean. An OSError is passed on unchanged: the caller explains it to the user.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pathlib import Path
 from taskmaster.forks import close_in_children, keep_in_children
 from taskmaster.master.state.trust import open_own
 
-BINARY = getattr(os, "O_BINARY", 0)  # without it Windows changes line ends
-# What link() answers on file systems without hard links, such as FAT, CIFS and some FUSE ones.
+BINARY = getattr(os, "O_BINARY", 0)  # without it, Windows changes line ends
+# What link() reports on file systems without hard links, such as FAT, CIFS and some FUSE ones.
 _NO_LINKS = {
     errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV, errno.EMLINK,
     errno.EINVAL,
@@ -25,7 +25,7 @@ _HELD = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK}
 
 
 def write_all(file: int, data: bytes) -> None:
-    """Write every byte: on a full disk os.write returned 100 of 1,000 and no error, which came with the next call."""
+    """Write every byte: on a full disk, os.write wrote 100 of 1,000 and raised nothing; only the next call did."""
     rest = memoryview(data)
     while rest:
         written = os.write(file, rest)
@@ -76,7 +76,7 @@ def keep_as(current: Path, previous: Path) -> None:
     Renaming `current` instead left no file at all after 32 of 150 kills.
     """
     passing = previous.with_name(previous.name + ".tmp")
-    # Needed, too, when both names are one inode already: rename() then does nothing and leaves this one behind.
+    # Also needed when both names already are one inode: rename() then does nothing and leaves this one behind.
     passing.unlink(missing_ok=True)
     try:
         os.link(current, passing)
@@ -130,7 +130,7 @@ class LockHeld(Exception):
 
 
 class LockLost(OSError):
-    """The lock file was removed or replaced while it was held, so that another process may hold its like by now."""
+    """The lock file was removed or replaced while it was held, so another process may hold a new one by now."""
 
 
 class NoLocks(OSError):
@@ -152,7 +152,7 @@ class FileLock:
         return self._file is not None
 
     def take(self) -> None:
-        """Raises LockHeld when it is taken (by this process, too), OSError when the file cannot be used, as NoLocks."""
+        """Take the lock. Raises LockHeld if it is taken, even by this process; OSError, as NoLocks, if it cannot be."""
         file = open_own(self.path, os.O_RDWR | os.O_CREAT)
         try:
             self._lock(file)

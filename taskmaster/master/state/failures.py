@@ -1,13 +1,13 @@
-"""The failures file: one JSON line for each abandoned job, with what explains it and what it takes to run it again.
+"""The failures file: one JSON line for each abandoned job, with what explains it and what is needed to run it again.
 
-It does not decide when a job is abandoned, and knows nothing of a checkpoint but its watermark.
+It does not decide when a job is abandoned, and knows nothing about checkpoints except the watermark.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from itertools import compress
 from pathlib import Path
 from typing import BinaryIO
@@ -29,7 +29,7 @@ class FailuresFile:
         self.path = Path(path)
         self._verify = verify
         self._end: int | None = None  # the end of what is intact; anything after it was left by a failed write
-        self._named = False  # whether the folder's entry for the file was fsynced too
+        self._named = False  # whether the folder's entry for the file was fsynced as well
 
     def append(self, failures: Iterable[FailureRecord]) -> None:
         """Add a line for each, durable on return. Raises OSError, and then leaves the file as it was."""
@@ -45,10 +45,11 @@ class FailuresFile:
             self._append_at(file, self._end, data)
             self._end += len(data)
         finally:
-            durable.close_quietly(file)  # an error here would have the lines written a second time
+            durable.close_quietly(file)  # after an error here the lines would be written a second time
 
-    def prune(self, watermark: int) -> int:
-        """Drop the records at or above `watermark`, whose jobs run again, and a torn last line.
+    def prune(self, watermark: int, above: Container[int] = ()) -> int:
+        """Drop the records at or above `watermark`, whose jobs run again unless they are in `above`, and a torn last
+        line.
 
         Returns how many records are kept. Whole lines that cannot be read are kept too, for they may be below. Raises
         OSError, and then leaves the file as it was.
@@ -56,17 +57,17 @@ class FailuresFile:
         records, whole, stay = 0, True, bytearray()
         for line in self._lines():
             record = _record(line)  # once for each line: 100,000 of them made a resume slow
-            below = record is not None and record.offset < watermark
-            records += below
+            settled = record is not None and (record.offset < watermark or record.offset in above)
+            records += settled
             # The write of a torn last line never succeeded, so no checkpoint has passed its job: it runs again.
-            stay.append(below or record is None and line.endswith(b"\n"))
+            stay.append(settled or record is None and line.endswith(b"\n"))
             whole = whole and bool(stay[-1]) and line.endswith(b"\n")
         if not whole:
             self._rewrite(stay)
         return records
 
     def read(self) -> Iterator[FailureRecord]:
-        """The records in the order they were written, none without a file; warns of lines that are no records."""
+        """The records in the order they were written, none without a file; warns of lines that are not records."""
         for number, line in enumerate(self._lines(), 1):
             failure = _record(line)
             if failure is not None:
@@ -75,7 +76,7 @@ class FailuresFile:
                 log.warning("Line %d of %s is not a failure record; skipping it.", number, self.path)
 
     def _name_durably(self) -> None:
-        # Before the lines are written: after an error at this point they would be written a second time.
+        # Before the lines are written: an error afterwards would have them written a second time.
         if not self._named:
             durable.sync_folder(self.path.parent)
             self._named = True

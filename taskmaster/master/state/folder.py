@@ -1,6 +1,6 @@
 """The folder that holds a run's state: locked, loaded, saved, reset.
 
-It knows nothing of windows, slaves or threads: the server decides what to save, `writer.py` when.
+It knows nothing of windows, slaves or threads: the server decides what to save, and `writer.py` when.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _OLD_FOLDER = re.compile(r"old-\d{8}T\d{6}\.\d{6}Z")
 
 
 class StateFolder:
-    """The folder that holds one run's state, for one master at a time. To be used by one thread at a time."""
+    """The folder that holds one run's state, for one master at a time. Use it from one thread at a time."""
 
     def __init__(self, path: str | os.PathLike[str], *, clock: Callable[[], float] = time.time) -> None:
         self.path = Path(path)
@@ -61,8 +61,8 @@ class StateFolder:
             ) from error
         except durable.NoLocks as error:
             raise StateUnwritable(
-                f"The file system of the state folder {self.path} has no locks ({error.strerror}), which keep a second "
-                f"master out. Choose a folder on another file system with --state DIR."
+                f"The file system of the state folder {self.path} has no locks ({error.strerror}), without which a "
+                f"second master could use it too. Choose a folder on another file system with --state DIR."
             ) from error
         except OSError as error:
             self.close()
@@ -74,7 +74,7 @@ class StateFolder:
         self._lock.release()
 
     def unwritable(self, error: OSError) -> StateUnwritable:
-        """What to raise for an OSError where there is no point in retrying, as at the start of a run."""
+        """What to raise for an OSError when there is no point in retrying, such as at the start of a run."""
         where = f" ({error.filename})" if error.filename else ""
         return StateUnwritable(
             f"The state folder {self.path} cannot be written: {error.strerror or error}{where}. "
@@ -93,8 +93,8 @@ class StateFolder:
     def load(self) -> Checkpoint | None:
         """The newest intact checkpoint; None only when nothing has ever run here.
 
-        Raises StateMismatch when there are checkpoints but none is usable, or the newest has a newer format, and
-        StateUnwritable when one of them may be usable and cannot be read.
+        Raises StateMismatch if there are checkpoints but none is usable, or if the newest has a newer format, and
+        StateUnwritable if one that may be usable cannot be read.
         """
         problems: list[str] = []
         unread: OSError | None = None
@@ -159,7 +159,7 @@ class StateFolder:
         found = _identity(checkpoint.target, checkpoint.arguments)
         wanted = _identity(target, arguments)
         told = [
-            f"{name} was {_short(found.get(name))} and is {_short(wanted.get(name))}"
+            f"{name} was {_short(found.get(name))} and is now {_short(wanted.get(name))}"
             for name in {**found, **wanted} if found.get(name) != wanted.get(name)
         ]
         if told:
@@ -169,7 +169,7 @@ class StateFolder:
             )
 
     def _files(self) -> list[Path]:
-        # In the order of a reset: interrupted, it leaves what resumes from the main checkpoint or is refused.
+        # In the order of a reset: if interrupted, it leaves what resumes from the main checkpoint or is refused.
         return [self._previous, self._main, self.handed_out.path, self.failures_path]
 
     def _is_empty(self) -> bool:
@@ -209,7 +209,7 @@ class StateFolder:
         return time.strftime("%Y%m%dT%H%M%S", time.gmtime(now)) + f".{int(now % 1 * 1e6):06d}Z"
 
     def _forget_oldest(self, newest: Path) -> None:
-        # The newest is kept, whatever the wall clock says of its age.
+        # The newest is kept, whatever its age by the wall clock.
         old = sorted(path for path in self.path.iterdir() if _OLD_FOLDER.fullmatch(path.name))
         for path in [path for path in old if path != newest][:-(defaults.OLD_STATES_KEPT - 1)]:
             try:

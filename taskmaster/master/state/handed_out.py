@@ -1,4 +1,4 @@
-"""How far jobs were handed out, from which the next run counts its replays. It knows nothing of checkpoints."""
+"""How far jobs were handed out, which lets the next run count its replays. It knows nothing of checkpoints."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class HandedOut:
         try:
             data = read_own(self.path)[:self._WIDTH]  # it is never truncated, and may have been longer
         except OSError:
-            return None  # a run is not refused for want of a count
+            return None  # a missing count is no reason to refuse a run
         return int(data) if self._LINE.fullmatch(data) else None
 
     def note(self, offset: int) -> None:
@@ -49,7 +49,7 @@ class HandedOut:
             self._warn_once(error)
 
     def close(self) -> None:
-        """Let go of the file; the next `note` opens it again."""
+        """Close the file; the next `note` opens it again."""
         if self._file is not None:
             durable.close_quietly(self._file)
             self._file = None

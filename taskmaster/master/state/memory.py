@@ -1,10 +1,11 @@
-"""The state of a run that nobody resumes: it keeps nothing on disk, and so nothing outlives the process."""
+"""The state of a run that will not be resumed: nothing is kept on disk, so nothing outlives the process."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
 
+from taskmaster.core.settled import Above
 from taskmaster.core.window import AbandonedJob, Window
 from taskmaster.master.state.checkpoint import Checkpoint
 
@@ -26,12 +27,14 @@ class MemoryState:
     def __init__(self) -> None:
         self.run = os.urandom(16).hex()
         self.handed_out_before = 0
+        self.first_offset = 0
+        self.settled_before = Above()
 
     def open(self, reset: bool) -> None:
         """Nothing was kept, so there is nothing to resume or to reset."""
 
     def begin(self, found: Checkpoint | None, first_offset: int) -> None:
-        self.handed_out_before = first_offset
+        self.handed_out_before = self.first_offset = first_offset
 
     def start(self) -> None:
         """Nothing is saved."""

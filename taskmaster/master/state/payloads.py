@@ -16,10 +16,10 @@ Result = TypeVar("Result")
 
 
 class PayloadReader:
-    """Runs functions that unpickle, reduce or show payloads, and waits `seconds` for each result, not longer.
+    """Runs functions that unpickle, reduce or show payloads, and waits up to `seconds` for each result.
 
     Whatever those functions raise, and however long they take, neither the server's loop nor the state writer is held
-    up. While one of them is still running after its time was up, further calls return at once without a result.
+    up. While one of them is still running after its time is up, further calls return at once without a result.
     """
 
     def __init__(self, seconds: float = defaults.PAYLOAD_SECONDS) -> None:
@@ -29,9 +29,9 @@ class PayloadReader:
         self._thread: Thread | None = None
 
     def each(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result | None]:
-        """`function(item)` for each item, None where it raised; None, too, from the first item that took too long on.
+        """`function(item)` for each item, None where it raised, and None from the first item on that took too long.
 
-        To be called by one thread at a time.
+        Call it from one thread at a time.
         """
         if not items or self._latest is not None and not self._latest.done.is_set():
             return [None] * len(items)

@@ -13,7 +13,7 @@ from taskmaster.core.window import AbandonedJob
 from taskmaster.master.state.payloads import PayloadReader
 
 Payload = tuple[dict[str, Any] | None, str]
-"""As a record has it: packed, so that the job can be run again, and shown to people."""
+"""A payload as in a record: packed, so that the job can be run again, and in readable form."""
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,13 @@ class Abandoned:
 
 
 class Records(Protocol):
-    """What the recorder needs of a FailuresFile."""
+    """What the recorder needs from a FailuresFile."""
 
     def append(self, failures: Sequence[FailureRecord], /) -> None: ...
 
 
 class FailureRecorder:
-    """Appends a record for each abandoned job. Its payload is decoded for that, which runs the user's code."""
+    """Appends a record for each abandoned job. The payload is decoded for this, which runs the user's code."""
 
     def __init__(self, file: Records, handler: str, payloads: PayloadReader) -> None:
         self._file = file

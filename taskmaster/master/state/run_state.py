@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from taskmaster import defaults
-from taskmaster.core.portable import digest
+from taskmaster.core.portable import digest, freeze
+from taskmaster.core.settled import Above, Snapshot
 from taskmaster.core.window import AbandonedJob, Window
 from taskmaster.errors import StateUnwritable
 from taskmaster.job import NO_CURSOR
@@ -42,6 +43,9 @@ class RunState:
         self._writer = StateWriter(self._folder, recorder, wake)
         self._last: Checkpoint | None = None
         self._offered_at = 0.0
+        self._offered_settled = 0
+        self.first_offset = 0
+        self.settled_before = Above()
         self._started = False
 
     @property
@@ -83,9 +87,13 @@ class RunState:
         """Save a new epoch, so that it is durable before any slave can hear of it. Raises StateUnwritable."""
         before = found or Checkpoint(os.urandom(16).hex(), 0, first_offset, target=self._identity.target,
                                      arguments=self._identity.arguments)
-        self._last = replace(before, epoch=before.epoch + 1, finished=False, written_at=time.time())
+        self.first_offset = first_offset if before.first_offset is None else before.first_offset
+        self.settled_before = before.above if isinstance(before.above, Above) else before.above.above()
+        self._last = replace(before, epoch=before.epoch + 1, finished=False, written_at=time.time(),
+                             cursor=freeze(before.cursor) if before.has_cursor else None,
+                             first_offset=self.first_offset)
         try:
-            self.failed_before = self._failures.prune(before.offset)
+            self.failed_before = self._failures.prune(before.offset, self.settled_before)
             self._folder.save(self._last)
         except OSError as error:
             raise self._folder.unwritable(error) from error
@@ -106,21 +114,34 @@ class RunState:
 
     def offer(self, window: Window, counters: Mapping[str, int], now: float, finished: bool = False) -> None:
         assert self._last is not None
+        whole = self._is_above_unread(window.watermark) or window.kept_bytes > defaults.KEPT_BYTES
+        point = window.resume_point(now, whole)
         self._offered_at = now
-        settled = window.cursor is not NO_CURSOR
+        self._offered_settled = window.settled if point.complete else -1  # -1: there is more to save
+        moved = point.cursor is not NO_CURSOR
+        unread = self.settled_before.entries_from(window.head) if self._is_above_unread(window.head) else ()
         self._last = replace(
-            self._last, offset=window.watermark, cursor=window.cursor if settled else self._last.cursor,
-            has_cursor=settled or self._last.has_cursor, digest=None, counters=dict(counters), finished=finished,
-            written_at=time.time())
-        self._writer.offer(self._last, self._digest_of_next(window))
+            self._last, offset=point.offset, cursor=point.cursor if moved else self._last.cursor,
+            has_cursor=moved or self._last.has_cursor, digest=None, counters=dict(counters), finished=finished,
+            written_at=time.time(), above=Snapshot(point.above.entries + unread))
+        self._writer.offer(self._last, self._digest_of_next(window) if point.offset == window.watermark else None)
+
+    def _is_above_unread(self, offset: int) -> bool:
+        """Whether an earlier run settled jobs at or above `offset`, above its own watermark."""
+        end = self.settled_before.end
+        return end is not None and offset < end
 
     def due(self, window: Window, now: float) -> bool:
         due = self.next_due(window)
-        return due is not None and now >= due
+        if due is None:
+            return False
+        # What is settled above a slow job is kept in memory until a checkpoint has been made of it.
+        crowded = window.kept_bytes > defaults.KEPT_BYTES and self._writer.behind_since() is None
+        return now >= due or crowded
 
     def next_due(self, window: Window) -> float | None:
         assert self._last is not None
-        return self._offered_at + defaults.CHECKPOINT_SECONDS if window.watermark > self._last.offset else None
+        return self._offered_at + defaults.CHECKPOINT_SECONDS if window.settled > self._offered_settled else None
 
     def behind(self, now: float) -> bool:
         since = self._writer.behind_since()

@@ -1,6 +1,6 @@
-"""Whose state this is: its pickles run code at a resume, so nobody else may be able to write them.
+"""Checks whose state this is: its pickles run code at a resume, so nobody else may be able to write them.
 
-Checked as keys are: the owner, the mode, and no symbolic link that somebody else could have put there.
+The checks are those for keys: the owner, the mode, and no symbolic link that somebody else could have put there.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
 def check_folder(path: Path) -> None:
     """Raise StateUnwritable if another user owns the state folder, or may write to it.
 
-    The folder above it is checked as well where that is the one which Taskmaster makes for all states. Of any other
-    that is open to everybody, there is a warning.
+    The folder above it is checked as well if it is the one that Taskmaster creates for all states. If it is any other
+    that is open to everybody, a warning is logged.
     """
     if os.name != "posix":
         return  # the mode does not show who may write there
@@ -35,7 +35,7 @@ def check_folder(path: Path) -> None:
 
 
 def open_own(path: Path, flags: int, mode: int = 0o600) -> int:
-    """`os.open` for a file of the state. Raises OSError also if it is a link, no regular file, or another user's."""
+    """`os.open` for a file of the state. Also raises OSError if it is a link, not a regular file, or another user's."""
     extra = [getattr(os, name, 0) for name in ("O_BINARY", "O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC")]
     try:
         file = os.open(path, flags | sum(extra), mode)
@@ -52,7 +52,7 @@ def open_own(path: Path, flags: int, mode: int = 0o600) -> int:
 
 
 def read_own(path: Path) -> bytes:
-    """All of a file of the state. Raises OSError as `open_own` does."""
+    """The contents of a file of the state. Raises OSError like `open_own`."""
     with open(open_own(path, os.O_RDONLY), "rb") as file:
         return file.read()
 
@@ -67,7 +67,7 @@ def _check_file(path: Path, found: os.stat_result) -> None:
 def _check_owner(part: Path, found: os.stat_result) -> None:
     if found.st_uid not in _trusted():
         raise StateUnwritable(f"The state folder {part} belongs to user {found.st_uid}, and you are user "
-                              f"{_me()}: its owner could run code as you, for a checkpoint may contain a "
+                              f"{_me()}: its owner could run code as you, because a checkpoint may contain a "
                               "pickle. Choose another folder with --state DIR, or make this one yours with chown.")
 
 
@@ -75,8 +75,8 @@ def _check_mode(part: Path, mode: int) -> None:
     if mode & 0o022:
         who = "Anyone" if mode & 0o002 else "Its group"
         raise StateUnwritable(f"{who} may write to the state folder {part} (mode {stat.S_IMODE(mode):04o}) and so run "
-                              f"code as you, for a checkpoint may contain a pickle. Run chmod 700 {part}, or choose "
-                              f"another folder, such as one inside it, with --state DIR.")
+                              f"code as you, because a checkpoint may contain a pickle. Run chmod 700 {part}, or "
+                              f"choose another folder, such as one inside it, with --state DIR.")
 
 
 def _warn_of_open_parents(path: Path) -> None:

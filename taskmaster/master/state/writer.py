@@ -24,13 +24,13 @@ _Failure = TypeVar("_Failure", contravariant=True)
 
 
 class Folder(Protocol):
-    """What the writer needs of a StateFolder."""
+    """What the writer needs from a StateFolder."""
 
     def save(self, checkpoint: Checkpoint) -> None: ...
 
 
 class Failures(Protocol[_Failure]):
-    """What the writer needs of the failures file.
+    """What the writer needs from the failures file.
 
     Whatever `append` raises, it is called again with the same failures, followed by any that arrived meanwhile.
     """
@@ -42,10 +42,10 @@ class StateWriter(Generic[Failure]):
     """Takes what must outlive the master, without making the caller wait, and writes it in a thread of its own.
 
     Every failure recorded before a checkpoint was offered is durable before that checkpoint is, so that the watermark
-    never passes an abandoned job whose record could still be lost. While the disk refuses, everything stays in memory:
-    at most a window of failures, provided that nothing new is handed out meanwhile.
+    never passes an abandoned job whose record could still be lost. While the disk refuses, everything stays in memory,
+    which is at most a window of failures if nothing new is handed out meanwhile.
 
-    `wake` is called, in that thread, each time something became durable. `rest` waits between two attempts (seconds).
+    `wake` is called in that thread whenever something has become durable. `rest` waits between two attempts (seconds).
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class StateWriter(Generic[Failure]):
             return self._lost
 
     def behind_since(self) -> float | None:
-        """Since when, on the clock, something taken here has not been durable; None when everything is."""
+        """The time since which something taken here has not been durable; None if everything is."""
         with self._changed:
             return self._fresh_since if self._tried_since is None else self._tried_since
 
@@ -114,8 +114,8 @@ class StateWriter(Generic[Failure]):
     def offer(self, checkpoint: Checkpoint, digest: Callable[[], str | None] | None = None) -> None:
         """Take a checkpoint, in place of one that is still waiting. Raises RuntimeError after `close`.
 
-        `digest` is called in the writer's thread before the checkpoint is written, and what it returns is written as
-        the checkpoint's digest.
+        `digest` is called in the writer's thread before the checkpoint is written, and its result becomes the
+        checkpoint's digest.
         """
         with self._changed:
             self._take()
@@ -126,7 +126,7 @@ class StateWriter(Generic[Failure]):
         with self._changed:
             self._closing = True
             self._changed.notify()
-        self._nudge.set()  # cuts one rest between two attempts short: somebody is waiting now
+        self._nudge.set()  # cuts the rest between two attempts short: somebody is waiting now
         self._thread.join(timeout)
         with self._changed:
             self._abandoned = True
@@ -147,7 +147,7 @@ class StateWriter(Generic[Failure]):
             except LockLost as error:
                 self._end(error)
                 return
-            except Exception as error:  # of any kind: a writer that ended would stall the run silently
+            except Exception as error:  # of any kind: without its writer the run would stall silently
                 self._stumble(error)
             else:
                 self._recover()
@@ -162,7 +162,7 @@ class StateWriter(Generic[Failure]):
 
     def _write(self) -> None:
         with self._changed:
-            # All at one moment: a checkpoint offered later may rest on a failure recorded later.
+            # All at one moment: a checkpoint offered later may depend on a failure recorded later.
             failures, checkpoint, digest = tuple(self._unwritten), self._offered, self._digest
             if self._tried_since is None:
                 self._tried_since = self._fresh_since

@@ -1,4 +1,4 @@
-"""What a slave's control thread knows of the place where its handlers run. A new kind of pool is a new file here."""
+"""What a slave's control thread knows about where its handlers run. A new kind of pool is a new file here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from taskmaster.slave.slice import Slice
 
 @dataclass(frozen=True)
 class RunningJob:
-    """A job that a handler is in: its offset, and the time on the pool's clock since when it is known to be."""
+    """A job that is being handled: its offset, and the time on the pool's clock since which that is known."""
 
     offset: int
     since: float
@@ -23,7 +23,7 @@ class RunningJob:
 class Progress:
     """What became of a slice's jobs since the last look at it, and what is running now.
 
-    `seconds` is for how long the jobs that ended occupied their slots, summed over the slots.
+    `seconds` is how long the jobs that ended occupied their slots, summed over the slots.
     """
 
     settled: Sequence[Run]
@@ -57,13 +57,13 @@ class Execution(Protocol):
 
     @property
     def unstarted(self) -> int:
-        """How many of them no handler has been called for."""
+        """How many of them have not been passed to a handler."""
 
     def look(self, now: float) -> Progress:
         """What became of its jobs since the last look. Each job that ended appears in exactly one look."""
 
     def take_back(self) -> Slice | None:
-        """Hand over the jobs that have not started, which are the last ones; they will not. None if all have."""
+        """Remove and return the jobs that have not started, which are the last ones; None if all have."""
 
 
 class Pool(Protocol):
@@ -74,7 +74,7 @@ class Pool(Protocol):
     """
 
     wake_below: int
-    """Set by the control thread at each of its turns; 0 is never."""
+    """Set by the control thread at each of its turns; 0 means never."""
 
     @property
     def slots(self) -> int:
@@ -92,19 +92,19 @@ class Pool(Protocol):
         """Queue a slice behind those that wait."""
 
     def running(self) -> Sequence[Execution]:
-        """The slices that have begun and not ended, in any order. For a moment one may be in neither list."""
+        """The slices that have begun and not ended, in any order. For a moment, one may be in neither list."""
 
     def ended(self) -> Sequence[Execution]:
         """The slices that have ended since the last call."""
 
     def take_back(self) -> Sequence[Slice]:
-        """The slices that have not begun, in order; they will not."""
+        """Remove and return the slices that have not begun, in order."""
 
     def stack_of(self, execution: Execution, offset: int) -> str:
         """Where the handler of a running job is now, as a traceback; empty if unknown."""
 
     def resize(self, slots: int) -> None:
-        """Run so many jobs at once from now on. Surplus slots finish what they are running and take nothing new."""
+        """Run up to `slots` jobs at once from now on. Surplus slots finish what they run and take nothing new."""
 
     def close(self) -> None:
         """Start nothing more. Does not wait for what is running."""

@@ -1,6 +1,6 @@
 """A slice that one thread runs through, job by job, while the control thread watches and shortens it.
 
-The position is read off the list's own iterator: nothing is counted per job, so that a no-op costs its call alone.
+The position is read from the list's own iterator: nothing is counted per job, so a no-op costs no more than its call.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from taskmaster.targets.lazy import refuse_lazy
 
 
 class LateException(Exception):
-    """Another thread raised an exception in this one, and it arrived when no handler was there to take it."""
+    """Another thread raised an exception in this one, and it arrived while no handler was running."""
 
 
 class Undecodable(Exception):
@@ -88,11 +88,11 @@ class SequentialExecution:
             try:
                 for payload in self._jobs:
                     result = call(payload)
-                    if result is not None:  # costs a no-op nothing that could be measured
+                    if result is not None:  # the cost for a no-op is too small to measure
                         refuse_lazy(result)
                         result = None
                 break
-            except BaseException as error:  # SystemExit and KeyboardInterrupt of a handler are its failures, too
+            except BaseException as error:  # SystemExit and KeyboardInterrupt in a handler are failures as well
                 if self._forked:
                     leave(error)
                 self._note(error)
@@ -102,7 +102,7 @@ class SequentialExecution:
             self._ended_at = clock()
 
     def end_in_child(self) -> None:
-        """A handler has forked, and this is the child: it must not run the next jobs as well."""
+        """A handler has forked, and this is the child: it must not run the remaining jobs as well."""
         self._forked = True
         for _ in self._jobs:
             pass
@@ -113,7 +113,7 @@ class SequentialExecution:
         return first
 
     def take_back(self) -> Slice | None:
-        """The jobs that have not started, which now will not."""
+        """Remove and return the jobs that have not started."""
         with self._lock:
             rest = list(self._jobs)
             self._total -= len(rest)
@@ -134,13 +134,13 @@ class SequentialExecution:
             return Progress([], [], 0.0, [RunningJob(self.first + started - 1, since)] if started else [])
 
     def _outcomes(self, ended: int) -> tuple[list[Run], list[FailedAttempt]]:
-        """What became of the first `ended` jobs, without what an earlier look reported."""
+        """What became of the first `ended` jobs, except what an earlier look reported."""
         before = self._reported
         if ended <= before:
             return [], []
         self._reported = ended
         run = (self.first + before, ended - before)
-        if not self._failed:  # nearly always
+        if not self._failed:  # the usual case
             return [run], []
         failed = [self._failed.pop(index) for index in sorted(self._failed) if index < ended]
         settled = Runs([run])
@@ -152,7 +152,7 @@ class SequentialExecution:
         """The job that started last has failed."""
         with self._lock:
             index = self.started - 1
-        if index >= 0 and index not in self._failed:  # once, whatever follows it
+        if index >= 0 and index not in self._failed:  # only once, whatever follows
             failure = self._described(self.first + index, error)
             with self._lock:
                 self._failed[index] = failure

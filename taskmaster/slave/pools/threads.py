@@ -22,7 +22,7 @@ _T = TypeVar("_T")
 class ThreadPool:
     """Loops in native threads, which gevent keeps native even if a user's module has patched `threading`.
 
-    To call into such a thread for each job would cost 15 us; in a loop that takes slices a no-op costs 0.1 us.
+    Calling into such a thread for each job would cost 15 us; in a loop that takes slices, a no-op costs 0.1 us.
     """
 
     def __init__(self, handler: Callable[[Any], Any], slots: int, clock: Callable[[], float],
@@ -32,12 +32,12 @@ class ThreadPool:
         self._handler = handler
         self._clock = clock
         self._wake = wake
-        self._waiting: SimpleQueue[Slice | None] = SimpleQueue()  # None: have a thread look whether it is surplus
+        self._waiting: SimpleQueue[Slice | None] = SimpleQueue()  # None: makes a thread check whether it is surplus
         self._ended: SimpleQueue[SequentialExecution] = SimpleQueue()
         self._running: dict[int, SequentialExecution] = {}  # by the identity of the thread
         self._nudges = 0  # how many None are in the queue
-        self._active = 0  # threads that take slices, and as soon as they have nothing to run,
-        self._parked = 0  # those that do not; kept, as a gevent thread cannot be ended from another
+        self._active = 0  # threads that take slices, and, once they have nothing to run,
+        self._parked = 0  # those that do not; kept, because a gevent thread cannot be ended from another
         self._resumed: SimpleQueue[None] = SimpleQueue()
         self._lock = Lock()
         call_in_children(self, ThreadPool._end_in_child)
@@ -66,7 +66,7 @@ class ThreadPool:
         return [execution for execution in _drained(self._ended) if execution.collect()]
 
     def take_back(self) -> list[Slice]:
-        """The slices that no thread has taken yet; none will."""
+        """Remove and return the slices that no thread has taken yet."""
         taken = _drained(self._waiting)
         for _ in range(taken.count(None)):
             self._waiting.put(None)
@@ -79,7 +79,7 @@ class ThreadPool:
         return "".join(traceback.format_stack(frame)) if frame is not None else ""
 
     def resize(self, slots: int) -> None:
-        """Use so many threads from now on; surplus ones finish the slice they are running."""
+        """Use `slots` threads from now on; surplus ones finish the slice they are running."""
         with self._lock:
             self.slots = slots
             missing, surplus = max(0, slots - self._active), max(0, self._active - slots)
@@ -103,7 +103,7 @@ class ThreadPool:
 
     def _start(self, threads: int) -> None:
         if threads:
-            native = gevent.threadpool.ThreadPool(threads)  # its own, for only the thread that made one may use it
+            native = gevent.threadpool.ThreadPool(threads)  # its own, because only the thread that made one may use it
             for _ in range(threads):
                 native.spawn(self._loop)
 

@@ -170,7 +170,7 @@ def another_workload(act: Act) -> None:
     scene.finishes = False
     scene.finish(scene.run(1, "n=50"))
     (scene.folder / "other.py").write_text((scene.folder / "work.py").read_text())
-    cases = [("other.py", "n=50", "other.py:get_jobs"), ("work.py", "n=60", "argument n was '50' and is '60'")]
+    cases = [("other.py", "n=50", "other.py:get_jobs"), ("work.py", "n=60", "argument n was '50' and is now '60'")]
     for target, argument, words in cases:
         scene.target = target
         run = scene.run(1, argument)

@@ -18,9 +18,10 @@ DEATHS = {
     "__import__('ctypes').string_at(0)": "killed by SIGSEGV",
     "os._exit(9)": "exit 9",
     "os._exit(0)": "exit 0",
-    "os.kill(os.getpid(), 9)": "killed by SIGKILL",  # as the kernel does to a process that takes too much memory
     "os.abort()": "killed by SIGABRT",
 }
+SEARCH = 3  # deaths until one job of 64 is alone
+INNOCENT = 10  # deaths by SIGKILL, as of a preempted slave, before jobs run alone, and as many before one is charged
 
 
 def raises(act: Act) -> None:
@@ -73,10 +74,15 @@ def kills_its_slave(act: Act) -> None:
     """With 64 jobs in flight: found after at most attempts + 3 deaths, with how they died; no other job is charged."""
     deeds = list(DEATHS.items())
     for deed, how in [deeds[0], *act.chance.sample(deeds[1:], 2)]:
-        _kills(act.scene(how), deed, how)
+        _kills(act.scene(how), deed, how, ATTEMPTS + SEARCH)
 
 
-def _kills(scene: Scene, deed: str, how: str) -> None:
+def sends_sigkill(act: Act) -> None:
+    """What a preemption looks like: found after ten deaths more, and ten alone; no other job is charged."""
+    _kills(act.scene("SIGKILL"), "os.kill(os.getpid(), 9)", "killed by SIGKILL", ATTEMPTS + SEARCH + 2 * INNOCENT)
+
+
+def _kills(scene: Scene, deed: str, how: str, most: int) -> None:
     scene.work(f"\ndef deed(job):\n    if job == {BAD}: {deed}\n    time.sleep(SECONDS)\n", seconds=0.05, jobs=500)
     scene.excused = {BAD}
     run = scene.run(2, "--size", 64, "--concurrency", 16)
@@ -84,7 +90,7 @@ def _kills(scene: Scene, deed: str, how: str) -> None:
     scene.complete(run, code=FAILURES)
     _only_failure(scene, "killed", how, f"{ATTEMPTS} ")
     deaths = scene.log.read().of(BAD)
-    scene.expect(len(deaths) <= ATTEMPTS + 3, f"{len(deaths)} slaves died of it, of at most {ATTEMPTS + 3}")
+    scene.expect(len(deaths) <= most, f"{len(deaths)} slaves died of it, of at most {most}")
     for death in deaths:
         scene.blow("slave", [death.pid], at=death.start, until=death.start + 0.5, bound=held_by_slave(0.05, 16),
                    kills=1)
@@ -101,8 +107,9 @@ def out_of_memory(act: Act) -> None:
 
 
 def crashes(act: Act) -> None:
-    """Segmentation fault, os._exit, the memory killer, and a memory limit."""
+    """Segmentation fault, os._exit, SIGKILL, and a memory limit."""
     kills_its_slave(act)
+    sends_sigkill(act)
     out_of_memory(act)
 
 

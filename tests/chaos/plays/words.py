@@ -116,7 +116,7 @@ CASES: tuple[tuple[int, Callable[[Scene], Actor], str], ...] = (
     (74, _unwritable, r"(?m)^Error: The state folder way/state cannot be written: "),
     (74, _in_use, r"(?m)^Error: The state folder state is in use by another master \(process \d+\)\. "),
     (75, _interrupted, r"(?m)^Stopped: \d+ jobs handled [^\0]*^  resume with: +tm-run work\.py 2 "),
-    (78, _mismatch, r"(?m)^Error: .* belongs to another workload: argument n was '20' and is '30'\. "),
+    (78, _mismatch, r"(?m)^Error: .* belongs to another workload: argument n was '20' and is now '30'\. "),
     (78, _damaged, r"(?m)^Error: The state in state cannot be used: .*--reset"),
     (78, _changed, r"(?m)^Error: The source has changed: job \d+ is not the one it was .*--force-resume"),
 )

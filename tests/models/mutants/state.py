@@ -7,6 +7,7 @@ from typing import Any
 
 from models.inside import cursor_of
 
+from taskmaster.core.settled import Snapshot
 from taskmaster.core.window import Window
 from taskmaster.master.state.checkpoint import Checkpoint
 from taskmaster.master.state.run_state import RunState
@@ -58,8 +59,29 @@ class KeepsFailuresOfJobsThatRunAgain(RunState):
     """Leaves failures in the file although their jobs run again."""
 
     def begin(self, found: Checkpoint | None, first_offset: int) -> None:
-        self._failures.prune = lambda watermark: 0  # type: ignore[method-assign]
+        self._failures.prune = lambda watermark, above=(): 0  # type: ignore[method-assign]
         super().begin(found, first_offset)
+
+
+class ForgetsWhatIsAbove(RunState):
+    """Saves the watermark alone: what is settled above a slow job is repeated."""
+
+    def offer(self, window: Window, *args: Any, **options: Any) -> None:
+        super().offer(window, *args, **options)
+        assert self._last is not None
+        self._last = replace(self._last, above=Snapshot())
+        self._writer.offer(self._last)
+
+
+class ForgetsWhatIsUnread(RunState):
+    """Saves of what an earlier run settled only what its source has already yielded again."""
+
+    def offer(self, window: Window, *args: Any, **options: Any) -> None:
+        super().offer(window, *args, **options)
+        assert self._last is not None and isinstance(self._last.above, Snapshot)
+        read = tuple(one for one in self._last.above.entries if one.first < window.head)
+        self._last = replace(self._last, above=Snapshot(read))
+        self._writer.offer(self._last)
 
 
 class SavesBeforeFailures(StateWriter[Any]):

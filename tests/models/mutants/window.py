@@ -8,6 +8,7 @@ from dataclasses import replace
 from taskmaster.core import wire
 from taskmaster.core.blame import Suspicion
 from taskmaster.core.chunks import Chunk, State
+from taskmaster.core.codec import Batch
 from taskmaster.core.runs import Run, Runs
 from taskmaster.core.watermark import Watermark
 from taskmaster.core.window import AbandonedJob, Settled, Window
@@ -23,7 +24,7 @@ class RenewsBySession(Window):
 class RequeuesNothing(Window):
     """Dead slaves keep their leases."""
 
-    def forfeit(self, holder: str, how: str) -> list[AbandonedJob]:
+    def forfeit(self, holder: str, how: str, blame: bool) -> list[AbandonedJob]:
         return []
 
 
@@ -72,7 +73,7 @@ class SettlesWhatFailed(Window):
 class HastyWatermark(Watermark):
     """Moves with any settled job."""
 
-    def settle(self, first: int, count: int) -> None:
+    def settle(self, first: int, count: int, batch: Batch | None = None, index: int = 0) -> None:
         super().settle(self.offset, max(1, first + count - self.offset))
 
 
@@ -96,7 +97,7 @@ class WatermarkPassesARetry(Window):
 class ForgetsTheSpan(Window):
     """Bounds what is unsettled instead of the span: behind a stuck job the rest runs on without end."""
 
-    def room(self, now: float) -> int:
+    def room(self) -> int:
         return self.size - self.in_flight
 
 
@@ -116,3 +117,31 @@ class BlamesTheNeighbours(Window):
         for part in self._chunks.split_off(chunk, runs):
             part.suspicion = replace(suspicion, isolated=True, isolated_deaths=deaths)
             self._chunks.insert(part)
+
+
+class ChargesWithoutEvidence(Window):
+    """Takes each death for the work of a job: also a lost connection, or a kill from outside."""
+
+    def forfeit(self, holder: str, how: str, blame: bool) -> list[AbandonedJob]:
+        return super().forfeit(holder, how, True)
+
+
+class ChargesNobody(Window):
+    """Ignores the evidence."""
+
+    def forfeit(self, holder: str, how: str, blame: bool) -> list[AbandonedJob]:
+        return super().forfeit(holder, how, False)
+
+
+class ReadoptsNothing(Window):
+    """A slave that returns drops all that it has."""
+
+    def readopt(self, holder: str, request: int, held: Runs, now: float) -> Runs:
+        return Runs()
+
+
+class ReadoptsByWord(Window):
+    """A slave that returns keeps what it has, and the others are given it, too."""
+
+    def readopt(self, holder: str, request: int, held: Runs, now: float) -> Runs:
+        return held
