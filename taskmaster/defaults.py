@@ -211,4 +211,7 @@ SAID_LINES: Final = 100  # of all that a slave may send to its fleet: a few word
 PARENT_FD: Final = "TASKMASTER_PARENT_FD"  # a descriptor to read from: at its end the parent is gone
 PARENT_PID: Final = "TASKMASTER_PARENT_PID"
 STACK_FD: Final = "TASKMASTER_STACK_FD"  # a file for the stacks of its threads, which SIGQUIT makes it write
+SEARCH_PATH: Final = "TASKMASTER_SEARCH_PATH"  # the parent's sys.path, as JSON
+MAIN_FILE: Final = "TASKMASTER_MAIN_FILE"  # the program that called taskmaster.run, or, with `python -m`,
+MAIN_MODULE: Final = "TASKMASTER_MAIN_MODULE"  # its name
 WORD_FD: Final = "TASKMASTER_WORD_FD"  # a descriptor to write words to, one a line: see fleet/base.py

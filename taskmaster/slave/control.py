@@ -15,7 +15,7 @@ from taskmaster.core.agent import Agent
 from taskmaster.core.runs import Runs
 from taskmaster.core.stats import SlaveStats
 from taskmaster.core.wire import Frames, Lease
-from taskmaster.errors import EXIT_DONE, EXIT_INTERRUPTED, KeyRefused, MasterGone, TaskmasterError, VersionMismatch
+from taskmaster.errors import EXIT_DONE, EXIT_INTERRUPTED, KeyRefused, MasterGone, SlaveRefused, TaskmasterError
 from taskmaster.slave.backlog import Backlog
 from taskmaster.slave.outcomes import Outcomes
 from taskmaster.slave.pools.base import Pool
@@ -175,7 +175,7 @@ class Control:
                 case slave_effects.Exit():
                     self._over = True
                 case slave_effects.Refused(reason):
-                    self._end(VersionMismatch(reason))
+                    self._end(SlaveRefused(reason))
                 case slave_effects.MasterLost(seconds):
                     self._lose_master(seconds)
 

@@ -12,12 +12,14 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from hmac import compare_digest
+from typing import Any
 
 import zmq
 from zmq.utils import z85
 
 from taskmaster import defaults
 from taskmaster.native import Thread
+from taskmaster.targets.search_path import python_module
 from taskmaster.transport.keys import Keys
 
 log = logging.getLogger(__name__)
@@ -179,9 +181,8 @@ def make_room() -> int:
 def _files() -> int:
     if sys.platform == "win32":
         return defaults.CONNECTIONS  # sockets are not files there, and have no such limit
-    import resource  # here: Windows has no such module
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource: Any = python_module("resource")  # not at the top: Windows has none
+    soft, hard = map(int, resource.getrlimit(resource.RLIMIT_NOFILE))
     files = defaults.CONNECTIONS if hard == resource.RLIM_INFINITY else min(hard, defaults.CONNECTIONS)
     if soft == resource.RLIM_INFINITY or soft >= files:
         return files

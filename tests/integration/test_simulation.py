@@ -37,6 +37,8 @@ BROKEN: list[tuple[str, type[Any], int]] = [
     ("dispatcher", dispatcher.AcceptsAnEarlierEpoch, 40),
     ("dispatcher", dispatcher.AnyMessageRenewsAll, 51),
     ("dispatcher", dispatcher.TakesADroppedConnectionForADeath, 1),
+    ("dispatcher", dispatcher.TakesAnyHandler, 15),
+    ("dispatcher", dispatcher.LooksOnlyAtNewHandlers, 15),
     ("agent", agent.UsesAnswersToOlderRequests, 0),
     ("agent", agent.UsesAnAnswerTwice, 0),
     ("agent", agent.ReportsWhatItDropped, 0),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from taskmaster.core.agent import Agent
 from taskmaster.core.chunks import Chunk
 from taskmaster.core.dispatch import Dispatcher
 from taskmaster.core.runs import Runs
@@ -37,6 +38,11 @@ def chunks_of(window: Window) -> Collection[Chunk]:
 def settled_above(window: Window) -> Runs:
     """The settled jobs above the watermark."""
     return window._mark._above
+
+
+def serves_elsewhere(agent: Agent) -> None:
+    """Make it one that works for another master, which has its `info`."""
+    agent._run, agent._master_epoch, agent._introduced = "elsewhere", 1, True
 
 
 def cursor_of(window: Window, offset: int) -> Any:

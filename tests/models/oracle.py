@@ -22,6 +22,7 @@ It raises `Broken` as soon as an invariant does not hold:
     I17 a death counts against a job only with evidence, or after ten without it while the job ran alone
     I18 a slave that was taken for dead and returns keeps what it has and nobody else was given
     I19 no slave counts as connected once its connection is known to have dropped, whatever it sent before
+    I20 no job is handed to a slave whose handler is for other jobs
 """
 
 from __future__ import annotations
@@ -73,6 +74,7 @@ class Oracle:
         self._written: dict[int, int] = {}  # what any checkpoint said when it was written, durable or not
         self.above: dict[int, int] = {}  # what the last checkpoint says is settled above it: offsets, and payloads
         self.names: dict[str, str] = {}
+        self.foreigners: set[str] = set()  # slaves with the handler of other jobs
         self._starts: dict[int, list[Start]] = {}
 
     @property
@@ -149,6 +151,8 @@ class Oracle:
 
     def answer(self, reply: Reply) -> None:
         """The master sends this."""
+        foreign = reply.slave_id in self.foreigners
+        must(not (foreign and reply.leases), "I20: jobs are handed to another workload's handler", reply)
         mine = self.life.held.get(reply.slave_id, {})
         kept = [at for first, count in reply.drop for at in range(first, first + count)
                 if at in mine and at not in self.life.heard_done and at not in self.life.abandoned]
