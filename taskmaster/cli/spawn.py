@@ -20,7 +20,7 @@ from taskmaster.fleet.command import key_arguments, slave_arguments, slave_comma
 from taskmaster.fleet.fleet import Fleet
 from taskmaster.fleet.local import LocalLauncher
 from taskmaster.fleet.watchdog import silence_limit
-from taskmaster.slave.death_reports import DeathReports
+from taskmaster.control.death_reports import DeathReports
 from taskmaster.transport import addresses
 from taskmaster.transport.dialer import Dialer
 from taskmaster.transport.keys import Keys
