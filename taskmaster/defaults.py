@@ -102,6 +102,7 @@ LEAVING_SECONDS: Final = 10.0  # of silence once a slave is to end: the master m
 # Limits on what the wire carries; a message over one is dropped and counted.
 HEADER_BYTES: Final = 256 << 10
 REPORT_BYTES: Final = 1 << 20  # a slave's whole frame: the texts of failures are cut to fit
+RESULT_BYTES: Final = 4 << 20  # of one result: larger data belongs into a file, and its name is the result
 BLOB_BYTES: Final = 64 << 20  # a master's frame: four of the largest jobs
 FRAMES: Final = 2
 FRAMES_KEPT: Final = 8  # of one message: those two and the routing frames; the rest is dropped while it is read
