@@ -55,6 +55,10 @@ class StateMismatch(TaskmasterError):
     exit_code = EXIT_STATE_MISMATCH
 
 
+class ResultsError(TaskmasterError):
+    """A result does not fit where results go; earlier ones are saved, and a resumed run handles that job again."""
+
+
 class VersionMismatch(TaskmasterError):
     """The master refused this slave, which speaks another version of the protocol; the message is the master's."""
 

@@ -53,7 +53,7 @@ _PLAIN_INT = 1 << 62  # larger ones may have more digits than Python converts
 
 def _encode_text(value: str) -> bytes:
     # Lone surrogates, as in names of files that are not UTF-8, become \udcXX: an escape of JSON as well.
-    return (_quoted(value) + "\n").encode("utf-8", "backslashreplace")
+    return (quoted(value) + "\n").encode("utf-8", "backslashreplace")
 
 
 def _encode_with_json(value: Any) -> bytes:
@@ -174,7 +174,8 @@ _BY_NAME: dict[str, Callable[[Any], Any]] = {
 
 # -- encoders
 
-_quoted: Callable[[str], str] = json.encoder.encode_basestring  # type: ignore[attr-defined]
+quoted: Callable[[str], str] = json.encoder.encode_basestring  # type: ignore[attr-defined]
+"""A string as JSON, in a tenth of the time of json.dumps; a lone surrogate stays as it is."""
 
 
 def _chunk_maker() -> Callable[[Any, int], Iterable[str]]:
@@ -183,7 +184,7 @@ def _chunk_maker() -> Callable[[Any, int], Iterable[str]]:
     if make is not None:
         try:
             # No markers, default, quoting, no indent, separators, keys unsorted and never skipped, no NaN.
-            found: Callable[[Any, int], Iterable[str]] = make(None, _form, _quoted, None, ":", ",", False, False, False)
+            found: Callable[[Any, int], Iterable[str]] = make(None, _form, quoted, None, ":", ",", False, False, False)
             return found
         except TypeError:  # it is no public interface
             pass

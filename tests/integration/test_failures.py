@@ -14,10 +14,10 @@ import pytest
 from support.values import closing_with
 from support.values import failure_record as failure
 
+from taskmaster import durable
 from taskmaster.core.failure import to_line
 from taskmaster.core.identity import IDENTITY_BYTES
 from taskmaster.core.settled import Above
-from taskmaster.master.state import durable
 from taskmaster.master.state.failures import FailuresFile
 
 

@@ -17,7 +17,7 @@ MOST_LINES = 300
 
 # A floor may import what is on the floors below it, and nobody beside itself but those named here.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "defaults", "job", "malloc", "handlers", "forks", "native", "outlet"),
+    ("errors", "defaults", "job", "malloc", "handlers", "forks", "native", "outlet", "durable"),
     ("core", "targets"),
     ("transport", "fleet", "console", "sources", "sinks"),
     ("master", "slave", "control"),

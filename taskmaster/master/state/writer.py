@@ -14,7 +14,7 @@ from typing import Generic, Protocol, TypeVar
 from taskmaster import defaults
 from taskmaster.core.backoff import Backoff
 from taskmaster.master.state.checkpoint import Checkpoint
-from taskmaster.master.state.durable import LockLost
+from taskmaster.master.state.lock import LockLost
 from taskmaster.native import Condition, Flag, Thread
 
 log = logging.getLogger(__name__)
