@@ -59,6 +59,12 @@ class ResultsError(TaskmasterError):
     """A result does not fit where results go; earlier ones are saved, and a resumed run handles that job again."""
 
 
+class ResultHandlerError(UserCodeError):
+    """`handle_result` raised; `__cause__` is that exception, shown with its traceback. The run can be resumed."""
+
+    exit_code = EXIT_ERROR
+
+
 class VersionMismatch(TaskmasterError):
     """The master refused this slave, which speaks another version of the protocol; the message is the master's."""
 

@@ -18,7 +18,6 @@ from typing import Any
 from taskmaster.core.portable import Packed
 from taskmaster.core.result_codec import quoted
 from taskmaster.core.results import Results
-from taskmaster.job import NO_CURSOR
 from taskmaster.sinks.appended_file import AppendedFile
 
 
@@ -56,9 +55,18 @@ def lines_of(results: Results) -> bytes:
 
 
 def _cursor_member(cursor: Any) -> bytes:
-    if cursor is NO_CURSOR:
-        return b""
     if type(cursor) is int:
         return b',"cursor":%d' % cursor
-    text = cursor.text if type(cursor) is Packed else quoted(cursor)
-    return b',"cursor":' + text.encode("utf-8", "backslashreplace")
+    text = cursor_as_json(cursor)
+    return b"" if text is None else b',"cursor":' + text.encode("utf-8")
+
+
+def cursor_as_json(cursor: Any) -> str | None:
+    """What `portable.freeze` made of a cursor, as JSON in one line; None for NO_CURSOR."""
+    if type(cursor) is Packed:
+        return cursor.text
+    if type(cursor) is int:
+        return str(cursor)
+    if type(cursor) is str:
+        return quoted(cursor).encode("utf-8", "backslashreplace").decode("utf-8")  # lone surrogates as escapes
+    return None
