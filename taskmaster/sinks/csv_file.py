@@ -54,12 +54,11 @@ class CsvFile:
 
     def _cells(self, result: Mapping[str, Any], offset: int) -> list[Any]:
         assert self._columns is not None
-        cells = [_cell(result[key]) if key in result else "" for key in self._columns]
-        if len(result) > sum(key in result for key in self._columns):
-            extra = next(key for key in result if key not in self._columns)
-            raise ResultsError(f"The result of job {offset} has the key {extra!r}, which the first result did not "
-                               f"have, so the CSV file has no such column. {_REMEDY}")
-        return cells
+        if result.keys() <= set(self._columns):
+            return [_cell(result.get(key)) for key in self._columns]
+        extra = next(key for key in result if key not in self._columns)
+        raise ResultsError(f"The result of job {offset} has the key {extra!r}, which the first result did not have, so "
+                           f"the CSV file has no such column. {_REMEDY}")
 
     def flush(self) -> Any:
         return {"size": self._file.flush(), "columns": self._columns}
@@ -76,6 +75,6 @@ def _columns_of(result: Mapping[str, Any], offset: int) -> list[str]:
 
 
 def _cell(value: Any) -> Any:
-    if type(value) is str:
+    if value is None or type(value) in (str, int, float):  # the csv module writes these as they are in JSON
         return value
-    return "" if value is None else encode_result(value)[:-1].decode()
+    return encode_result(value)[:-1].decode()

@@ -231,6 +231,7 @@ def test_a_function_that_stores_the_offset_has_each_result_once(tmp_path: Path) 
         sink.write(work[begin:begin + 8])
         sink.flush()
 
+        assert len(sink._called) == 0  # it remembers no more than what was handed over since the last flush
     assert stored == [name for at in range(0, 40, 2) for name in (f"a{at}", f"b{at}")]
 
 

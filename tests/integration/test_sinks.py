@@ -80,9 +80,12 @@ def act(writer: Writer, chance: random.Random) -> None:
 
 
 def after_crashes(writer: Writer, crash: Callable[[Path, Path], object], chance: random.Random, crashes: int) -> Any:
-    """Each goes on from any mark that was returned."""
+    """Each is followed by a resume at any mark that was returned."""
     for number in range(crashes):
         act(writer, chance)
+        if chance.random() < 0.3:  # something else could not be written: the same sink is opened again
+            writer.sink.open(writer.back_to(len(writer.marks) - 1))
+            act(writer, chance)
         new = writer.folder.with_name(f"after-{number}")
         crash(writer.folder, new)
         writer.sink.close()

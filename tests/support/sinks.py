@@ -53,7 +53,8 @@ def rows_of_sqlite(path: Path) -> list[Any]:
 
 def rows_of_parquet(path: Path) -> list[Any]:
     parquet = pytest.importorskip("pyarrow.parquet")
-    parts = sorted(path.glob("*.parquet"))
+    parts = sorted(path.iterdir())
+    assert {part.suffix for part in parts} <= {".parquet"}
     return [tuple(row.values()) for part in parts for row in parquet.ParquetFile(part).read().to_pylist()]
 
 
