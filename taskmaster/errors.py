@@ -56,7 +56,7 @@ class StateMismatch(TaskmasterError):
 
 
 class ResultsError(TaskmasterError):
-    """A result does not fit where results go; earlier ones are saved, and a resumed run handles that job again."""
+    """A result does not fit where results go. The run can be resumed, and handles that job again."""
 
 
 class ResultHandlerError(UserCodeError):
@@ -65,8 +65,11 @@ class ResultHandlerError(UserCodeError):
     exit_code = EXIT_ERROR
 
 
-class VersionMismatch(TaskmasterError):
-    """The master refused this slave, which speaks another version of the protocol; the message is the master's."""
+class SlaveRefused(TaskmasterError):
+    """The master refused this slave, whose handler is for other jobs or which speaks another version of the protocol.
+
+    The message is the master's.
+    """
 
     exit_code = EXIT_STATE_MISMATCH
 

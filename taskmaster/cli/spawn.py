@@ -16,7 +16,7 @@ from taskmaster.cli import entry, options
 from taskmaster.cli.shared_key import slave_keys, warn_of_insecure_master
 from taskmaster.core.interrupts import Interrupts
 from taskmaster.errors import EXIT_DONE, EXIT_INTERRUPTED, TaskmasterError
-from taskmaster.fleet.command import SLAVE_COMMAND, key_arguments, slave_arguments
+from taskmaster.fleet.command import key_arguments, slave_arguments, slave_command
 from taskmaster.fleet.fleet import Fleet
 from taskmaster.fleet.local import LocalLauncher
 from taskmaster.fleet.watchdog import silence_limit
@@ -51,7 +51,8 @@ def command(target: str, procs: int, address: str, key_file: Path | None, insecu
     arguments += slave_arguments(concurrency, job_timeout, timeout, retries, log_level, log_format, grace)
     interrupts = Interrupts()
     entry.on_signals(interrupts)
-    slave = [*SLAVE_COMMAND, target, "--address", address, "--no-progress", *arguments]
+    target = f"./{target}" if target.startswith("-") else target  # a file, given after --
+    slave = [*slave_command(), target, "--address", address, "--no-progress", *arguments]
     reports = DeathReports(address, shared)
     with closing(reports), Fleet(LocalLauncher(slave), procs, scout=True,
                                  silence_seconds=silence_limit(job_timeout)) as fleet:
