@@ -116,7 +116,8 @@ class Master:
 
     def _results_log(self) -> ResultsLog | None:
         place = self._options.results
-        return None if place is None else ResultsLog(sink_for(place), str(place))
+        return None if place is None else ResultsLog(
+            sink_for(place, self._options.results_with_failures), str(place))
 
     def _serve(self, listener: Listener, crew: Crew | None) -> Server:
         options, start = self._options, self._where()

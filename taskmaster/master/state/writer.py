@@ -16,7 +16,7 @@ from taskmaster.core.backoff import Backoff
 from taskmaster.core.results import Results
 from taskmaster.errors import TaskmasterError
 from taskmaster.master.state.checkpoint import Checkpoint
-from taskmaster.master.state.durable import LockLost
+from taskmaster.master.state.lock import LockLost
 from taskmaster.master.state.results_log import ResultsLog
 from taskmaster.native import Condition, Flag, Thread
 
