@@ -69,7 +69,7 @@ class Agent:
     # -- from the pool
 
     def settled(self, epoch: int, first: int, count: int, now: float, lines: bytes | None = None) -> None:
-        """The handler returned for these jobs, which came in a lease of `epoch`; `lines` are their results, if wanted."""
+        """The handler returned for these jobs of a lease of `epoch`; `lines` are their results, if wanted."""
         if epoch == self.epoch and self.held.remove(first, count):
             if lines is None:
                 self._reports.settled(first, count, now)

@@ -45,9 +45,10 @@ class Reports:
 
     def returned_results(self, results: Results, now: float) -> None:
         """The handler returned these, so these jobs are settled."""
-        for piece in results.cut(defaults.RESULTS_BYTES):
-            self._results.append(piece)
         self._results_bytes += len(results.lines)
+        if self._results and self._results[-1].is_short_before(results):
+            results = self._results.pop().with_next(results)
+        self._results.extend(results.cut(defaults.RESULTS_BYTES))
         self._note(now)
 
     def failed(self, failure: FailedAttempt, now: float) -> None:
@@ -82,7 +83,7 @@ class Reports:
 
     def _collect_results(self) -> None:
         size = sum([len(one.lines) for one in self._reported_results])
-        while self._results and self._reported_done.count_of_runs < defaults.REPORT_RUNS:
+        while self._results and len(self._reported_results) < defaults.REPORT_RUNS:
             size += len(self._results[0].lines)
             if self._reported_results and size > defaults.RESULTS_BYTES:
                 break

@@ -10,6 +10,7 @@ from typing import Any
 
 from taskmaster.core.runs import Run, Runs
 
+SHORT_BYTES = 4096  # a piece for each job would fill a request's header
 NULL = b"null\n"  # of a slave that reports a job as done without its result
 
 
@@ -34,6 +35,14 @@ class Results:
         own = None if cursors is None else cursors[at:at + count]
         lines = self.lines if count == self.count else _joined(self.lines.split(b"\n")[at:at + count])
         return Results(first, count, lines, own)
+
+    def is_short_before(self, other: Results) -> bool:
+        """Whether the other's jobs come next, and the two together are so small that they had better be one piece."""
+        return self.first + self.count == other.first and len(self.lines) + len(other.lines) <= SHORT_BYTES
+
+    def with_next(self, other: Results) -> Results:
+        """These and those of the jobs that come next."""
+        return Results(self.first, self.count + other.count, self.lines + other.lines)
 
     def cut(self, most: int) -> Iterator[Results]:
         """All of it, in pieces of at most `most` bytes, or of one result that is larger."""

@@ -40,8 +40,8 @@ class Options:
 
     `size` is the size of the window in jobs; `attempts` how often a job is tried; `limit` the most jobs to pull in
     this run; `rate` the most jobs to hand out per second; `total` the number of jobs, for the ETA; `grace` the most
-    seconds that running jobs get after an interrupt. `results` is where results go, `in_order` of their jobs unless that
-    is False; `results_with_failures` has those of failed jobs say why.
+    seconds that running jobs get after an interrupt. Results go to `results`, in the order of their jobs if `in_order`;
+    with `results_with_failures`, failed jobs have an entry that says why.
     """
 
     size: int = defaults.WINDOW_JOBS

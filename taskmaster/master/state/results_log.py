@@ -25,8 +25,8 @@ class ResultsLog:
         Raises StateMismatch for the sink of another place, and what `Sink.open` raises.
         """
         if saved is not None and saved["place"] != self._place:
-            raise StateMismatch(f"The results of this run are in {saved['place']}, not in {self._place}. Resume it with "
-                                f"--results {saved['place']}, or start over with --reset.")
+            raise StateMismatch(f"The results of this run are in {saved['place']}, not in {self._place}. Resume it "
+                                f"with --results {saved['place']}, or start over with --reset.")
         self._mark = None if saved is None else saved["mark"]
         self._sink.open(self._mark)
 
