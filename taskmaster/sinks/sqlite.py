@@ -50,6 +50,8 @@ class SqliteTable:
         try:
             with self._explained():
                 self._database = self._connected()
+                # The removal of the journal is what commits: EXTRA makes it durable. In a WAL, FULL or more is needed.
+                self._database.execute("PRAGMA synchronous = EXTRA")
                 self._check_table(self._database, mark)
                 self._cut(self._database, 0 if mark is None else mark["seq"])
         except BaseException:
@@ -59,11 +61,8 @@ class SqliteTable:
 
     def _connected(self) -> sqlite3.Connection:
         # Transactions begin and end where we say so. The thread that writes may be another than the one that opened it.
-        found = sqlite3.connect(self.path, timeout=defaults.SQLITE_BUSY_SECONDS, isolation_level=None,
-                                check_same_thread=False)
-        # The removal of the journal is what commits: EXTRA makes it durable. In a WAL a commit needs FULL, or more.
-        found.execute("PRAGMA synchronous = EXTRA")
-        return found
+        return sqlite3.connect(self.path, timeout=defaults.SQLITE_BUSY_SECONDS, isolation_level=None,
+                               check_same_thread=False)
 
     def _check_table(self, database: sqlite3.Connection, mark: Any | None) -> None:
         columns = [row[1] for row in database.execute("PRAGMA table_info(results)")]
