@@ -10,7 +10,7 @@ It knows nothing of messages, and slaves only by their ids; time is an argument,
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
@@ -50,7 +50,7 @@ class Settled:
     fresh: int
     repeated: int
     drops: tuple[tuple[str, Run], ...]
-    runs: tuple[Run, ...] = ()  # the newly settled
+    runs: tuple[Run, ...] = field(default=(), compare=False)  # the newly settled
 
 
 class Window(WindowView):

@@ -22,6 +22,7 @@ from taskmaster import defaults
 from taskmaster.console.progress import NullProgress
 from taskmaster.core.dispatch import Dispatcher
 from taskmaster.core.interrupts import Interrupts
+from taskmaster.core.results import PendingResults, Results
 from taskmaster.core.window import Window
 from taskmaster.master.crew import Crew
 from taskmaster.master.feeder import Feeder
@@ -121,8 +122,9 @@ def run_state_at(place: Place, wake: Callable[[], None], offered: Callable[[], N
             fresh = Checkpoint(place.run, 0, first_offset, target=IDENTITY.target)
             super().begin(found or fresh, first_offset)
 
-        def offer(self, window: Window, counters: Mapping[str, int], now: float, finished: bool = False) -> None:
-            super().offer(window, counters, now, finished)
+        def offer(self, window: Window, counters: Mapping[str, int], now: float, finished: bool = False,
+                  results: Sequence[Results] = ()) -> None:
+            super().offer(window, counters, now, finished, results)
             offered()
 
     state: RunState = Simulated(Path("simulated"), IDENTITY, wake)

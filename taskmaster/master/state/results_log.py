@@ -19,8 +19,9 @@ class ResultsLog:
         self._mark: Any = None
         self._ahead = False  # the sink may hold more than the newest checkpoint knows of
 
-    def open(self, saved: Any) -> None:
-        """Cut the sink back to what a checkpoint `saved` of it; None if there is none.
+    def open(self, saved: Any) -> Any:
+        """Cut the sink back to what a checkpoint `saved` of it; None if there is none. Returns what the next checkpoint
+        is to say: a sink that was created before any checkpoint knows of it would look like another run's.
 
         Raises StateMismatch for the sink of another place, and what `Sink.open` raises.
         """
@@ -29,6 +30,9 @@ class ResultsLog:
                                 f"with --results {saved['place']}, or start over with --reset.")
         self._mark = None if saved is None else saved["mark"]
         self._sink.open(self._mark)
+        if self._mark is None:
+            self._mark = self._sink.flush()
+        return {"place": self._place, "mark": self._mark}
 
     def write(self, results: Sequence[Results]) -> Any:
         """Make these durable; returns what the checkpoint is to say. To be called again if that cannot be saved."""

@@ -103,7 +103,7 @@ class RunState:
         self._last = replace(before, epoch=before.epoch + 1, finished=False, written_at=time.time(),
                              cursor=freeze(before.cursor) if before.has_cursor else None,
                              first_offset=self.first_offset)
-        self._open_results(before.sink)
+        self._last = replace(self._last, sink=self._open_results(before.sink))
         try:
             self.failed_before = self._failures.prune(before.offset, self.settled_before)
             self._folder.save(self._last)
@@ -112,13 +112,13 @@ class RunState:
         marked = self._folder.handed_out.read()
         self.handed_out_before = before.offset if marked is None else max(before.offset, marked)
 
-    def _open_results(self, saved: Any) -> None:
+    def _open_results(self, saved: Any) -> Any:
         if self._results is not None:
             try:
-                self._results.open(saved)
+                return self._results.open(saved)
             except OSError as error:
                 raise StateUnwritable(f"The results cannot be written: {error}.") from error
-        elif saved is not None:
+        if saved is not None:
             raise StateMismatch(f"This run writes its results to {saved['place']}. Resume it with --results "
                                 f"{saved['place']}, or start over with --reset.")
 
