@@ -36,8 +36,9 @@ class Facts:
     """The facts that decide how a run ends, at one moment.
 
     `source_end` is how the run ends once nothing is in flight, None while the source may yield more. `settled` says
-    that nothing is in flight. `handled` and `failed` count the jobs of this run. `crew_verdict` is the exit code of
-    this process's own slaves once all of them have ended for good. `state_lost` is why nothing can be saved now.
+    that nothing is in flight. `handled` and `failed` count the jobs of this run, `failed_before` those of earlier runs
+    that are still in the failures file. `crew_verdict` is the exit code of this process's own slaves once all of them
+    have ended for good. `state_lost` is why nothing can be saved now.
     """
 
     interrupted: bool = False
@@ -45,6 +46,7 @@ class Facts:
     settled: bool = False
     handled: int = 0
     failed: int = 0
+    failed_before: int = 0
     crew_verdict: int | None = None
     state_lost: TaskmasterError | None = None
 
@@ -60,7 +62,7 @@ def ending_for(facts: Facts, budget: FailureBudget) -> Ending | None:
         return INTERRUPTED
     if budget.spent(facts.failed, facts.failed + facts.handled):
         return TOO_MANY_FAILURES
-    if done is not None and done.code == EXIT_DONE and facts.failed:
+    if done is not None and done.code == EXIT_DONE and facts.failed + facts.failed_before:
         return replace(done, code=EXIT_DONE_WITH_FAILURES)
     return done
 

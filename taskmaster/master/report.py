@@ -43,7 +43,8 @@ class Report:
         counts, window = self._dispatcher.counts, self._window
         return Stats(
             run_settled=counts.handled + counts.failed, settled=self._settled, handled=counts.handled,
-            failed=counts.failed, retried=counts.retried, duplicates=counts.duplicates, in_flight=window.in_flight,
+            failed=counts.failed, failed_before=self._state.failed_before, retried=counts.retried,
+            duplicates=counts.duplicates, in_flight=window.in_flight,
             running=self._dispatcher.running,
             replayed=self._replayed(),
             slaves=self._dispatcher.slaves, rate=self._meter.rate(now, self._settled), elapsed=now - self._began,

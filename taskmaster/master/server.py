@@ -228,7 +228,7 @@ class Server:
     def _facts(self) -> Facts:
         counts = self._dispatcher.counts
         return Facts(self._interrupts.draining, self._source_end, self._dispatcher.settled, counts.handled,
-                     counts.failed, self._crew_verdict, self._state.lost)
+                     counts.failed, self._state.failed_before, self._crew_verdict, self._state.lost)
 
     def _end(self, ending: Ending) -> None:
         self.ending = ending

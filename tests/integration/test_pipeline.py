@@ -176,6 +176,21 @@ def test_what_fails_is_tried_again_and_then_kept(cluster: Cluster) -> None:
     assert outcome.failures_file is not None and len(outcome.failures_file.read_text().splitlines()) == 1
 
 
+def test_failures_of_earlier_runs_keep_the_exit_code_until_their_file_is_gone(cluster: Cluster) -> None:
+    """The next run, which found nothing new, had ended with 0 while the failed jobs were still in the file."""
+    def handler(job: int) -> None:
+        cluster.count(job)
+        assert job != 7
+
+    assert cluster.run(lambda: range(20), handler, attempts=1).exit_code == EXIT_DONE_WITH_FAILURES
+    for jobs in (20, 30):
+        outcome = cluster.run(lambda: range(jobs), handler, attempts=1)
+        assert (outcome.exit_code, outcome.stats.failed, outcome.stats.failed_before) == (EXIT_DONE_WITH_FAILURES, 0, 1)
+        assert outcome.failures_file is not None and "failed earlier" in outcome.text(None)
+    outcome.failures_file.unlink()
+    assert cluster.run(lambda: range(30), handler, attempts=1).exit_code == EXIT_DONE
+
+
 def test_a_first_run_has_no_replays_wherever_its_offsets_begin(cluster: Cluster) -> None:
     outcome = cluster.run(lambda last=-5: range(last, 20))
     assert (outcome.stats.handled, outcome.stats.replayed) == (25, 0)

@@ -37,7 +37,7 @@ class StateStore(Protocol):
 
     @property
     def failed_before(self) -> int:
-        """How many jobs failed in earlier runs, for good."""
+        """How many jobs of earlier runs are in the failures file."""
 
     @property
     def handed_out_before(self) -> int:
