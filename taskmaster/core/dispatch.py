@@ -26,6 +26,7 @@ from taskmaster.core.master_effects import Effect, Log, Send
 from taskmaster.core.refusals import Refusals
 from taskmaster.core.roster import Roster
 from taskmaster.core.runs import Runs
+from taskmaster.core.second_chances import FailedJob
 from taskmaster.core.session import Route, Session
 from taskmaster.core.stats import Straggler
 from taskmaster.core.window import Window
@@ -202,6 +203,12 @@ class Dispatcher:
     def admit(self, batch: Batch, cursors: Sequence[Any] | None, now: float, size: int = 0) -> list[Effect]:
         """The source yielded these jobs, whose cursors take `size` bytes."""
         self.window.admit(batch, cursors, size)
+        return self._feed(now)
+
+    def admit_again(self, jobs: Sequence[FailedJob], now: float) -> list[Effect]:
+        """These failed in earlier runs and have another chance; in a drain their turn is in the next run."""
+        for job in () if self._leasing.draining else jobs:
+            self.window.admit_again(job)
         return self._feed(now)
 
     def admit_bad(self, bad: BadJob, cursor: Any = NO_CURSOR) -> list[Effect]:

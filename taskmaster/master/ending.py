@@ -16,7 +16,8 @@ class Ending:
 
     `code` is the exit code, `reason` what the slaves are told, `error` what the user is told. With `drains`, the jobs
     that were handed out are finished first, including retries. A run is `finished` when its source is
-    exhausted and every job is settled. With `keeps_slaves`, slaves are left to wait for the next master.
+    exhausted and every job is settled. With `keeps_slaves`, slaves are left to wait for the next master. After one that
+    `tries_again`, the next run begins with the failed jobs.
     """
 
     code: int
@@ -25,10 +26,11 @@ class Ending:
     drains: bool = False
     finished: bool = False
     keeps_slaves: bool = False
+    tries_again: bool = False
 
 
 INTERRUPTED = Ending(EXIT_INTERRUPTED, "the master was interrupted", drains=True, keeps_slaves=True)
-TOO_MANY_FAILURES = Ending(EXIT_TOO_MANY_FAILURES, "too many jobs failed")
+TOO_MANY_FAILURES = Ending(EXIT_TOO_MANY_FAILURES, "too many jobs failed", tries_again=True)
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,12 @@ class Report:
     @property
     def counters(self) -> dict[str, int]:
         """For the checkpoint: over all runs on this state."""
-        return {"failed": self._state.failed_before + self._dispatcher.counts.failed}
+        return {"failed": self.failed_before + self._dispatcher.counts.failed}
+
+    @property
+    def failed_before(self) -> int:
+        """Jobs of earlier runs in the failures file, without those that this run has tried again."""
+        return self._state.failed_before - self._window.settled_again
 
     def observe(self, now: float) -> None:
         """Take a reading for the rate."""
@@ -43,7 +48,7 @@ class Report:
         counts, window = self._dispatcher.counts, self._window
         return Stats(
             run_settled=counts.handled + counts.failed, settled=self._settled, handled=counts.handled,
-            failed=counts.failed, failed_before=self._state.failed_before, retried=counts.retried,
+            failed=counts.failed, failed_before=self.failed_before, retried=counts.retried,
             duplicates=counts.duplicates, in_flight=window.in_flight,
             running=self._dispatcher.running,
             replayed=self._replayed(),

@@ -13,6 +13,7 @@ from taskmaster.core.dispatch import Dispatcher
 from taskmaster.core.runs import Runs
 from taskmaster.core.window import Window
 from taskmaster.master.server import Server
+from taskmaster.master.state.base import StateStore
 
 
 def window_of(server: Server) -> Window:
@@ -21,6 +22,12 @@ def window_of(server: Server) -> Window:
 
 def dispatcher_of(server: Server) -> Dispatcher:
     return server._dispatcher
+
+
+def chances_of(state: StateStore) -> frozenset[int]:
+    """The failed jobs of earlier runs that a master is to try again."""
+    runs = state._chances.runs  # type: ignore[attr-defined]
+    return frozenset(offset for first, count in runs for offset in range(first, first + count))
 
 
 def chunks_of(window: Window) -> Collection[Chunk]:
