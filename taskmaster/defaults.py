@@ -120,6 +120,12 @@ KEEPALIVE_IDLE_SECONDS: Final = 30  # of silence before the first probe: an idle
 KEEPALIVE_PROBE_SECONDS: Final = 10  # between probes
 KEEPALIVE_PROBES: Final = 3  # without an answer: a network that recovers within half a minute loses nothing
 UNACKNOWLEDGED_SECONDS: Final = 60  # for unconfirmed data, during which TCP does not probe; Linux allows 15 min
+# Asked for before ZeroMQ does, which ends the process where it gets none.
+LISTENER_FILES: Final = 16  # 10 of ZeroMQ, and some to save the state with
+DIALER_FILES: Final = 12  # 10 of ZeroMQ, and some for its next connections
+SOCKET_THREADS: Final = 4  # two of ZeroMQ, one that checks keys, and one to spare
+SLAVE_FILES: Final = 4  # of a fleet, for each of its slaves: two pipes, its stacks, a connection
+START_FILES: Final = 5  # besides, to start one
 BACKLOG: Final = 4096  # connections waiting to be accepted: with 100, a thousand slaves that started at once timed out
 HANDSHAKES: Final = 3  # failures in a row, within 0.3 s, before a slave probes the address
 LOOK_SECONDS: Final = 1.0  # for one probe: a wrong key takes two, so it is reported within 2 s

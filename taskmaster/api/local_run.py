@@ -13,6 +13,7 @@ from taskmaster.fleet.command import SLAVE_COMMAND
 from taskmaster.fleet.fleet import Fleet
 from taskmaster.fleet.local import LocalLauncher
 from taskmaster.fleet.watchdog import silence_limit
+from taskmaster.limits import check_files
 from taskmaster.master.master import Master
 from taskmaster.master.outcome import Outcome
 from taskmaster.master.workload import Options, Workload
@@ -41,6 +42,7 @@ class LocalRun:
                 self._master.close()
 
     def _run(self) -> Outcome:
+        check_files(defaults.START_FILES + defaults.SLAVE_FILES * self._slaves)
         command = [*SLAVE_COMMAND, *self._slave_arguments, "--address", self._master.address, "--no-progress"]
         capture = None if isinstance(self._progress, NullProgress) else self._progress.write
         launcher = LocalLauncher(command, capture=capture, keep_stdout=not is_terminal(sys.stdout))

@@ -20,6 +20,7 @@ from taskmaster.fleet.command import SLAVE_COMMAND, key_arguments, slave_argumen
 from taskmaster.fleet.fleet import Fleet
 from taskmaster.fleet.local import LocalLauncher
 from taskmaster.fleet.watchdog import silence_limit
+from taskmaster.limits import check_files
 from taskmaster.slave.death_reports import DeathReports
 from taskmaster.transport import addresses
 from taskmaster.transport.dialer import Dialer
@@ -52,6 +53,7 @@ def command(target: str, procs: int, address: str, key_file: Path | None, insecu
     interrupts = Interrupts()
     entry.on_signals(interrupts)
     slave = [*SLAVE_COMMAND, target, "--address", address, "--no-progress", *arguments]
+    check_files(defaults.START_FILES + defaults.SLAVE_FILES * procs)
     reports = DeathReports(address, shared)
     with closing(reports), Fleet(LocalLauncher(slave), procs, scout=True,
                                  silence_seconds=silence_limit(job_timeout)) as fleet:

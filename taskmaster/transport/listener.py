@@ -9,6 +9,7 @@ import zmq
 from taskmaster import defaults
 from taskmaster.errors import UsageError
 from taskmaster.forks import close_in_children, keep_in_children
+from taskmaster.limits import check_files, check_threads
 from taskmaster.transport import admission
 from taskmaster.transport.addresses import address_in_use, check_address, ipc_path, is_local, is_loopback
 from taskmaster.transport.admission import (ConnectionLimit, RejectedConnections, ZapAuthenticator, closed_to_others,
@@ -34,6 +35,8 @@ class Listener:
 
     def __init__(self, address: str, keys: Keys | None = None) -> None:
         refuse_taken(check_address(address))
+        check_files(defaults.LISTENER_FILES)
+        check_threads(defaults.SOCKET_THREADS)
         self._limit = ConnectionLimit(defaults.CONNECTIONS if ipc_path(address) else make_room())
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
