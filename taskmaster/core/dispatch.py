@@ -16,7 +16,7 @@ from typing import Any
 from taskmaster import defaults
 from taskmaster.core import wire
 from taskmaster.core.accounting import Accounting
-from taskmaster.core.chunks import Chunk, State
+from taskmaster.core.chunks import Chunk
 from taskmaster.core.codec import BadJob, Batch
 from taskmaster.core.compatibility import Compatibility
 from taskmaster.core.counts import Counts
@@ -25,11 +25,11 @@ from taskmaster.core.joining import Joining
 from taskmaster.core.leasing import Leasing
 from taskmaster.core.master_effects import Effect, Log, Send
 from taskmaster.core.refusals import Refusals
-from taskmaster.core.results import PendingResults, Results
+from taskmaster.core.results import PendingResults
 from taskmaster.core.roster import Roster
 from taskmaster.core.runs import Runs
+from taskmaster.core.second_chances import FailedJob
 from taskmaster.core.session import Route, Session
-from taskmaster.core.stats import Straggler
 from taskmaster.core.transfer import Transfer
 from taskmaster.core.window import Window
 from taskmaster.core.wire import Lease, Poll, Reply
@@ -50,7 +50,7 @@ class Dispatcher:
         self.counts = Counts()
         self._slaves = Roster()
         self._joining = Joining(window, self._slaves)
-        self._results = results
+        self.results = results
         self._accounting = Accounting(window, self._slaves, self.counts, results)
         self._leasing = Leasing(window, self._slaves, rate)
         self._deaths = Deaths(window, self._slaves, self._accounting, self.counts)
@@ -88,14 +88,6 @@ class Dispatcher:
     def handed_out_to(self) -> int:
         """Every job below this offset has been leased at least once."""
         return self._leasing.handed_out_to
-
-    def straggler(self, now: float) -> Straggler | None:
-        """The job that has held the watermark, with a slave, for STRAGGLER_SECONDS or more."""
-        chunk = self.window.oldest()
-        if chunk is None or chunk.state is not State.LEASED or now - chunk.since < defaults.STRAGGLER_SECONDS:
-            return None
-        cursor = None if self.window.next_is_plain else self.window.next_cursor
-        return Straggler(self.window.watermark, cursor, now - chunk.since, self.name_of(chunk.holder))
 
     def name_of(self, slave_id: str) -> str:
         return self._slaves.name_of(slave_id)
@@ -201,7 +193,7 @@ class Dispatcher:
         leases = tuple([Lease(one.first, one.count, one.attempt, one.batch.form, one.batch.blob()) for one in chunks])
         drops = () if chunks else session.drops.pop_some(defaults.DROP_RUNS)
         reply = Reply(self.run, self.epoch, session.slave_id, session.seq, kind, leases, drops, wait_ms, reason=reason,
-                      results=bool(leases) and self._results is not None)
+                      results=bool(leases) and self.results is not None)
         session.last_reply = wire.encode_reply(reply)
         return Send(session.route, session.last_reply)
 
@@ -225,6 +217,12 @@ class Dispatcher:
     def admit(self, batch: Batch, cursors: Sequence[Any] | None, now: float, size: int = 0) -> list[Effect]:
         """The source yielded these jobs, whose cursors take `size` bytes."""
         self.window.admit(batch, cursors, size)
+        return self._feed(now)
+
+    def admit_again(self, jobs: Sequence[FailedJob], now: float) -> list[Effect]:
+        """These failed in earlier runs and have another chance; in a drain their turn is in the next run."""
+        for job in () if self._leasing.draining else jobs:
+            self.window.admit_again(job)
         return self._feed(now)
 
     def admit_bad(self, bad: BadJob, cursor: Any = NO_CURSOR) -> list[Effect]:
@@ -274,15 +272,6 @@ class Dispatcher:
         """The fleet of this machine reports that a process ended; `blame`: a job may be the cause."""
         effects = self._deaths.of_process(host, pid, how, blame)
         return effects + self._feed(now) if effects else []
-
-    @property
-    def results_bytes(self) -> int:
-        """Bytes of results that wait for `take_results`, or for the watermark."""
-        return 0 if self._results is None else self._results.bytes
-
-    def take_results(self) -> list[Results]:
-        """Remove and return the results that are to be written now, in order."""
-        return [] if self._results is None else self._results.take(self.window.watermark)
 
     # -- holding, draining, stopping
 

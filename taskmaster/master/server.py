@@ -19,8 +19,9 @@ from taskmaster.core.window import AbandonedJob
 from taskmaster.job import NO_CURSOR
 from taskmaster.master.crew import Crew
 from taskmaster.master.ending import Ending, Facts, ending_for, first_job_unsendable, source_exhausted, source_failed
-from taskmaster.master.feeder import Exhausted, Feeder, PassedOver, Pulled, Raised
+from taskmaster.master.feeder import Again, Exhausted, Feeder, Raised
 from taskmaster.master.observers import DrainStarted, JobAbandoned, Observers
+from taskmaster.master.pulled import PassedOver, Pulled
 from taskmaster.master.report import Report
 from taskmaster.master.state.base import StateStore
 from taskmaster.transport.base import MasterSocket
@@ -44,6 +45,7 @@ class Server:
         self._listener = listener
         self._dispatcher = dispatcher
         self._window = dispatcher.window
+        self._results = dispatcher.results
         self._feeder = feeder
         self._state = state
         self._waker = waker
@@ -85,6 +87,18 @@ class Server:
             self._show(now)
         assert self.ending is not None
         return self.ending
+
+    def close_source(self) -> None:
+        """Wait until the source is closed, but not for long: it may be in a call that never returns."""
+        began, closed = self._clock(), self._feeder.join(0.0)
+        while not closed and self._clock() - began < self._close_seconds():
+            closed = self._feeder.join(0.05)
+        if not closed:
+            log.warning("get_jobs has not returned, so its cleanup (`finally`) does not run: it is at %s",
+                        self._feeder.place)
+
+    def _close_seconds(self) -> float:
+        return defaults.ABORT_SECONDS if self._interrupts.stopping else defaults.SOURCE_CLOSE_SECONDS
 
     def stats(self) -> Stats:
         """The run as it is now."""
@@ -129,13 +143,15 @@ class Server:
             match fed:
                 case Pulled():
                     self._admit_pulled(fed, now)
+                case Again(jobs):
+                    self._perform(self._dispatcher.admit_again(jobs, now))
                 case Exhausted(limited):
                     self._source_end = source_exhausted(limited)
                     if not limited:
                         self._window.end_of_source()
                 case Raised(error):
                     self._source_end = source_failed(error)
-        self._window.results_bytes = self._dispatcher.results_bytes + self._state.results_bytes
+        self._window.results_bytes = self._state.results_bytes + (self._results.bytes if self._results else 0)
         self._feeder.allow(self._window.head + self._window.room())
 
     def _admit_pulled(self, pulled: Pulled, now: float) -> None:
@@ -200,9 +216,9 @@ class Server:
         if self.ending is None:
             self._dispatcher.hold(self._state.behind(now))
 
-    def _offer(self, now: float, finished: bool = False) -> None:
-        results = self._dispatcher.take_results()
-        self._state.offer(self._window, self._report.counters, now, finished, results)
+    def _offer(self, now: float, finished: bool = False, stopped: bool = False) -> None:
+        results = self._results.take(self._window.watermark) if self._results else []
+        self._state.offer(self._window, self._report.counters, now, finished, stopped, results)
 
     def _show(self, now: float) -> None:
         if now >= self._show_due:
@@ -225,7 +241,7 @@ class Server:
         """Save, then dismiss the slaves: if this master dies in between, the next one still has them."""
         idle = self._dispatcher.leased == 0 and (self._dispatcher.drained or not ending.drains)
         if idle and self._save_by is None:
-            self._offer(now, ending.finished)
+            self._offer(now, ending.finished, ending.tries_again)
             self._save_by = now + defaults.CLOSE_SECONDS
             self._drain_by = inf
         if self._save_by is None or self._stop_by is not None:
@@ -244,10 +260,11 @@ class Server:
     def _facts(self) -> Facts:
         counts = self._dispatcher.counts
         return Facts(self._interrupts.draining, self._source_end, self._dispatcher.settled, counts.handled,
-                     counts.failed, self._crew_verdict, self._state.lost)
+                     counts.failed, self._report.failed_before, self._crew_verdict, self._state.lost)
 
     def _end(self, ending: Ending) -> None:
         self.ending = ending
+        self._feeder.stop()
         if ending.drains:
             self._observers.happened(DrainStarted())
             self._dispatcher.drain()
@@ -264,6 +281,7 @@ class Server:
     def _over(self, now: float) -> bool:
         if self.aborted:
             if self._save_by is None:  # else the last checkpoint is offered already, perhaps as that of a finished run
-                self._offer(now)
+                again = self.ending is not None and self.ending.tries_again
+                self._offer(now, stopped=again)
             return True
         return self._stop_by is not None and (self._dispatcher.slaves == 0 or now >= self._stop_by)

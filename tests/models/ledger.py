@@ -41,6 +41,8 @@ class Ledger:
     settled_before: dict[int, int] = field(default_factory=dict)  # by earlier lives, above where this one began
     heard_at: dict[int, float] = field(default_factory=dict)  # when each job was first heard of as done
     away: set[str] = field(default_factory=set)  # of those, the ones that have not been heard since
+    again: frozenset[int] = frozenset()  # failed in earlier runs and have another chance; all below `first`
+    left_again: set[int] = field(default_factory=set)  # of those, in flight at the last check
     charges: Counter[int] = field(default_factory=Counter)  # each job's deaths of holders that may count against it
     innocent_alone: Counter[int] = field(default_factory=Counter)  # without evidence, of slaves that held only this job
     isolated_deaths: Counter[int] = field(default_factory=Counter)  # that may count, of slaves that held only this job

@@ -17,7 +17,7 @@ MOST_LINES = 300
 
 # A floor may import what is on the floors below it, and nobody beside itself but those named here.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "defaults", "job", "malloc", "handlers", "forks", "native", "outlet", "durable"),
+    ("errors", "defaults", "job", "malloc", "handlers", "forks", "native", "outlet", "durable", "limits"),
     ("core", "targets"),
     ("transport", "fleet", "console", "sources", "sinks"),
     ("master", "slave", "control"),
@@ -25,6 +25,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("cli",),
 )
 BESIDE: Mapping[str, set[str]] = {"job": {"errors", "defaults"}, "forks": {"native"}, "outlet": {"defaults"},
+                                  "native": {"errors"}, "limits": {"errors", "native"},
                                   "__init__": {"job", "api", "handlers", "errors"}}
 #: Floors that are further down than their number says: these may import nothing else of the house.
 ALONE: Mapping[str, set[str]] = {

@@ -92,8 +92,10 @@ def _reply(header: Header, blob: Bytes) -> Reply:
     slave_id, seq = request_id(header)
     run = text(header, "run")
     epoch, wait, heartbeat = numbers(header, "epoch", "wait", "hb")
+    results = header.get("results", False)
+    require(isinstance(results, bool), "results is not a boolean")
     return Reply(run, epoch, slave_id, seq, str(kind), _leases(header, blob), runs(header, "drop"), wait, heartbeat,
-                 _reason(header), header.get("results") is True)
+                 _reason(header), results)
 
 
 def _leases(header: Header, blob: Bytes) -> tuple[Lease, ...]:

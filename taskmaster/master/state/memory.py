@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from taskmaster.core.failure import FailureRecord
 from taskmaster.core.results import Results
 from taskmaster.core.settled import Above
 from taskmaster.core.window import AbandonedJob, Window
@@ -25,6 +26,7 @@ class MemoryState:
     epoch = 1
     failed_before = 0
     results_bytes = 0
+    chances = 0
 
     def __init__(self) -> None:
         self.run = os.urandom(16).hex()
@@ -38,6 +40,9 @@ class MemoryState:
     def begin(self, found: Checkpoint | None, first_offset: int) -> None:
         self.handed_out_before = self.first_offset = first_offset
 
+    def to_try_again(self) -> Iterator[FailureRecord]:
+        return iter(())
+
     def start(self) -> None:
         """Nothing is saved."""
 
@@ -48,7 +53,7 @@ class MemoryState:
         """Not kept; see above."""
 
     def offer(self, window: Window, counters: Mapping[str, int], now: float, finished: bool = False,
-              results: Sequence[Results] = ()) -> None:
+              stopped: bool = False, results: Sequence[Results] = ()) -> None:
         """Nothing is saved."""
 
     def due(self, window: Window, now: float) -> bool:
