@@ -11,6 +11,7 @@ PRODUCT_VERSION: Final = "0.1.0"  # of Taskmaster; setup.cfg and what slaves say
 ADDRESS: Final = "tcp://0.0.0.0:3050"
 GET_JOBS: Final = "get_jobs"  # as in the ancestor
 HANDLE_JOB: Final = "handle_job"  # as in the ancestor
+HANDLE_RESULT: Final = "handle_result"
 STATE_FOLDER: Final = ".taskmaster"  # in the working folder, so that two checkouts do not share a run by accident
 NAMES_OFFERED: Final = 8  # functions listed where one is not found: enough to spot a typo, short enough to read
 # Of a state folder's name, before the hash: together well below the 143 bytes that encrypted file systems allow.

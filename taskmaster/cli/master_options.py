@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from taskmaster.core.codec import CODECS
 from taskmaster.errors import StateUnwritable, UsageError
 from taskmaster.master.outcome import Outcome, write_summary
 from taskmaster.master.workload import Options, Workload, workload_of
-from taskmaster.targets.load import Target, load_target
+from taskmaster.targets.load import Target, load_module, load_target
 from taskmaster.targets.search_path import working_folder
 from taskmaster.targets.signature import convert_arguments
 
@@ -78,7 +79,9 @@ def workload(source: Target, handler: Target, pairs: Sequence[str], state: Path 
     """The workload: imports the user's module and converts its arguments. Raises TargetError, UsageError."""
     get_jobs = load_target(source)
     arguments = convert_arguments(get_jobs, pairs)
-    return workload_of(get_jobs, source, handler, arguments, dict(pair.split("=", 1) for pair in pairs), state)
+    texts = dict(pair.split("=", 1) for pair in pairs)
+    handle_result = getattr(load_module(source), defaults.HANDLE_RESULT, None)
+    return replace(workload_of(get_jobs, source, handler, arguments, texts, state), handle_result=handle_result)
 
 
 def check_summary(summary: Path | None) -> None:

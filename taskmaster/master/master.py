@@ -33,6 +33,7 @@ from taskmaster.master.state.memory import MemoryState
 from taskmaster.master.state.results_log import ResultsLog
 from taskmaster.master.state.run_state import RunState
 from taskmaster.master.workload import Options, Workload
+from taskmaster.sinks.callback import Callback
 from taskmaster.sinks.choose import sink_for
 from taskmaster.targets.signature import accepts_last, first_offset
 from taskmaster.transport.addresses import is_local
@@ -119,14 +120,16 @@ class Master:
         return RunState(folder, self._workload.identity, self._waker.wake, self._results_log(), self._options.in_order)
 
     def _results_log(self) -> ResultsLog | None:
-        place = self._options.results
-        return None if place is None else ResultsLog(
-            sink_for(place, self._options.results_with_failures), str(place))
+        place, call = self._options.results, self._workload.handle_result
+        if place is not None:
+            return ResultsLog(sink_for(place, self._options.results_with_failures), str(place))
+        return None if call is None else ResultsLog(Callback(call), defaults.HANDLE_RESULT)
 
     def _serve(self, listener: Listener, crew: Crew | None) -> Server:
         options, start = self._options, self._where()
         window = Window(start.offset, options.size, defaults.WINDOW_BYTES, options.attempts)
-        results = None if options.results is None else PendingResults(options.in_order, options.results_with_failures)
+        wanted = options.results is not None or self._workload.handle_result is not None
+        results = PendingResults(options.in_order, options.results_with_failures) if wanted else None
         dispatcher = Dispatcher(window, self._state.run, self._state.epoch, options.rate, self._code, results)
         source = Source(self._workload.get_jobs, self._workload.arguments, start)
         again = failed_jobs(self._state.to_try_again(), options.codec)

@@ -32,6 +32,7 @@ class Workload:
     arguments: Mapping[str, Any]
     identity: Identity
     state: Path | None
+    handle_result: Callable[[Any, Any], object] | None = None  # called for each result, unless they go to a file
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ class ResultsLog:
         """
         if saved is not None and saved["place"] != self._place:
             raise StateMismatch(f"The results of this run are in {saved['place']}, not in {self._place}. Resume it "
-                                f"with --results {saved['place']}, or start over with --reset.")
+                                "in the same way, or start over with --reset.")
         self._mark = None if saved is None else saved["mark"]
         self._sink.open(self._mark)
         if self._mark is None:

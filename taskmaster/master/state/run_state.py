@@ -146,8 +146,8 @@ class RunState:
             except OSError as error:
                 raise StateUnwritable(f"The results cannot be written: {error}.") from error
         if saved is not None:
-            raise StateMismatch(f"This run writes its results to {saved['place']}. Resume it with --results "
-                                f"{saved['place']}, or start over with --reset.")
+            raise StateMismatch(f"This run writes its results to {saved['place']}. Resume it in the same way, as with "
+                                "--results, or start over with --reset.")
 
     def start(self) -> None:
         self._writer.start()
