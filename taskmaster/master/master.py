@@ -155,8 +155,8 @@ class Master:
     def _conclude(self, server: Server, ending: Ending) -> Outcome:
         durable = self._state.close(defaults.ABORT_SECONDS if server.aborted else defaults.CLOSE_SECONDS)
         code, error, stats = ending.code, ending.error, server.stats()
-        # Someone who aborts is in a hurry and knows that the run can be resumed; but 0 would say that it need not be, and
-        # 5 that the next run tries the failed jobs again.
+        # Someone who aborts is in a hurry and knows that the run can be resumed; but 0 would say that it need not be,
+        # and 5 that the next run tries the failed jobs again.
         if not durable and self._state.lost is not None:
             code, error = self._state.lost.exit_code, self._state.lost
         elif not durable and (not server.aborted or code in _SAVED):
