@@ -7,9 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import sys
+import time
+from math import inf
 from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 BINARY = getattr(os, "O_BINARY", 0)  # without it, Windows changes line ends
 # What link() reports on file systems without hard links, such as FAT, CIFS and some FUSE ones.
@@ -17,6 +22,10 @@ _NO_LINKS = {
     errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV, errno.EMLINK,
     errno.EINVAL,
 }
+# Here and not with the defaults, since modules of the lowest floor do not import one another.
+SLOW_SYNC_SECONDS = 1.0  # of an fsync, which makes a crash repeat more than it should
+SLOW_SYNC_WARNING_SECONDS = 60.0  # between two warnings
+_warn_from = [-inf]  # when a slow disk may be warned of again
 
 
 def write_all(file: int, data: bytes) -> None:
@@ -29,6 +38,17 @@ def write_all(file: int, data: bytes) -> None:
         rest = rest[written:]
 
 
+def sync(file: int, folder: Path) -> None:
+    """fsync a file, or the folder itself. Logs a warning if that takes long, at most one in a minute."""
+    began = time.monotonic()
+    os.fsync(file)
+    now = time.monotonic()
+    if now - began > SLOW_SYNC_SECONDS and now >= _warn_from[0]:
+        _warn_from[0] = now + SLOW_SYNC_WARNING_SECONDS
+        log.warning("The disk is slow: an fsync in %s took %.1f s, and a checkpoint takes two of them. Until it is "
+                    "complete, a crash repeats the work of that time, too", folder, now - began)
+
+
 def write_fresh(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Write and fsync a new file at `path`, with this mode less the umask. After an error nothing is left there.
 
@@ -39,7 +59,7 @@ def write_fresh(path: Path, data: bytes, mode: int = 0o600) -> None:
     try:
         try:
             write_all(file, data)
-            os.fsync(file)
+            sync(file, path.parent)
         finally:
             close_quietly(file)
     except OSError as error:
@@ -88,7 +108,7 @@ def sync_folder(folder: Path) -> None:
         return  # folders cannot be opened there
     file = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(file)
+        sync(file, folder)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # network file systems may not fsync folders
             raise
