@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from chaos.act import Act
-from chaos.plays import deaths, disks, drains, network, poison, power, sources, strangers, syscalls, words
+from chaos.plays import deaths, disks, drains, network, poison, power, sources, standing, strangers, syscalls, words
 
 WINDOW = "a window + 1.5 s of work"
 HELD = "what a slave holds"
@@ -88,6 +88,8 @@ FAULTS: tuple[Fault, ...] = (
     Fault(55, "kill -9 of the master at any call on its state", syscalls.kills, WINDOW, 20),
     Fault(56, "an error from any call on the state", syscalls.errors, WINDOW, 20),
     Fault(57, "a slow line: jobs of 3 MB at 1 MB/s", network.slow_line, NONE, 17, isolated=True),
+    Fault(58, "kill -9 of the master behind a job of a minute", standing.behind_a_straggler, WINDOW, 15),
+    Fault(59, "kill -9 of the master while failed jobs wait", standing.behind_retries, WINDOW, 15),
 )
 
 
