@@ -155,6 +155,7 @@ CHECKPOINT_SECONDS: Final = 1.0  # while jobs settle: a crash repeats the last s
 # slices that make no-ops wait now and then, a quarter of what a crash may repeat anyway.
 STANDS_SECONDS: Final = 0.25
 KEPT_BYTES: Final = 64 << 20  # of settled jobs' payloads above the watermark: then a checkpoint is due at once
+CROWDED_CHECKPOINT_SECONDS: Final = 0.1  # between checkpoints at least, however much they would free
 UNSAVED_SECONDS: Final = 5.0  # without a checkpoint no new jobs are handed out, so that a crash still repeats little
 SAVE_RETRY_SECONDS: Final = 0.1  # after a failed write, because the failure may be temporary; doubled up to
 SAVE_RETRY_SECONDS_MOST: Final = 5.0  # this, so that a run continues within 5 s after somebody makes room
