@@ -47,12 +47,12 @@ def command(target: str, procs: int, arguments: tuple[str, ...], get_jobs_callba
     handler = parse_target(target, handle_job_callback)
     work = master_options.workload(parse_target(target, get_jobs_callback), handler, arguments, state)
     check_arity(load_target(handler))
-    slave = [str(handler), *slave_arguments(concurrency, job_timeout, timeout, defaults.RETRIES_OF_CHILDREN, log_level,
-                                            log_format, grace)]
+    slave = [handler.located, *slave_arguments(concurrency, job_timeout, timeout, defaults.RETRIES_OF_CHILDREN,
+                                               log_level, log_format, grace)]
     interrupts = Interrupts()
     entry.on_signals(interrupts)
     settings = master_options.master_settings(master, grace)
-    run = LocalRun(work, settings, slave, procs, progress, job_timeout, interrupts)
+    run = LocalRun(work, settings, slave, procs, progress, job_timeout, interrupts, handler.folder)
     return master_options.conclude(run.run(), summary)
 
 

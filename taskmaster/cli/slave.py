@@ -17,6 +17,8 @@ from taskmaster.errors import LimitReached, TaskmasterError
 from taskmaster.core.stats import SlaveStats
 from taskmaster.slave import lifeline
 from taskmaster.slave.slave import Slave
+from taskmaster.targets import parent_main, search_path
+from taskmaster.targets.code import describe
 from taskmaster.targets.load import load_target, parse_target
 from taskmaster.targets.signature import check_arity
 from taskmaster.transport import addresses
@@ -45,7 +47,8 @@ def command(target: str, address: str, key_file: Path | None, insecure: bool, co
     if insecure and not in_fleet:
         warn_of_insecure_master(address)
     wanted = parse_target(target, defaults.HANDLE_JOB)
-    handler = load_target(wanted)
+    parent_main.inherit()
+    handler = load_target(wanted, search_here=not search_path.inherit())
     check_arity(handler)
     lifeline.say_ready()
     # systemd signals the whole unit, and the fleet of a slave passes its signal on: that is one request.
@@ -53,7 +56,7 @@ def command(target: str, address: str, key_file: Path | None, insecure: bool, co
     entry.on_signals(interrupts)
     try:
         slave = Slave(handler, str(wanted), address, threads=concurrency, patience=Patience(timeout / 1000, retries),
-                      job_timeout=job_timeout, show=draw, keys=shared, grace=grace,
+                      job_timeout=job_timeout, show=draw, keys=shared, grace=grace, code=describe(wanted),
                       beat=lifeline.say_beat if in_fleet else None)
         _slaves.append(slave)
         interrupts.pass_on_to(slave.drain)

@@ -14,14 +14,14 @@ import click
 from taskmaster import defaults
 from taskmaster.cli import entry, options
 from taskmaster.cli.shared_key import slave_keys, warn_of_insecure_master
+from taskmaster.control.death_reports import DeathReports
 from taskmaster.core.interrupts import Interrupts
 from taskmaster.errors import EXIT_DONE, EXIT_INTERRUPTED, TaskmasterError
-from taskmaster.fleet.command import SLAVE_COMMAND, key_arguments, slave_arguments
+from taskmaster.fleet.command import key_arguments, slave_arguments, slave_command
 from taskmaster.fleet.fleet import Fleet
 from taskmaster.fleet.local import LocalLauncher
 from taskmaster.fleet.watchdog import silence_limit
 from taskmaster.limits import check_files
-from taskmaster.slave.death_reports import DeathReports
 from taskmaster.transport import addresses
 from taskmaster.transport.dialer import Dialer
 from taskmaster.transport.keys import Keys
@@ -52,7 +52,8 @@ def command(target: str, procs: int, address: str, key_file: Path | None, insecu
     arguments += slave_arguments(concurrency, job_timeout, timeout, retries, log_level, log_format, grace)
     interrupts = Interrupts()
     entry.on_signals(interrupts)
-    slave = [*SLAVE_COMMAND, target, "--address", address, "--no-progress", *arguments]
+    target = f"./{target}" if target.startswith("-") else target  # a file, given after --
+    slave = [*slave_command(), target, "--address", address, "--no-progress", *arguments]
     check_files(defaults.START_FILES + defaults.SLAVE_FILES * procs)
     reports = DeathReports(address, shared)
     with closing(reports), Fleet(LocalLauncher(slave), procs, scout=True,

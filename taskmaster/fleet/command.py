@@ -5,7 +5,18 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-SLAVE_COMMAND = (sys.executable, "-m", "taskmaster.cli.slave")
+_START = Path(__file__).resolve().parents[1] / "cli" / "start_slave.py"
+
+
+def slave_command() -> list[str]:
+    """The beginning of the command line of a slave on this machine."""
+    if _START.is_file():
+        return [sys.executable, str(_START)]
+    import pkgutil  # here: only a Taskmaster in a zip file needs it
+
+    text = pkgutil.get_data("taskmaster.cli", _START.name)
+    assert text is not None
+    return [sys.executable, "-c", f"__file__ = {str(_START)!r}\n{text.decode()}"]
 
 
 def slave_arguments(concurrency: int, job_timeout: float | None, timeout: int, retries: int,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from taskmaster import defaults
 from taskmaster.console.progress import NullProgress, Progress
@@ -15,7 +15,8 @@ from taskmaster.core.dispatch import Dispatcher
 from taskmaster.core.interrupts import Interrupts
 from taskmaster.core.settled import SettledBefore
 from taskmaster.core.window import Window
-from taskmaster.errors import EXIT_DONE, EXIT_DONE_WITH_FAILURES, StateUnwritable, UsageError
+from taskmaster.errors import (EXIT_DONE, EXIT_DONE_WITH_FAILURES, EXIT_TOO_MANY_FAILURES, StateUnwritable,
+                               UsageError)
 from taskmaster.job import NO_CURSOR
 from taskmaster.malloc import keep_freed_memory
 from taskmaster.master.crew import Crew
@@ -40,19 +41,23 @@ from taskmaster.transport.waker import Waker
 log = logging.getLogger(__name__)
 
 _clock = time.monotonic
+_SAVED = (EXIT_DONE, EXIT_DONE_WITH_FAILURES, EXIT_TOO_MANY_FAILURES)  # true only if the last checkpoint is durable
 
 
 class Master:
     """One run. First `open`, which raises whatever can be known before a job is pulled; then `run`, then `close`.
 
     `progress` shows how the run is going, and `observers` are told as well. The first of the `interrupts` drains the
-    run and stops it, the second stops it now; those that arrived before it began count.
+    run and stops it, the second stops it now; those that arrived before it began count. `code` is what slaves are
+    compared with, as `targets.code.describe` gives it; by default they are not.
     """
 
     def __init__(self, workload: Workload, options: Options, progress: Progress | None = None,
-                 observers: Iterable[Observer] = (), interrupts: Interrupts | None = None) -> None:
+                 observers: Iterable[Observer] = (), interrupts: Interrupts | None = None,
+                 code: Mapping[str, str] | None = None) -> None:
         self._workload = workload
         self._options = options
+        self._code = code
         self._waker = Waker()
         self._interrupts = interrupts or Interrupts()
         self._interrupts.pass_on_to(self._waker.wake)
@@ -113,7 +118,7 @@ class Master:
     def _serve(self, listener: Listener, crew: Crew | None) -> Server:
         options, start = self._options, self._where()
         window = Window(start.offset, options.size, defaults.WINDOW_BYTES, options.attempts)
-        dispatcher = Dispatcher(window, self._state.run, self._state.epoch, options.rate)
+        dispatcher = Dispatcher(window, self._state.run, self._state.epoch, options.rate, self._code)
         source = Source(self._workload.get_jobs, self._workload.arguments, start)
         again = failed_jobs(self._state.to_try_again(), options.codec)
         feeder = Feeder(source, start.offset, options.limit, options.codec, _clock, self._waker.wake, again)
@@ -150,10 +155,11 @@ class Master:
     def _conclude(self, server: Server, ending: Ending) -> Outcome:
         durable = self._state.close(defaults.ABORT_SECONDS if server.aborted else defaults.CLOSE_SECONDS)
         code, error, stats = ending.code, ending.error, server.stats()
-        # Someone who aborts is in a hurry and knows that the run can be resumed; exit code 0 would say it need not be.
+        # Someone who aborts is in a hurry and knows that the run can be resumed; but 0 would say that it need not be,
+        # and 5 that the next run tries the failed jobs again.
         if not durable and self._state.lost is not None:
             code, error = self._state.lost.exit_code, self._state.lost
-        elif not durable and (not server.aborted or code in (EXIT_DONE, EXIT_DONE_WITH_FAILURES)):
+        elif not durable and (not server.aborted or code in _SAVED):
             why = self._state.trouble or "it took too long"
             error = StateUnwritable(f"The last checkpoint could not be written to {self._state.path}: {why}. Jobs "
                                     "settled since the previous checkpoint will run again.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from taskmaster.core.dispatch import Dispatcher
 from taskmaster.core.meter import Meter
 from taskmaster.core.stats import RUNNING, Stats
+from taskmaster.core.straggler import straggler
 from taskmaster.master.ending import Ending
 from taskmaster.master.feeder import Feeder
 from taskmaster.master.state.base import StateStore
@@ -54,7 +55,7 @@ class Report:
             replayed=self._replayed(),
             slaves=self._dispatcher.slaves, rate=self._meter.rate(now, self._settled), elapsed=now - self._began,
             total=self._known_total(), offset=window.watermark, first_offset=self._start,
-            straggler=self._dispatcher.straggler(now), state=self._phase(ending, stopped),
+            straggler=straggler(window, self._dispatcher.name_of, now), state=self._phase(ending, stopped),
             finished=ending is not None and ending.finished)
 
     def _replayed(self) -> int:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from math import inf
 
 from models.broken import must
 from models.disk import Disk
-from models.inside import dispatcher_of, window_of
+from models.inside import connections_of, dispatcher_of, resume_offset, window_of
 from models.master import SimulatedMaster
 from models.scheduler import Scheduler, loud
 from models.trace import Trace, poll_note, reply_note
@@ -17,6 +17,7 @@ from models.witness import Departure, Witness
 from taskmaster import defaults
 from taskmaster.core import master_effects as effects
 from taskmaster.core.failure import FailureRecord
+from taskmaster.core.runs import Run
 from taskmaster.core.session import Route
 from taskmaster.core.settled import Above
 from taskmaster.core.wire import Frames, WireError
@@ -69,13 +70,14 @@ class MasterWatch:
         self.master: SimulatedMaster | None = None
         self._disk = disk
         self._well_since = 0.0  # neither the disk nor the master has been disturbed since
-        self._offers: deque[tuple[float, int]] = deque()  # checkpoints not yet durable: when offered, their watermark
+        self._offers: deque[tuple[float, int]] = deque()  # checkpoints not yet durable: when offered, their offset
         self._must_hold = False
         self._marks: deque[tuple[float, int]] = deque()  # when the watermark moved, and to where
         self._sightings = Sightings()
         self._died: set[str] = set()
         self.stopped = False  # the last master ended because too many jobs had failed
         disk.saved = self.saves
+        disk.written = lambda checkpoint: self.oracle.written(_above(checkpoint))
         disk.dropped = self.drops
 
     # -- its life
@@ -85,7 +87,7 @@ class MasterWatch:
         must(epoch == self.oracle.saved_epoch, "I6: an epoch is used before it is durable", epoch)
         self.witness.begins(run, epoch, master.first, master.again)
         left = [one.offset for one in self._disk.failures if one.payload is not None and one.offset < master.first]
-        must(not self.stopped or master.again.issuperset(left), "I19: not tried again", left, master.again)
+        must(not self.stopped or master.again.issuperset(left), "I21: not tried again", left, master.again)
         self.stopped = False
         self.counts["tried again"] += len(master.again)
         self.master = master
@@ -109,6 +111,13 @@ class MasterWatch:
         oldest = self._offers[0][0] if self._offers else self.scheduler.now
         overdue = self.scheduler.now - oldest > defaults.UNSAVED_SECONDS + 0.01
         self._must_hold = server.ending is None and overdue
+
+    def believes_all_but(self, ended: Collection[bytes]) -> None:
+        """A turn is over in which it learned that these connections have dropped."""
+        assert self.master is not None
+        connections = connections_of(dispatcher_of(self.master.server)) if self.master.server is not None else {}
+        for slave_id, peers in connections.items():
+            must(not peers or not peers.issubset(ended), "I19: taken for alive though it dropped", slave_id, peers)
 
     def disturbed(self) -> None:
         """The disk or the master is slower than it should be, at least until the next checkpoint is durable."""
@@ -208,7 +217,7 @@ class MasterWatch:
 
     def offers(self) -> None:
         assert self.master is not None and self.master.server is not None
-        self._offers.append((self.scheduler.now, window_of(self.master.server).watermark))
+        self._offers.append((self.scheduler.now, resume_offset(window_of(self.master.server))))
 
     @loud
     def drops(self, records: Sequence[FailureRecord]) -> None:
@@ -222,8 +231,11 @@ class MasterWatch:
         if self._disk.healthy():
             self._well_since = min(self._well_since, self.scheduler.now)
         on_disk = {one.offset for one in self._disk.failures}
-        runs = checkpoint.above.runs if isinstance(checkpoint.above, Above) else checkpoint.above.above().runs
-        self.oracle.save(checkpoint.offset, checkpoint.epoch, checkpoint.cursor, on_disk, runs, checkpoint.chances,
-                         stopped=checkpoint.chances_epoch == checkpoint.epoch)
+        self.oracle.save(checkpoint.offset, checkpoint.epoch, checkpoint.cursor, on_disk, _above(checkpoint),
+                         checkpoint.chances, stopped=checkpoint.chances_epoch == checkpoint.epoch)
         while self._offers and self._offers[0][1] <= self.oracle.covered:
             self._offers.popleft()
+
+
+def _above(checkpoint: Checkpoint) -> Sequence[Run]:
+    return (checkpoint.above if isinstance(checkpoint.above, Above) else checkpoint.above.above()).runs

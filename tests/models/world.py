@@ -124,6 +124,8 @@ class World:
         self.masters.start()
         for _ in range(self.scenario.slaves):
             self.scheduler.after(self.chance.random() * 0.2, self.slaves.start)
+        for _ in range(self.scenario.foreigners):
+            self.scheduler.after(self.chance.random() * 2.0, lambda: self.slaves.start("others.py"))
         self.disturbances.begin()
         self.scheduler.run(lambda: self.finished or self.disturbances.over)
         self._calm_down()
@@ -154,7 +156,7 @@ class World:
         must(not twice, "I10: a failure is written down twice", twice)
         failed = {offset for offset, _ in failures}
         stale = failed & self.oracle.life.again & self.oracle.life.heard_done
-        must(not stale, "I19: handled, and still in the failures file", stale)
+        must(not stale, "I21: handled, and still in the failures file", stale)
         lost = [at for at in range(self.source.length) if not self.oracle.is_executed(at) and at not in failed]
         must(not lost, "I10: neither handled nor in the failures file", lost)
         assert self.disk.main is not None
