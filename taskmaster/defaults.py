@@ -77,6 +77,7 @@ FAILURES_LOGGED: Final = 5  # with a line each: enough to see what is wrong
 
 # A slave.
 CONCURRENCY: Final = 10  # threads: most handlers wait for a network or a disk, and ten threads cost a no-op nothing
+CONCURRENCY_ASYNC: Final = 100  # tasks or greenlets, a few kB each; the services they call may not bear a thousand
 CONCURRENCY_MOST: Final = 10_000  # more must be a typo: the stacks of that many threads reserve 80 GB
 SLICE_SECONDS: Final = 0.002  # of work that a thread takes from the backlog at once: 40 times the cost of taking it
 REPORT_SECONDS: Final = 0.05  # how long settled jobs wait at most to be reported while the slave is busy
@@ -94,6 +95,7 @@ REPORT_RUNS: Final = 4000  # in each list of a request: two such lists fit HEADE
 DROP_RUNS: Final = 4000  # in a reply, and the rest in the next: 25,000 did not fit HEADER_BYTES, and no slave read them
 REPORT_FAILURES: Final = 64  # failed attempts in a request,
 REPORT_CHARACTERS: Final = 100_000  # and of their texts: in any alphabet they fit REPORT_BYTES
+CANCEL_SECONDS: Final = 1.0  # for a cancelled job to end: a loop that a handler keeps for longer must be replaced
 WATCH_SECONDS: Final = 0.05  # between two looks at what is running: what became slow is noticed within a lease's length
 SLAVE_PROGRESS_SECONDS: Final = 0.5  # between two updates of a slave's progress line: often enough to read
 PARENT_LOOK_SECONDS: Final = 1.0  # between two checks that the parent is alive, in case its pipe does not tell

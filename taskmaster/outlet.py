@@ -9,13 +9,13 @@ import atexit
 import os
 import select
 import sys
-import threading
 import time
 from collections import deque
 from contextlib import suppress
 from typing import TextIO
 
 from taskmaster import defaults
+from taskmaster.native import Condition, Thread  # of threading, patched by gevent, they would hang in a native thread
 
 
 class Outlet:
@@ -34,12 +34,12 @@ class Outlet:
             os.register_at_fork(after_in_child=self._begin)  # the child has no such thread, and its lock may be held
 
     def _begin(self) -> None:
-        self._changed = threading.Condition(threading.Lock())
+        self._changed = Condition()
         self._texts: deque[str] = deque()
         self._waiting = 0  # characters, including those that are being written
         self._dropped = 0  # texts dropped since the last one that had room
         self._gone = False
-        self._thread: threading.Thread | None = None
+        self._thread: Thread | None = None
 
     def write(self, text: str) -> None:
         """Write the text, or lose it."""
@@ -58,7 +58,7 @@ class Outlet:
             self._texts.append(text)
             self._waiting += len(text)
             self._start()
-            self._changed.notify_all()
+            self._changed.notify()
 
     def flush(self) -> None:
         """Does nothing: each text is written as soon as there is room for it."""
@@ -71,7 +71,7 @@ class Outlet:
 
     def _start(self) -> None:
         if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="output", daemon=True)
+            self._thread = Thread(target=self._work, name="output")
             self._thread.start()
             atexit.register(self.finish, defaults.OUTPUT_FINISH_SECONDS)
 
@@ -87,7 +87,7 @@ class Outlet:
                 if gone:
                     self._texts.clear()
                 self._waiting = sum(map(len, self._texts))
-                self._changed.notify_all()
+                self._changed.notify()
                 if gone:
                     return
 

@@ -14,10 +14,11 @@ from taskmaster.cli.shared_key import hide_key, slave_keys, warn_of_insecure_mas
 from taskmaster.core.agent import Patience
 from taskmaster.core.interrupts import Interrupts
 from taskmaster.core.stats import SlaveStats
+from taskmaster.fleet.command import SlaveOptions
 from taskmaster.slave import lifeline
+from taskmaster.slave.pools.choice import GREENLETS, check_handler, choose_pool, patch_for_greenlets
 from taskmaster.slave.slave import Slave
 from taskmaster.targets.load import load_target, parse_target
-from taskmaster.targets.signature import check_arity
 from taskmaster.transport import addresses
 
 _slaves: list[Slave] = []
@@ -29,9 +30,8 @@ _slaves: list[Slave] = []
 @options.key_options
 @options.slave_options
 @options.common_options
-def command(target: str, address: str, key_file: Path | None, insecure: bool, concurrency: int,
-            job_timeout: float | None, timeout: int, retries: int, grace: float | None, log_level: str,
-            log_format: str, no_progress: bool) -> int:
+def command(target: str, address: str, key_file: Path | None, insecure: bool, slave: SlaveOptions, grace: float | None,
+            log_level: str, log_format: str, no_progress: bool) -> int:
     """Call handle_job for each job of the master at ADDRESS.
 
     TARGET is module, module:function, file.py or file.py:function.
@@ -44,19 +44,21 @@ def command(target: str, address: str, key_file: Path | None, insecure: bool, co
     if insecure and not in_fleet:
         warn_of_insecure_master(address)
     wanted = parse_target(target, defaults.HANDLE_JOB)
+    if slave.pool == GREENLETS:
+        patch_for_greenlets()
     handler = load_target(wanted)
-    check_arity(handler)
+    check_handler(handler, slave.pool)
     lifeline.say_ready()
     # systemd signals the whole unit, and the fleet of a slave passes its signal on: that is one request.
     interrupts = Interrupts(once=in_fleet)
     entry.on_signals(interrupts)
     try:
-        slave = Slave(handler, str(wanted), address, threads=concurrency, patience=Patience(timeout / 1000, retries),
-                      job_timeout=job_timeout, show=draw, keys=shared, grace=grace,
-                      beat=lifeline.say_beat if in_fleet else None)
-        _slaves.append(slave)
-        interrupts.pass_on_to(slave.drain)
-        return _serve(slave)
+        one = Slave(handler, str(wanted), address, pool=choose_pool(handler, slave.pool, slave.concurrency),
+                    patience=Patience(slave.timeout / 1000, slave.retries), job_timeout=slave.job_timeout, show=draw,
+                    keys=shared, grace=grace, beat=lifeline.say_beat if in_fleet else None)
+        _slaves.append(one)
+        interrupts.pass_on_to(one.drain)
+        return _serve(one)
     finally:
         close()
         if any(one.stuck for one in _slaves):

@@ -146,7 +146,7 @@ class Control:
 
     def _look(self, now: float) -> None:
         self._watch.look(now)
-        if self._watch.timed_out:
+        if self._watch.hung:
             self.exit_code = EXIT_INTERRUPTED
 
     # -- what the agent wants

@@ -17,7 +17,7 @@ from taskmaster.errors import EXIT_ERROR, TaskmasterError
 from taskmaster.malloc import keep_freed_memory
 from taskmaster.native import Thread
 from taskmaster.slave.control import Control
-from taskmaster.slave.pools.threads import ThreadPool
+from taskmaster.slave.pools.choice import PoolChoice, make_pool
 from taskmaster.transport.addresses import dial_address, is_local
 from taskmaster.transport.dialer import Dialer
 from taskmaster.transport.keys import Keys
@@ -29,7 +29,7 @@ _clock = time.monotonic
 
 
 class Slave:
-    """Calls `handler`, whose name is `name`, for the jobs of the master at `address`, in `threads` threads.
+    """Calls `handler`, whose name is `name`, for the jobs of the master at `address`, in a pool of this choice.
 
     Without keys it trusts any master, but takes pickles only from one on this machine. `job_timeout` is in seconds;
     `show` is called with the slave's figures a few times per second in the control thread, and so is `beat`, as long as
@@ -37,17 +37,17 @@ class Slave:
     """
 
     def __init__(self, handler: Callable[[Any], Any], name: str, address: str, *,
-                 threads: int = defaults.CONCURRENCY, patience: Patience = Patience(),
+                 pool: PoolChoice = PoolChoice(), patience: Patience = Patience(),
                  job_timeout: float | None = None, show: Callable[[SlaveStats], None] = lambda stats: None,
                  keys: Keys | None = None, beat: Callable[[], object] | None = None,
                  grace: float | None = None) -> None:
-        info = {"host": socket.gethostname(), "pid": os.getpid(), "threads": threads, "handler": name,
+        info = {"host": socket.gethostname(), "pid": os.getpid(), "threads": pool.slots, "handler": name,
                 "python": sys.version.split()[0], "version": defaults.PRODUCT_VERSION}
         if beat is not None:
             info["fleet"] = "yes"  # which reports how it died
         self._waker = waker = Waker()
-        self._agent = Agent(os.urandom(16).hex(), threads, info, patience, _clock())
-        self._pool = ThreadPool(handler, threads, _clock, waker.wake)
+        self._agent = Agent(os.urandom(16).hex(), pool.slots, info, patience, _clock())
+        self._pool = make_pool(pool, handler, _clock, waker.wake)
         trusting = keys is not None or is_local(dial_address(address))
         self._control = Control(self._agent, Dialer(address, keys), self._pool, waker, _clock, job_timeout=job_timeout,
                                 show=show, trusting=trusting, beat=beat, grace=grace)

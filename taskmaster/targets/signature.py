@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from taskmaster.errors import TargetError, UsageError
-from taskmaster.targets.lazy import is_lazy
+from taskmaster.targets.lazy import is_generator
 
 BOOLS = {
     "true": True, "yes": True, "1": True, "on": True,
@@ -135,7 +135,7 @@ def _shown(function: Callable[..., Any]) -> str:
 
 
 def check_arity(handler: Callable[..., Any]) -> None:
-    """Raise TargetError unless calling `handler(job)` does the work before it returns."""
+    """Raise TargetError unless calling `handler(job)`, and awaiting that if it is async, does the work."""
     signature = _signature(handler)
     try:
         if signature is not None:
@@ -143,10 +143,10 @@ def check_arity(handler: Callable[..., Any]) -> None:
     except TypeError:
         raise TargetError(f"A handler is called with one job, but {_shown(handler)} does not accept that. Write it as: "
                           "def handle_job(job).") from None
-    if is_lazy(handler):
+    if is_generator(handler):
         # Calling it only creates an object: every job would count as handled although none was.
-        raise TargetError(f"{_shown(handler)} is async or yields, so calling it does not run it. Write it as: "
-                          "def handle_job(job), with asyncio.run or a loop inside.")
+        raise TargetError(f"{_shown(handler)} yields, so calling it does not run it. Write it as: def handle_job(job), "
+                          "without yield.")
 
 
 def accepts_last(get_jobs: Callable[..., Any]) -> bool:

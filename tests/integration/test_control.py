@@ -175,13 +175,13 @@ def test_a_job_that_runs_for_too_long_fails_once_and_its_slave_drains() -> None:
     parts.backlog.enqueue(Lease(20, 2, 1, "json", b"[1, 2]"), 0.0)
     work.end(8, 0.1)
     parts.watch.look(0.5)
-    assert not parts.watch.timed_out
+    assert not parts.watch.hung
     for now in (1.0, 2.0, 3.0):
         parts.watch.look(now)
     failures = parts.reported.failures
     assert [(one.offset, one.attempt, one.kind) for one in failures] == [(7, 2, "timeout"), (9, 2, "timeout")]
     assert {failed.traceback for failed in failures} == {"where it is"} and parts.pool.stacks == [7, 9]
-    assert parts.watch.timed_out and parts.agent.state == "drain"
+    assert parts.watch.hung and parts.agent.state == "drain"
     assert not parts.pool.queue and 20 not in parts.agent.held, "what waits goes to others"
 
 
@@ -190,7 +190,7 @@ def test_a_slice_that_was_just_taken_is_not_taken_for_one_that_hangs() -> None:
     parts = Parts(Pool(), job_timeout=1.0)
     parts.pool.begun = [SequentialExecution(Slice(0, 0, 1, [0]), 1000.0)]
     parts.watch.look(1000.5)
-    assert not parts.watch.timed_out
+    assert not parts.watch.hung
 
 
 def test_jobs_that_need_the_users_code_are_left_to_the_pool() -> None:

@@ -103,6 +103,13 @@ class Pool(Protocol):
     def stack_of(self, execution: Execution, offset: int) -> str:
         """Where the handler of a running job is now, as a traceback; empty if unknown."""
 
+    def cancel(self, execution: Execution, failure: FailedAttempt) -> bool:
+        """End the handler of a running job, whose attempt failed in this way; a later look reports it, and what the
+        handler still does no longer counts. False if a handler cannot be ended here."""
+
+    def is_to_blame(self, execution: Execution, offset: int) -> bool:
+        """Whether a job that was cancelled and still runs is the cause; False if another keeps the thread of both."""
+
     def resize(self, slots: int) -> None:
         """Run up to `slots` jobs at once from now on. Surplus slots finish what they run and take nothing new."""
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import gevent.threadpool
 
+from taskmaster.core.wire import FailedAttempt
 from taskmaster.forks import call_in_children
 from taskmaster.native import Empty, Lock, SimpleQueue, get_ident
 from taskmaster.slave.pools.base import Execution
@@ -77,6 +78,14 @@ class ThreadPool:
         idents = [ident for ident, running in list(self._running.items()) if running is execution]
         frame = sys._current_frames().get(idents[0]) if idents else None
         return "".join(traceback.format_stack(frame)) if frame is not None else ""
+
+    def cancel(self, execution: Execution, failure: FailedAttempt) -> bool:
+        """Nothing can end a thread."""
+        return False
+
+    def is_to_blame(self, execution: Execution, offset: int) -> bool:
+        """Each job has a thread of its own."""
+        return True
 
     def resize(self, slots: int) -> None:
         """Use `slots` threads from now on; surplus ones finish the slice they are running."""

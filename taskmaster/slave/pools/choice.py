@@ -1,0 +1,70 @@
+"""Which pool runs a handler, and how many of its jobs at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from taskmaster import defaults
+from taskmaster.errors import UsageError
+from taskmaster.slave.pools.base import Pool
+from taskmaster.targets.lazy import is_async
+from taskmaster.targets.signature import check_arity
+
+THREADS: Final = "threads"
+ASYNCIO: Final = "asyncio"
+GREENLETS: Final = "greenlets"
+POOLS: Final = (THREADS, ASYNCIO, GREENLETS)
+
+
+@dataclass(frozen=True)
+class PoolChoice:
+    """One of POOLS, with `slots` jobs at once."""
+
+    kind: str = THREADS
+    slots: int = defaults.CONCURRENCY
+
+
+def choose_pool(handler: Callable[..., Any], pool: str | None = None, concurrency: int | None = None) -> PoolChoice:
+    """The pool for this handler where these options are given or None. Raises UsageError if it cannot run there."""
+    kind = pool or (ASYNCIO if is_async(handler) else THREADS)
+    if is_async(handler) and kind != ASYNCIO:
+        raise UsageError(f"The handler is async, which --pool {kind} cannot run. Use --pool asyncio, or leave it out.")
+    return PoolChoice(kind, concurrency or (defaults.CONCURRENCY if kind == THREADS else defaults.CONCURRENCY_ASYNC))
+
+
+def check_handler(handler: Callable[..., Any], pool: str | None = None) -> None:
+    """Raise TargetError or UsageError unless this pool, or the one for this handler, can run it."""
+    check_arity(handler)
+    choose_pool(handler, pool)
+
+
+def patch_for_greenlets() -> None:
+    """Make the standard library switch greenlets where it waits. Call it before the user's module is imported.
+
+    Logging keeps its native lock, because the control thread, which has no greenlets, logs as well.
+    """
+    from gevent import monkey  # here: only greenlets need it
+
+    monkey.patch_thread(logging=False)
+    monkey.patch_all(thread=False)
+
+
+def make_pool(choice: PoolChoice, handler: Callable[[Any], Any], clock: Callable[[], float],
+              wake: Callable[[], None]) -> Pool:
+    """A pool of this kind, which is at work at once."""
+    # Here: asyncio takes 40 ms to import, a tenth of a slave's start.
+    if choice.kind == ASYNCIO:
+        from taskmaster.slave.pools.coroutines import CoroutinePool
+
+        return CoroutinePool(handler, choice.slots, clock, wake)
+    # Here: only the one that is needed.
+    if choice.kind == GREENLETS:
+        from taskmaster.slave.pools.greenlets import GreenletPool
+
+        return GreenletPool(handler, choice.slots, clock, wake)
+    # Here: likewise.
+    from taskmaster.slave.pools.threads import ThreadPool
+
+    return ThreadPool(handler, choice.slots, clock, wake)

@@ -1,0 +1,113 @@
+"""Handlers of each kind under the real commands: what they fail at, how they end, how they are stopped."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+from helpers import Place, numbers, wait_until
+
+ASYNC = """
+import asyncio
+async def handle_job(job):
+    await asyncio.sleep(0.01)
+    await step(job)
+    record(job)
+"""
+GREENLETS = """
+import asyncio
+from gevent import monkey
+def handle_job(job):
+    time.sleep(0.01)
+    try:
+        step(job).send(None)
+    except StopIteration:
+        pass
+    record(job)
+"""
+KINDS = pytest.mark.parametrize("handler, options", [
+    (ASYNC, ()), (GREENLETS, ("--pool", "greenlets")), (GREENLETS, ("--pool", "threads"))],
+    ids=["asyncio", "greenlets", "threads"])
+NOTHING = "async def step(job): pass\n"
+
+
+@KINDS
+def test_each_job_is_handled_and_those_that_raise_are_failures(place: Place, handler: str,
+                                                               options: tuple[str, ...]) -> None:
+    place.write(handler + """
+async def step(job):
+    if job in (7, 70):
+        raise SystemExit("no")
+    if job == 77:
+        raise KeyboardInterrupt
+""")
+    ended = place.run("run", "work.py", 2, "n=500", "--attempts", 2, *options)
+    assert ended.code == 3 and place.handled() == dict.fromkeys(numbers(500) - {"7", "70", "77"}, 1)
+    assert sorted((one["offset"], one["attempts"], one["error"]) for one in place.failures()) == [
+        (7, 2, "SystemExit"), (70, 2, "SystemExit"), (77, 2, "KeyboardInterrupt")]
+
+
+@KINDS
+def test_an_interrupt_finishes_what_runs_and_the_same_command_resumes(place: Place, handler: str,
+                                                                      options: tuple[str, ...]) -> None:
+    place.write(handler + NOTHING)
+    run = place.start("run", "work.py", 2, "n=3000", *options)
+    assert wait_until(lambda: len(place.handled()) > 100)
+    run.signal(signal.SIGINT)
+    assert run.end().code == 75
+    assert place.run("run", "work.py", 2, "n=3000", *options).code == 0
+    assert place.handled() == dict.fromkeys(numbers(3000), 1), "a drain repeats nothing"
+
+
+@pytest.mark.parametrize("handler, sleep, options", [
+    (ASYNC, "await asyncio.sleep(3600)", ()), (GREENLETS, "time.sleep(3600)", ("--pool", "greenlets"))],
+    ids=["asyncio", "greenlets"])
+def test_a_timeout_ends_the_handler_and_not_its_slave(place: Place, handler: str, sleep: str,
+                                                      options: tuple[str, ...]) -> None:
+    place.write(handler + f"""
+async def step(job):
+    if job == 42:
+        try:
+            {sleep}
+        finally:
+            record("ended")
+""")
+    ended = place.run("run", "work.py", 1, "n=100", "--job-timeout", 1, "--attempts", 2, "--log-level", "debug",
+                      *options)
+    assert ended.code == 3 and place.handled() == {**dict.fromkeys(numbers(100) - {"42"}, 1), "ended": 2}
+    [failure] = place.failures()
+    assert (failure["offset"], failure["kind"]) == (42, "timeout") and "sleep(3600)" in failure["traceback"]
+    assert ended.err.count(" joined") == 1, "the slave was replaced"
+
+
+def test_a_handler_that_keeps_the_loop_fails_alone_and_its_slave_is_replaced(place: Place) -> None:
+    """The other ninety-nine jobs wait for the loop as long as it does, and are not to blame."""
+    place.write(ASYNC + """
+async def step(job):
+    if job == 42:
+        time.sleep(3600)
+    await asyncio.sleep(0.2)
+""")
+    ended = place.run("run", "work.py", 1, "n=300", "--job-timeout", 1, "--attempts", 1)
+    assert ended.code == 3
+    [failure] = place.failures()
+    assert (failure["offset"], failure["kind"]) == (42, "timeout") and "time.sleep(3600)" in failure["traceback"]
+    assert set(place.handled()) == numbers(300) - {"42"}
+
+
+def test_greenlets_are_patched_before_the_module_is_imported_and_only_in_slaves(place: Place) -> None:
+    place.write("""
+import socket
+from gevent import monkey
+record(f"patched {'cli.slave' in ' '.join(sys.orig_argv)} {monkey.is_module_patched('socket')}")
+def handle_job(job):
+    pass
+""")
+    assert place.run("run", "work.py", 1, "n=10", "--pool", "greenlets").code == 0
+    assert place.handled() == {"patched False False": 1, "patched True True": 1}
+
+
+def test_an_async_handler_is_refused_by_other_pools_before_the_first_job(place: Place) -> None:
+    place.write(ASYNC + NOTHING)
+    ended = place.run("run", "work.py", 1, "--pool", "threads")
+    assert ended.code == 2 and ended.explained("async", "--pool asyncio") and not place.handled()
