@@ -41,9 +41,14 @@ LEASE_SECONDS: Final = 0.05
 # Of payloads: handling one message costs either end as much as copying a megabyte. Half of this costs 5 kB jobs a sixth
 # of their rate; twice as much gains nothing.
 LEASE_BYTES: Final = 2 << 20
+# Of payloads on a slow line, to one slave in one answer: five round trips to the other side of the world, so that the
+# line is empty for a sixth of the time at most; a quarter of what a person waits for a sign of life.
+LINK_SECONDS: Final = 2.0
 HELD_BYTES: Final = 8 << 20  # of payloads at a slave: four leases keep it busy; with two, no-ops lose 15 %
 LEASE_LIFE_SECONDS: Final = 60.0  # without renewal; long, since C code that holds the interpreter lock blocks renewals
 HEARTBEAT_SECONDS: Final = 5.0  # between renewals by a slave with nothing to report: 12 during the life of a lease
+QUIET_SECONDS: Final = 15.0  # without a message of a slave, before the master looks whether bytes move there
+TRANSFER_SECONDS: Final = 5.0  # between two such looks: several in the life of a lease, on lines that pause
 PARK_SECONDS: Final = 1.5  # a master holds an idle slave's request this long: 1,000 of them a second cost 4 % of a core
 RECONNECT_GRACE_SECONDS_LOCAL: Final = 0.25  # from a dropped connection to a dead slave: time to open a new socket
 RECONNECT_GRACE_SECONDS_REMOTE: Final = 2.0  # the same over a network, where connections drop on their own
@@ -85,6 +90,11 @@ REPORT_SECONDS: Final = 0.05  # how long settled jobs wait at most to be reporte
 # 50 ms cost 5 %, 10 ms 1 %, and less than 2 ms gains nothing.
 REPORT_SECONDS_IDLE: Final = 0.002
 REPLY_TIMEOUT_MS: Final = 2000  # of silence before a request is sent again: masters answer within PARK_SECONDS
+# The same while an answer is arriving: where packets are lost, TCP may pause for some seconds. Asking again would throw
+# away what has come.
+STALL_SECONDS: Final = 10.0
+ARRIVING_BYTES: Final = 4096  # of an answer with jobs: others are shorter
+ARRIVING_PAUSE_SECONDS: Final = 1.0  # without a byte of it, before a report may take the place of the request
 REPLY_TIMEOUT_MS_LEAST: Final = 100  # with less, a busy master would pass for a silent one
 RETRIES: Final = 60  # requests, so two minutes of silence: a master may take that long to restart
 # Those of tm-run: their master is their parent, with which they end. It is silent only while it is suspended itself, as
@@ -121,6 +131,7 @@ KEEPALIVE_IDLE_SECONDS: Final = 30  # of silence before the first probe: an idle
 KEEPALIVE_PROBE_SECONDS: Final = 10  # between probes
 KEEPALIVE_PROBES: Final = 3  # without an answer: a network that recovers within half a minute loses nothing
 UNACKNOWLEDGED_SECONDS: Final = 60  # for unconfirmed data, during which TCP does not probe; Linux allows 15 min
+SOCKET_FILE_SECONDS: Final = 1.0  # between two looks for the file of an ipc address: cleaners of /tmp remove old ones
 BACKLOG: Final = 4096  # connections waiting to be accepted: with 100, a thousand slaves that started at once timed out
 HANDSHAKES: Final = 3  # failures in a row, within 0.3 s, before a slave probes the address
 LOOK_SECONDS: Final = 1.0  # for one probe: a wrong key takes two, so it is reported within 2 s
@@ -202,4 +213,7 @@ SAID_LINES: Final = 100  # of all that a slave may send to its fleet: a few word
 PARENT_FD: Final = "TASKMASTER_PARENT_FD"  # a descriptor to read from: at its end the parent is gone
 PARENT_PID: Final = "TASKMASTER_PARENT_PID"
 STACK_FD: Final = "TASKMASTER_STACK_FD"  # a file for the stacks of its threads, which SIGQUIT makes it write
+SEARCH_PATH: Final = "TASKMASTER_SEARCH_PATH"  # the parent's sys.path, as JSON
+MAIN_FILE: Final = "TASKMASTER_MAIN_FILE"  # the program that called taskmaster.run, or, with `python -m`,
+MAIN_MODULE: Final = "TASKMASTER_MAIN_MODULE"  # its name
 WORD_FD: Final = "TASKMASTER_WORD_FD"  # a descriptor to write words to, one a line: see fleet/base.py

@@ -55,8 +55,11 @@ class StateMismatch(TaskmasterError):
     exit_code = EXIT_STATE_MISMATCH
 
 
-class VersionMismatch(TaskmasterError):
-    """The master refused this slave, which speaks another version of the protocol; the message is the master's."""
+class SlaveRefused(TaskmasterError):
+    """The master refused this slave, whose handler is for other jobs or which speaks another version of the protocol.
+
+    The message is the master's.
+    """
 
     exit_code = EXIT_STATE_MISMATCH
 

@@ -3,33 +3,40 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from taskmaster import defaults
 from taskmaster.console.progress import NullProgress, Progress
 from taskmaster.console.screen import is_terminal
 from taskmaster.core.interrupts import Interrupts
-from taskmaster.fleet.command import SLAVE_COMMAND
+from taskmaster.fleet.command import slave_command
 from taskmaster.fleet.fleet import Fleet
 from taskmaster.fleet.local import LocalLauncher
 from taskmaster.fleet.watchdog import silence_limit
 from taskmaster.master.master import Master
 from taskmaster.master.outcome import Outcome
 from taskmaster.master.workload import Options, Workload
+from taskmaster.targets import search_path
 from taskmaster.transport.private_address import private_address
 
 
 class LocalRun:
-    """One run: call `run` in the main thread. The first interrupt drains and stops it, the second stops it now."""
+    """One run: call `run` in the main thread. The first interrupt drains and stops it, the second stops it now.
+
+    Slaves search for modules where this process does, start in `folder`, and have `environment` besides this process's.
+    """
 
     def __init__(self, workload: Workload, options: Options, slave_arguments: Sequence[str], slaves: int,
-                 progress: Progress, job_timeout: float | None = None, interrupts: Interrupts | None = None) -> None:
+                 progress: Progress, job_timeout: float | None = None, interrupts: Interrupts | None = None,
+                 folder: str = "", environment: Mapping[str, str] | None = None) -> None:
         self._interrupts = interrupts or Interrupts()
         self._master = Master(workload, options, progress, interrupts=self._interrupts)
         self._slave_arguments = list(slave_arguments)
         self._slaves = slaves
         self._silence_seconds = silence_limit(job_timeout)
         self._progress = progress
+        self._folder = folder
+        self._environment = environment or {}
 
     def run(self) -> Outcome:
         """Serve until the run ends. Raises StateUnwritable, StateMismatch or UsageError before it has begun."""
@@ -41,9 +48,11 @@ class LocalRun:
                 self._master.close()
 
     def _run(self) -> Outcome:
-        command = [*SLAVE_COMMAND, *self._slave_arguments, "--address", self._master.address, "--no-progress"]
+        command = [*slave_command(), *self._slave_arguments, "--address", self._master.address, "--no-progress"]
         capture = None if isinstance(self._progress, NullProgress) else self._progress.write
-        launcher = LocalLauncher(command, capture=capture, keep_stdout=not is_terminal(sys.stdout))
+        environment = {**search_path.bequeathed(), **self._environment}
+        launcher = LocalLauncher(command, environment=environment, folder=self._folder or None, capture=capture,
+                                 keep_stdout=not is_terminal(sys.stdout))
         with Fleet(launcher, self._slaves, silence_seconds=self._silence_seconds) as fleet:
             fleet.start()
             outcome = self._master.run(fleet)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,8 @@ from taskmaster.fleet.command import SlaveOptions
 from taskmaster.master.outcome import Outcome
 from taskmaster.master.workload import Options, workload_of
 from taskmaster.slave.pools.choice import check_handler
-from taskmaster.targets.load import Target, importing, parse_target
+from taskmaster.targets import parent_main
+from taskmaster.targets.load import Target, importing
 
 
 def run(get_jobs: Callable[..., Any], handle_job: Callable[[Any], Any], *, slaves: int = 2,
@@ -27,7 +27,8 @@ def run(get_jobs: Callable[..., Any], handle_job: Callable[[Any], Any], *, slave
     """Call `handle_job` once for each job of `get_jobs`, in `slaves` processes. Call it from the main thread.
 
     Both functions must be importable from a module or a file, since each slave imports the handler itself; in a script,
-    call `run` under ``if __name__ == "__main__":``. `arguments` are passed to `get_jobs`. `options` are the fields of
+    call `run` under ``if __name__ == "__main__":``. Slaves search for modules where this process does, and find the
+    classes of its script. `arguments` are passed to `get_jobs`. `options` are the fields of
     `Options`: size, attempts, limit, rate, total, codec, reset, force_resume. Returns the outcome, whose `exit_code` is
     that of the same `tm-run`. Raises TaskmasterError if the run cannot begin.
     """
@@ -41,9 +42,10 @@ def run(get_jobs: Callable[..., Any], handle_job: Callable[[Any], Any], *, slave
     texts = {key: str(value) for key, value in given.items()}
     workload = workload_of(get_jobs, source, handler, given, texts, Path(state) if state else None)
     slave = SlaveOptions(concurrency, pool, job_timeout, retries=defaults.RETRIES_OF_CHILDREN)
-    argv = [str(handler), *slave.arguments()]
+    argv = [handler.located, *slave.arguments()]
     chosen = Options(budget=parse_budget(max_failures), **options)
-    return LocalRun(workload, chosen, argv, slaves, make_progress(progress, sys.stderr), job_timeout).run()
+    return LocalRun(workload, chosen, argv, slaves, make_progress(progress, sys.stderr), job_timeout,
+                    folder=handler.folder, environment=parent_main.bequeathed()).run()
 
 
 def _target_of(function: Callable[..., Any]) -> Target:
@@ -53,8 +55,12 @@ def _target_of(function: Callable[..., Any]) -> Target:
         raise TargetError(f"Slaves could not import {function!r} by name. Define it with `def` at the top level of a "
                           "module.")
     if module != "__main__":
-        return parse_target(f"{module}:{name}", name)
-    return parse_target(f"{inspect.getsourcefile(function)}:{name}", name)
+        return Target(module, name, is_file=False)
+    found = parent_main.target_in_main(name)
+    if found is None:
+        raise TargetError(f"{name} is in a program that slaves cannot import, as it has no file whose name ends with "
+                          f".py. Define it in a module:\n    from jobs import {name}")
+    return found
 
 
 def _check_reachable(handler: Callable[..., Any]) -> None:

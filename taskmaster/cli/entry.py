@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import logging
 import os
@@ -133,6 +134,7 @@ def run_command(command: click.Command, stuck: Callable[[], bool] = lambda: Fals
     """Run a command and exit. `stuck` is asked at the end whether a thread is still in the user's code."""
     open_standard_streams()
     leave_process_1()
+    atexit.register(_keep_exit_code)  # before the user's module is imported: so it is called after what that registers
     _end_at_signals()
     try:
         code = command.main(standalone_mode=False)
@@ -145,6 +147,15 @@ def run_command(command: click.Command, stuck: Callable[[], bool] = lambda: Fals
         report(error)
         code = error.exit_code
     _leave(int(code or 0), stuck())
+
+
+def _keep_exit_code() -> None:
+    """A signal that comes now is too late to change anything. Python would put back the default actions before it is
+    gone, and a run that is done would end with 143: whoever stops a service as its work ends would see a failure."""
+    for name in (*STOPS, *WARNINGS):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) in _installed:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _leave(code: int, stuck: bool) -> None:

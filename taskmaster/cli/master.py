@@ -11,12 +11,14 @@ import click
 
 from taskmaster import defaults
 from taskmaster.cli import entry, master_options, options
+from taskmaster.cli.help import NETWORK
 from taskmaster.cli.shared_key import hide_key, master_keys
 from taskmaster.console.log import Lines
 from taskmaster.console.progress import make_progress
 from taskmaster.core.interrupts import Interrupts
 from taskmaster.master.master import Master
-from taskmaster.targets.load import parse_target
+from taskmaster.targets.code import describe
+from taskmaster.targets.load import Target, parse_target
 from taskmaster.transport import addresses
 from taskmaster.transport.keys import Keys
 
@@ -28,11 +30,13 @@ log = logging.getLogger("taskmaster.cli.master")  # by name, since `python -m` c
 @click.argument("arguments", nargs=-1, metavar="[KEY=VALUE]...")
 @options.address_option
 @options.key_options
+@options.option("--any-handler", group=NETWORK, is_flag=True,
+                help="Accept slaves whose handler is in another module than get_jobs.")
 @master_options.master_options
 @options.common_options
 def command(target: str, arguments: tuple[str, ...], address: str, key_file: Path | None, insecure: bool,
-            state: Path | None, summary: Path | None, grace: float | None, log_level: str, log_format: str,
-            no_progress: bool, **master: Any) -> int:
+            any_handler: bool, state: Path | None, summary: Path | None, grace: float | None, log_level: str,
+            log_format: str, no_progress: bool, **master: Any) -> int:
     """Hand the jobs that get_jobs(KEY=VALUE...) yields to the slaves that connect.
 
     TARGET is module, module:function, file.py or file.py:function. After Ctrl-C or a crash, run the same command again
@@ -41,13 +45,15 @@ def command(target: str, arguments: tuple[str, ...], address: str, key_file: Pat
     progress = make_progress(not no_progress, sys.stderr)
     entry.configure_logging(log_level, log_format, Lines(progress))
     master_options.check_summary(summary)
+    address = addresses.absolute(address)  # the user's module may change the working folder
     source = parse_target(target, defaults.GET_JOBS)
     shared = master_keys(address, key_file, insecure)
     hide_key()
     interrupts = Interrupts()
     entry.on_signals(interrupts)
     work = master_options.workload(source, source, arguments, state)
-    one = Master(work, master_options.master_settings(master, grace), progress, interrupts=interrupts)
+    settings, code = master_options.master_settings(master, grace), _code(source, any_handler)
+    one = Master(work, settings, progress, interrupts=interrupts, code=code)
     try:
         one.open(address, shared)
         _say_how_to_connect(one.address, shared)
@@ -55,6 +61,14 @@ def command(target: str, arguments: tuple[str, ...], address: str, key_file: Pat
     finally:
         one.close()
     return master_options.conclude(outcome, summary)
+
+
+def _code(source: Target, any_handler: bool) -> dict[str, str]:
+    """What slaves are compared with."""
+    code = describe(source)
+    if any_handler:
+        del code["module"], code["source"]
+    return {**code, "target": str(source)}
 
 
 def _say_how_to_connect(address: str, shared: Keys | None) -> None:

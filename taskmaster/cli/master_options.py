@@ -15,13 +15,21 @@ from taskmaster import defaults
 from taskmaster.cli.entry import report, say
 from taskmaster.cli.help import FAILURES, HOW_MUCH, NETWORK, OUTPUT, STATE, WHAT
 from taskmaster.cli.options import compose, option
+from taskmaster.console.paths import shown_path
 from taskmaster.core.budget import parse_budget
 from taskmaster.core.codec import CODECS
 from taskmaster.errors import StateUnwritable, UsageError
 from taskmaster.master.outcome import Outcome, write_summary
 from taskmaster.master.workload import Options, Workload, workload_of
 from taskmaster.targets.load import Target, load_target
+from taskmaster.targets.search_path import working_folder
 from taskmaster.targets.signature import convert_arguments
+
+
+def _from_here(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
+    """The same path when the user's code has changed the working folder."""
+    return None if path is None else Path(working_folder()) / path
+
 
 master_options = compose(
     option("--limit", group=WHAT, type=click.IntRange(1), metavar="N", help="Pull at most N jobs in this run."),
@@ -45,7 +53,7 @@ master_options = compose(
     option("--total", group=OUTPUT, type=click.IntRange(0), metavar="N",
            help="Total number of jobs, for estimating when the run will end."),
     option("--summary", group=OUTPUT, type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-           help="Write a summary of the run to FILE, as a JSON object."),
+           callback=_from_here, help="Write a summary of the run to FILE, as a JSON object."),
 )
 
 
@@ -65,8 +73,8 @@ def workload(source: Target, handler: Target, pairs: Sequence[str], state: Path 
 def check_summary(summary: Path | None) -> None:
     """Raise UsageError now, rather than after hours of work, if the summary cannot be written there."""
     if summary is not None and not (summary.parent.is_dir() and os.access(summary.parent, os.W_OK)):
-        raise UsageError(f"--summary {summary} cannot be written: {summary.parent} is not a folder that you may write "
-                         "to.")
+        raise UsageError(f"--summary {shown_path(summary)} cannot be written: {shown_path(summary.parent)} is not a "
+                         "folder that you may write to.")
 
 
 def conclude(outcome: Outcome, summary: Path | None) -> int:

@@ -18,6 +18,8 @@ from taskmaster.fleet.command import SlaveOptions
 from taskmaster.slave import lifeline
 from taskmaster.slave.pools.choice import GREENLETS, check_handler, choose_pool, patch_for_greenlets
 from taskmaster.slave.slave import Slave
+from taskmaster.targets import parent_main, search_path
+from taskmaster.targets.code import describe
 from taskmaster.targets.load import load_target, parse_target
 from taskmaster.transport import addresses
 
@@ -46,7 +48,8 @@ def command(target: str, address: str, key_file: Path | None, insecure: bool, sl
     wanted = parse_target(target, defaults.HANDLE_JOB)
     if slave.pool == GREENLETS:
         patch_for_greenlets()
-    handler = load_target(wanted)
+    parent_main.inherit()
+    handler = load_target(wanted, search_here=not search_path.inherit())
     check_handler(handler, slave.pool)
     lifeline.say_ready()
     # systemd signals the whole unit, and the fleet of a slave passes its signal on: that is one request.
@@ -55,7 +58,7 @@ def command(target: str, address: str, key_file: Path | None, insecure: bool, sl
     try:
         one = Slave(handler, str(wanted), address, pool=choose_pool(handler, slave.pool, slave.concurrency),
                     patience=Patience(slave.timeout / 1000, slave.retries), job_timeout=slave.job_timeout, show=draw,
-                    keys=shared, grace=grace, beat=lifeline.say_beat if in_fleet else None)
+                    keys=shared, grace=grace, code=describe(wanted), beat=lifeline.say_beat if in_fleet else None)
         _slaves.append(one)
         interrupts.pass_on_to(one.drain)
         return _serve(one)

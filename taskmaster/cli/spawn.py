@@ -16,11 +16,11 @@ from taskmaster.cli import entry, options
 from taskmaster.cli.shared_key import slave_keys, warn_of_insecure_master
 from taskmaster.core.interrupts import Interrupts
 from taskmaster.errors import EXIT_DONE, EXIT_INTERRUPTED, TaskmasterError
-from taskmaster.fleet.command import SLAVE_COMMAND, SlaveOptions, key_arguments, output_arguments
+from taskmaster.fleet.command import SlaveOptions, key_arguments, output_arguments, slave_command
 from taskmaster.fleet.fleet import Fleet
 from taskmaster.fleet.local import LocalLauncher
 from taskmaster.fleet.watchdog import silence_limit
-from taskmaster.slave.death_reports import DeathReports
+from taskmaster.control.death_reports import DeathReports
 from taskmaster.transport import addresses
 from taskmaster.transport.dialer import Dialer
 from taskmaster.transport.keys import Keys
@@ -50,7 +50,8 @@ def command(target: str, procs: int, address: str, key_file: Path | None, insecu
                  *output_arguments(log_level, log_format, grace)]
     interrupts = Interrupts()
     entry.on_signals(interrupts)
-    argv = [*SLAVE_COMMAND, target, "--address", address, "--no-progress", *arguments]
+    target = f"./{target}" if target.startswith("-") else target  # a file, given after --
+    argv = [*slave_command(), target, "--address", address, "--no-progress", *arguments]
     reports = DeathReports(address, shared)
     with closing(reports), Fleet(LocalLauncher(argv), procs, scout=True,
                                  silence_seconds=silence_limit(slave.job_timeout)) as fleet:

@@ -5,6 +5,7 @@ It knows terminals and `core.stats`: no sockets, no files, no jobs. The time is 
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Any, Final, Protocol, TextIO
 
@@ -12,6 +13,8 @@ from taskmaster import defaults
 from taskmaster.console.screen import Guard, Screen, guard_standard_streams, is_terminal
 from taskmaster.console.text import SEPARATOR, Cell, Shown, cells_of, fit, join, status_line
 from taskmaster.outlet import outlet_of
+
+log = logging.getLogger(__name__)
 
 _PERCENT_COLUMNS: Final = len("100% ")
 _COLOURS: Final = {"bad": "\x1b[31m", "wait": "\x1b[33m"}
@@ -82,6 +85,8 @@ class BarProgress:
     """
 
     def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lines: LineProgress | None = None  # in its place, if the library cannot be used
         self._screen = Screen(stream)
         self._look = _Look(_can_show(stream, _RICH + SEPARATOR), "NO_COLOR" not in os.environ)
         self._guards: list[Guard] = []
@@ -91,7 +96,9 @@ class BarProgress:
 
     def draw(self, stats: Shown) -> None:
         """Redraw the line if that is due."""
-        if not self._closed and stats.elapsed >= self._due:
+        if self._lines is not None:
+            self._lines.draw(stats)
+        elif not self._closed and stats.elapsed >= self._due:
             self._due = stats.elapsed + defaults.REDRAW_SECONDS
             self._redraw(stats)
 
@@ -113,6 +120,8 @@ class BarProgress:
 
     def _redraw(self, stats: Shown) -> None:
         bar = self._bar or self._start()
+        if bar is None:
+            return
         # The last column stays empty: some terminals start a new line as soon as it is filled.
         bar.term_width = self._screen.columns - 1
         bar.widgets = self._look.widgets(stats, bar.term_width)
@@ -120,14 +129,21 @@ class BarProgress:
         bar.update(0 if stats.part is None else stats.part[0], force=True)
 
     def _start(self) -> Any:
+        """The bar; None if a module of the user's has the name of one that the library imports."""
+        try:
+            self._bar = _progressbar().ProgressBar(
+                max_value=_progressbar().UnknownLength,
+                widgets=[""],
+                fd=self._screen,
+                term_width=self._screen.columns - 1,
+                enable_colors=None if self._look.coloured else False,
+            )
+        except Exception as error:
+            log.warning("No progress bar, because progressbar2 cannot be imported beside your files: %s: %s",
+                        type(error).__name__, error)
+            self._lines = LineProgress(self._stream)
+            return None
         self._guards = guard_standard_streams(self._screen)
-        self._bar = _progressbar().ProgressBar(
-            max_value=_progressbar().UnknownLength,
-            widgets=[""],
-            fd=self._screen,
-            term_width=self._screen.columns - 1,
-            enable_colors=None if self._look.coloured else False,
-        )
         return self._bar
 
     def _end(self, bar: Any, stats: Shown | None) -> None:

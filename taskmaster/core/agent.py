@@ -23,6 +23,7 @@ from taskmaster.core.reports import Reports
 from taskmaster.core.runs import Runs
 from taskmaster.core.slave_effects import (Cancel, DiscardAll, Drain, Effect, Enqueue, Exit, MasterLost, Rebuild,
                                            Refused, Request)
+from taskmaster.core.transfer import Transfer
 from taskmaster.core.wire import FailedAttempt, Poll, Reply
 
 
@@ -123,7 +124,7 @@ class Agent:
 
     def tick(self, load: Load, now: float) -> list[Effect]:
         """What to send now, if anything."""
-        request, overdue = self._request, now - self._request.sent_at >= self._patience.timeout
+        request, overdue = self._request, self._request.overdue_at(self._patience.timeout) <= now
         if request.awaited and overdue and request.tries >= self._most_tries:
             return [MasterLost(request.silence(now))] if self.state == "run" else [Exit()]
         if request.frames is not None and request.recover(now):
@@ -138,7 +139,19 @@ class Agent:
     def next_due(self, load: Load) -> float:
         """When `tick` should be called at the latest if nothing happens earlier."""
         due = self._due(load)
-        return min(due, self._request.sent_at + self._patience.timeout) if self._request.awaited else due
+        return min(due, self._request.overdue_at(self._patience.timeout)) if self._request.awaited else due
+
+    def doubts(self, load: Load, now: float) -> bool:
+        """Whether it is about to ask again, or for more, instead of waiting for an answer: see `carried`."""
+        return self._request.awaited and self.next_due(load) <= now
+
+    def carried(self, transfer: Transfer | None, now: float) -> None:
+        """A look at the connection: an answer of megabytes over a slow line is worth waiting for."""
+        self._request.carried(transfer, now)
+
+    def sent(self, transfer: Transfer | None) -> None:
+        """The request went out over a connection that has carried that much."""
+        self._request.sent(transfer)
 
     @property
     def _most_tries(self) -> int:
@@ -186,7 +199,7 @@ class Agent:
         self._reports.collect()
         last = self.state != "run" and not self.held and not self._reports.pending
         state = "bye" if last else self.state
-        want = max(0, self._target - len(self.held)) if state == "run" else 0
+        want = int(max(0, min(self._target - len(self.held), self.prefetch.most_at_once()))) if state == "run" else 0
         # Not with failures left to report: they wait for the answer to this request.
         self._request.parkable = want > 0 and load.idle > load.queued and not self._reports.pending
         wait_ms = self._wait_ms if self._request.parkable else 0
@@ -254,7 +267,7 @@ class Agent:
             self.held.add(lease.first, lease.count)
             self._reports.leased(lease.first, lease.count)
         jobs, size = sum(lease.count for lease in reply.leases), sum(len(lease.blob) for lease in reply.leases)
-        self.prefetch.received(jobs, size, len(self.held))
+        self.prefetch.received(jobs, size, len(self.held), now - self._request.sent_at)
         taken: list[Effect] = [Enqueue(reply.leases)]
         if self.prefetch.cut_short and len(self.held) < self._target:
             # Before decoding these, so that the master prepares the next megabyte meanwhile.

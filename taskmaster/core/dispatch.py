@@ -9,7 +9,7 @@ logs what it returns.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Any
 
@@ -18,6 +18,7 @@ from taskmaster.core import wire
 from taskmaster.core.accounting import Accounting
 from taskmaster.core.chunks import Chunk, State
 from taskmaster.core.codec import BadJob, Batch
+from taskmaster.core.compatibility import Compatibility
 from taskmaster.core.counts import Counts
 from taskmaster.core.deaths import Deaths
 from taskmaster.core.joining import Joining
@@ -28,15 +29,20 @@ from taskmaster.core.roster import Roster
 from taskmaster.core.runs import Runs
 from taskmaster.core.session import Route, Session
 from taskmaster.core.stats import Straggler
+from taskmaster.core.transfer import Transfer
 from taskmaster.core.window import Window
 from taskmaster.core.wire import Lease, Poll, Reply
 from taskmaster.job import NO_CURSOR
 
 
 class Dispatcher:
-    """Hands the window's jobs to slaves and records the outcomes they report."""
+    """Hands the window's jobs to slaves and records the outcomes they report.
 
-    def __init__(self, window: Window, run: str, epoch: int, rate: float | None = None) -> None:
+    `code` describes the master's code, as `info` does a slave's; slaves whose handler is for other jobs are refused.
+    """
+
+    def __init__(self, window: Window, run: str, epoch: int, rate: float | None = None,
+                 code: Mapping[str, str] | None = None) -> None:
         self.window = window
         self.run = run
         self.epoch = epoch
@@ -47,6 +53,7 @@ class Dispatcher:
         self._leasing = Leasing(window, self._slaves, rate)
         self._deaths = Deaths(window, self._slaves, self._accounting, self.counts)
         self._refusals = Refusals(self.counts)
+        self._compatibility = Compatibility(code or {})
         self._stop_reason: str | None = None
 
     # -- its state
@@ -104,6 +111,9 @@ class Dispatcher:
             return self._refusals.malformed(poll)
         if poll.deaths:
             return self._note_deaths(poll, route, now)
+        conflict = self._compatibility.conflict(poll.info)
+        if conflict:
+            return self._turn_away(poll, route, conflict, now)
         session = self._slaves.find(poll.slave_id)
         if session is None:
             if self._slaves.is_overtaken(poll):
@@ -118,6 +128,14 @@ class Dispatcher:
             return self._resend(session, route)
         return self._answer(session, poll, route, now)
 
+    def _turn_away(self, poll: Poll, route: Route, reason: str, now: float) -> list[Effect]:
+        """It has no session, or one without jobs that it got before it said which handler it has."""
+        session = self._slaves.find(poll.slave_id)
+        if session is not None:
+            self.window.give_back(session.slave_id)
+            self._slaves.remove(session)
+        return self._refusals.other_handler(poll, route, reason, now)
+
     def _resend(self, session: Session, route: Route) -> list[Effect]:
         """The newest request arrived again: resend its reply, or keep holding the request."""
         session.route = route
@@ -126,11 +144,13 @@ class Dispatcher:
     def _answer(self, session: Session, poll: Poll, route: Route, now: float) -> list[Effect]:
         session.seq, session.route, session.last_reply = poll.seq, route, None
         self._slaves.unpark(session)
+        effects: list[Effect] = []
         if poll.info:
             session.info = poll.info
+            effects += self._compatibility.warnings(session.name, poll.info)
         if not self._is_ours(poll):
-            return self._introduce(session, poll)
-        effects = self._accounting.record(session, poll, now)
+            return effects + self._introduce(session, poll)
+        effects += self._accounting.record(session, poll, now)
         if poll.state == "bye":
             return effects + self._farewell(session)
         return effects + self._respond(session, poll, now) + self._feed(now)
@@ -233,6 +253,15 @@ class Dispatcher:
     def disconnected(self, peer: bytes, now: float, grace: float) -> None:
         """A connection dropped. That is only a hint: the slave may reconnect within `grace` seconds."""
         self._slaves.disconnected(peer, now + grace)
+
+    def quiet_peers(self, now: float) -> list[bytes]:
+        """The connections of slaves that have not been heard for some time: a message may be moving there."""
+        then = now - defaults.QUIET_SECONDS
+        return [peer for session in self._slaves.silent_since(then) for peer in session.peers]
+
+    def carried(self, peer: bytes, transfer: Transfer, now: float) -> None:
+        """A look at such a connection: megabytes on a slow line are no silence."""
+        self._slaves.carried(peer, transfer, now)
 
     def stood_still(self, now: float) -> None:
         """This master was not listening for a while: count silence and the time to reconnect from now on."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import inf
 
 from taskmaster import defaults
+from taskmaster.core.transfer import Transfer
 from taskmaster.core.wire import Frames
 
 
@@ -22,6 +23,9 @@ class OutstandingRequest:
         self._silent_since = now
         self._resent = 0  # times in a row
         self._lost = False  # with its connection
+        self._carried_before: Transfer | None = None  # by the connection, when the request went out,
+        self._carried: Transfer | None = None  # and at the last look
+        self._moved_at = -inf  # when bytes were seen to move since it went out
 
     @property
     def awaited(self) -> bool:
@@ -45,7 +49,34 @@ class OutstandingRequest:
     def overtakable_at(self, trip: float) -> float:
         """When a newer request may replace it: once the master must be holding a parkable one, `trip` being the seconds
         that an answer takes. If it were overtaken sooner, the jobs in its answer would be lost."""
-        return self.sent_at + max(defaults.REPORT_SECONDS_IDLE, 2 * trip) if self.parkable else inf
+        if not self.parkable:
+            return inf
+        trip = max(trip, self._carried.trip if self._carried is not None else 0.0)
+        held_at = self.sent_at + max(defaults.REPORT_SECONDS_IDLE, 2 * trip)
+        return max(held_at, self._moved_at + defaults.ARRIVING_PAUSE_SECONDS) if self._arriving else held_at
+
+    def overdue_at(self, timeout: float) -> float:
+        """When to ask again, `timeout` being the seconds of silence before that. Bytes that move are no silence."""
+        if self._moved_at >= self.sent_at:
+            return self._moved_at + max(timeout, defaults.STALL_SECONDS)
+        return self.sent_at + timeout
+
+    @property
+    def _arriving(self) -> bool:
+        """Whether an answer with jobs seems to be on its way."""
+        before, now = self._carried_before, self._carried
+        return before is not None and now is not None and now.received - before.received >= defaults.ARRIVING_BYTES
+
+    def sent(self, transfer: Transfer | None) -> None:
+        """It went out; None where it is not known what the connection has carried."""
+        self._carried_before = self._carried = transfer
+        self._moved_at = -inf
+
+    def carried(self, transfer: Transfer | None, now: float) -> None:
+        """A look at the connection."""
+        before, self._carried = self._carried, transfer
+        if before is not None and transfer is not None and transfer.moved_since(before):
+            self._moved_at = self._silent_since = now
 
     def begin(self, now: float) -> int:
         """A new request goes out now; returns its number."""

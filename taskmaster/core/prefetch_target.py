@@ -6,6 +6,7 @@ from math import inf
 
 from taskmaster import defaults
 from taskmaster.core.job_duration import JobDuration
+from taskmaster.core.transfer import LinkPace
 
 
 class PrefetchTarget:
@@ -21,7 +22,7 @@ class PrefetchTarget:
     than HELD_BYTES of payloads, beyond one job for each slot.
     """
 
-    __slots__ = ("_handled", "_held_when_fed", "_job_bytes", "_job_duration", "slots", "trip")
+    __slots__ = ("_handled", "_held_when_fed", "_job_bytes", "_job_duration", "_link", "slots", "trip")
 
     MANY = 100  # slots: of fewer, such as ten threads, all may run for longer than LEASE_SECONDS
     MOST_TRIP = 0.2  # seconds: so that no more than half a second of work waits
@@ -31,6 +32,7 @@ class PrefetchTarget:
         self.slots = slots
         self.trip = 0.0  # seconds from a request to its answer
         self._job_duration = job_duration
+        self._link = LinkPace()
         self._handled = 0
         self._held_when_fed = 0.0  # jobs held when the last ones arrived; inf if their bytes left no room for more
         self._job_bytes = self.LEAST_BYTES  # recently
@@ -51,6 +53,10 @@ class PrefetchTarget:
         behind = int(min(self.slots * seconds / each, defaults.HELD_BYTES / self._job_bytes))
         return self.slots + min(behind, self._handled)
 
+    def most_at_once(self) -> float:
+        """Jobs to ask for in one request."""
+        return max(1, self._link.most // self._job_bytes) if self._link.is_slow else inf
+
     def runs_low(self, held: int) -> bool:
         """Whether half of the jobs behind the slots are gone, when `held` are left including the running ones.
 
@@ -64,13 +70,14 @@ class PrefetchTarget:
 
     @property
     def cut_short(self) -> bool:
-        """Whether the last jobs filled the bytes of a lease: there may be more."""
+        """Whether the last jobs filled the bytes of a lease, or the line: there may be more."""
         return self._held_when_fed == inf
 
-    def received(self, jobs: int, size: int, held: int) -> None:
-        """`jobs` jobs of `size` encoded bytes arrived, which makes `held` in all."""
+    def received(self, jobs: int, size: int, held: int, seconds: float) -> None:
+        """`jobs` jobs of `size` encoded bytes arrived, `seconds` after the request, which makes `held` in all."""
         self._job_bytes = max(self.LEAST_BYTES, size / max(1, jobs))
-        self._held_when_fed = inf if 2 * size > defaults.LEASE_BYTES else held
+        self._held_when_fed = inf if 2 * size > self._link.most else held
+        self._link.observe(size, seconds)
 
     def handled(self, jobs: int) -> None:
         """`jobs` jobs were handled: that many more may be held from now on."""

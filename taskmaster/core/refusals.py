@@ -8,7 +8,7 @@ from taskmaster.core.counts import Counts
 from taskmaster.core.log_limit import LogLimit
 from taskmaster.core.master_effects import Effect, Log, Send
 from taskmaster.core.session import Route, display_name
-from taskmaster.core.wire import OtherVersion, WireError
+from taskmaster.core.wire import OtherVersion, Poll, WireError
 
 
 class Refusals:
@@ -18,6 +18,7 @@ class Refusals:
         self._counts = counts
         self._full_log = LogLimit()
         self._version_log = LogLimit()
+        self._handler_log = LogLimit()
 
     def malformed(self, error: WireError) -> list[Effect]:
         """Not a message: there is nobody to answer."""
@@ -32,11 +33,19 @@ class Refusals:
         return [Log("warning", "%d slaves are connected, which is the limit; others have to wait", (slaves,))]
 
     def other_version(self, poll: OtherVersion, route: Route, now: float) -> list[Effect]:
+        """Its version of the protocol is not the master's."""
+        return self._refuse(poll, route, version_conflict(poll), self._version_log, now)
+
+    def other_handler(self, poll: Poll, route: Route, reason: str, now: float) -> list[Effect]:
+        """Its handler is for other jobs than this master's, as `reason` says."""
+        return self._refuse(poll, route, reason, self._handler_log, now)
+
+    def _refuse(self, poll: Poll | OtherVersion, route: Route, reason: str, limit: LogLimit,
+                now: float) -> list[Effect]:
         """The slave is told why, so that it ends at once."""
         self._counts.refused += 1
-        reason = version_conflict(poll)
         effects: list[Effect] = [Send(route, wire.encode_error(poll.slave_id, poll.seq, reason))]
-        if self._version_log.allows(now):
+        if limit.allows(now):
             name = display_name(poll.slave_id, poll.info)
             effects.append(Log("warning", "Refused slave %s: %s (logged at most once a minute)", (name, reason)))
         return effects

@@ -14,6 +14,7 @@ from math import ceil
 from taskmaster import defaults
 from taskmaster.core.runs import Run
 from taskmaster.core.session import Route, Session
+from taskmaster.core.transfer import Transfer
 from taskmaster.core.wire import Poll
 
 
@@ -63,6 +64,16 @@ class Roster:
         self._sessions.move_to_end(session.slave_id)
         session.peers.add(route[0])
         self._by_peer[route[0]] = session
+
+    def carried(self, peer: bytes, transfer: Transfer, now: float) -> None:
+        """A look at the connection of a slave: if part of a message has moved since the last one, it has been heard."""
+        session = self._by_peer.get(peer)
+        if session is None:
+            return
+        before, session.carried = session.carried, transfer
+        if before is not None and transfer.moved_since(before):
+            session.heard_at = now
+            self._sessions.move_to_end(session.slave_id)
 
     def forgive(self, now: float) -> None:
         """Nobody could be heard before now: count all silence from now on."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from taskmaster.core.runs import Runs
+from taskmaster.core.transfer import Transfer
 from taskmaster.core.wire import Frames, Poll, printable
 from taskmaster.defaults import DEATH_REPORT_SECONDS, NAME_CHARACTERS
 
@@ -29,6 +30,8 @@ class Session:
     drops: Runs = field(default_factory=Runs)  # jobs it holds that others have settled
     reported_done: Runs = field(default_factory=Runs)  # by request `seq`; a request that overtakes it reports it again
     peers: set[bytes] = field(default_factory=set)  # its connections: the new one may be heard before the old one drops
+
+    carried: Transfer | None = None  # by its connection, when it was last looked at
 
     def forget(self) -> None:
         """Keep only what a slave that returns needs."""

@@ -10,7 +10,18 @@ from typing import Any
 
 from taskmaster import defaults
 
-SLAVE_COMMAND = (sys.executable, "-m", "taskmaster.cli.slave")
+_START = Path(__file__).resolve().parents[1] / "cli" / "start_slave.py"
+
+
+def slave_command() -> list[str]:
+    """The beginning of the command line of a slave on this machine."""
+    if _START.is_file():
+        return [sys.executable, str(_START)]
+    import pkgutil  # here: only a Taskmaster in a zip file needs it
+
+    text = pkgutil.get_data("taskmaster.cli", _START.name)
+    assert text is not None
+    return [sys.executable, "-c", f"__file__ = {str(_START)!r}\n{text.decode()}"]
 
 
 @dataclass(frozen=True)

@@ -125,19 +125,21 @@ class LocalProcess:
 class LocalLauncher:
     """Starts slaves from one command line, each in a session of its own.
 
-    `environment` is added to this process's own. With `capture`, each line that the slaves print is passed to it, from
-    other threads; with `keep_stdout` only the lines of stderr are, and stdout stays that of this process (a file, say,
-    which must receive exactly what was printed).
+    `environment` is added to this process's own; `folder` is their working folder, if it is to be another than ours.
+    With `capture`, each line that the slaves print is passed to it, from other threads; with `keep_stdout` only the
+    lines of stderr are, and stdout stays that of this process (a file, say, which must receive exactly what was
+    printed).
 
     Launch from the thread that made the launcher, and keep that thread alive: when it ends, Linux kills the slaves that
     it started. POSIX only; raises UsageError elsewhere.
     """
 
     def __init__(self, argv: Sequence[str], *, environment: Mapping[str, str] | None = None,
-                 capture: Capture | None = None, keep_stdout: bool = False) -> None:
+                 folder: str | None = None, capture: Capture | None = None, keep_stdout: bool = False) -> None:
         _need_unix()
         self._argv = list(argv)
         self._environment = dict(environment or {})
+        self._folder = folder
         self._relays = Relays(capture)
         self._keep_stdout = keep_stdout
         self._owner = threading.current_thread()
@@ -188,6 +190,7 @@ class LocalLauncher:
             stdout=subprocess.PIPE if captured and not self._keep_stdout else None,
             stderr=_stderr_target(captured, self._keep_stdout),
             env=self._child_environment(word_fd, stack_fd),
+            cwd=self._folder,
             pass_fds=[self._parent_read, word_fd, *([] if stack_fd is None else [stack_fd])],
             start_new_session=True,  # so that Ctrl-C reaches it only once, through us
         )

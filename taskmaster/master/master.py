@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from taskmaster import defaults
 from taskmaster.console.progress import NullProgress, Progress
@@ -45,13 +45,16 @@ class Master:
     """One run. First `open`, which raises whatever can be known before a job is pulled; then `run`, then `close`.
 
     `progress` shows how the run is going, and `observers` are told as well. The first of the `interrupts` drains the
-    run and stops it, the second stops it now; those that arrived before it began count.
+    run and stops it, the second stops it now; those that arrived before it began count. `code` is what slaves are
+    compared with, as `targets.code.describe` gives it; by default they are not.
     """
 
     def __init__(self, workload: Workload, options: Options, progress: Progress | None = None,
-                 observers: Iterable[Observer] = (), interrupts: Interrupts | None = None) -> None:
+                 observers: Iterable[Observer] = (), interrupts: Interrupts | None = None,
+                 code: Mapping[str, str] | None = None) -> None:
         self._workload = workload
         self._options = options
+        self._code = code
         self._waker = Waker()
         self._interrupts = interrupts or Interrupts()
         self._interrupts.pass_on_to(self._waker.wake)
@@ -109,7 +112,7 @@ class Master:
     def _serve(self, listener: Listener, crew: Crew | None) -> Server:
         options, start = self._options, self._where()
         window = Window(start.offset, options.size, defaults.WINDOW_BYTES, options.attempts)
-        dispatcher = Dispatcher(window, self._state.run, self._state.epoch, options.rate)
+        dispatcher = Dispatcher(window, self._state.run, self._state.epoch, options.rate, self._code)
         source = Source(self._workload.get_jobs, self._workload.arguments, start)
         feeder = Feeder(source, start.offset, options.limit, options.codec, _clock, self._waker.wake)
         feeder.start()

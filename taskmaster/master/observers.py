@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from taskmaster import defaults
+from taskmaster.console.paths import shown_path
 from taskmaster.console.progress import Progress
 from taskmaster.console.text import plural
 from taskmaster.core.failure import show
@@ -70,7 +71,7 @@ class EventLog:
     """Logs events, but only the first FAILURES_LOGGED failures: all are in the failures file, if there is one."""
 
     def __init__(self, failures_file: Path | None) -> None:
-        self._where = f"; see {failures_file}" if failures_file is not None else ""
+        self._where = f"; see {shown_path(failures_file)}" if failures_file is not None else ""
         self._failures = 0
 
     def saw(self, stats: Stats) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from taskmaster.console.paths import shown_path
 from taskmaster.console.text import summary_json, summary_text
 from taskmaster.core.stats import Stats
 from taskmaster.errors import StateUnwritable
@@ -34,7 +35,7 @@ class Outcome:
 
     @property
     def _failures(self) -> str | None:
-        return str(self.failures_file) if self.failures_file else None
+        return shown_path(self.failures_file) if self.failures_file else None
 
 
 def write_summary(path: Path, outcome: Outcome, resume: str | None) -> None:

@@ -54,6 +54,7 @@ class Server:
         self._first_offset = first_offset
         self._host = socket.gethostname()
         self._crew = crew
+        self._links_due = 0.0
         self._crew_due = 0.0
         self._crew_verdict: int | None = None
         self._source_end: Ending | None = None
@@ -76,6 +77,7 @@ class Server:
             self._mind_standstill(now)
             heard_all = self._hear(now)
             self._admit(now)
+            self._watch_links(now)
             self._watch_crew(now)  # before the clock takes them for dead: it knows how they died
             self._perform(self._dispatcher.tick(now, heard_all))
             self._save(now)
@@ -173,6 +175,15 @@ class Server:
         for job in jobs:
             self._budget.observe(job.error, job.message)
             self._observers.happened(JobAbandoned(job))
+
+    def _watch_links(self, now: float) -> None:
+        if now < self._links_due:
+            return
+        self._links_due = now + defaults.TRANSFER_SECONDS
+        for peer in self._dispatcher.quiet_peers(now):
+            transfer = self._listener.transfer(peer)
+            if transfer is not None:
+                self._dispatcher.carried(peer, transfer, now)
 
     def _watch_crew(self, now: float) -> None:
         if self._crew is None or now < self._crew_due:

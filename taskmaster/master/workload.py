@@ -62,5 +62,5 @@ def workload_of(get_jobs: Callable[..., Any], source: Target, handler: Target, a
     `texts` are the arguments as text. Without a `state` folder, one in the working folder is used, whose name is made
     of `source` and `texts`.
     """
-    folder = state or Path(defaults.STATE_FOLDER) / state_name(source, texts)
+    folder = Path(source.folder) / (state or Path(defaults.STATE_FOLDER) / state_name(source, texts))
     return Workload(get_jobs, arguments, Identity(str(source), texts, str(handler)), folder)

@@ -14,8 +14,8 @@ from taskmaster.core import codec, slave_effects
 from taskmaster.core.agent import Agent
 from taskmaster.core.runs import Runs
 from taskmaster.core.stats import SlaveStats
-from taskmaster.core.wire import Lease
-from taskmaster.errors import EXIT_DONE, EXIT_INTERRUPTED, KeyRefused, MasterGone, TaskmasterError, VersionMismatch
+from taskmaster.core.wire import Frames, Lease
+from taskmaster.errors import EXIT_DONE, EXIT_INTERRUPTED, KeyRefused, MasterGone, SlaveRefused, TaskmasterError
 from taskmaster.slave.backlog import Backlog
 from taskmaster.slave.outcomes import Outcomes
 from taskmaster.slave.pools.base import Pool
@@ -78,6 +78,8 @@ class Control:
             self._live(now)
             self._collect(now)
             self._look(now)
+            if self._agent.doubts(self._backlog.load, now):
+                self._agent.carried(self._dialer.transfer(), now)
             self._perform(self._agent.tick(self._backlog.load, now), now)
             self._display(now)
             if not self._over:
@@ -155,11 +157,11 @@ class Control:
         for effect in effects:
             match effect:
                 case slave_effects.Request(frames):
-                    self._dialer.send(frames)
+                    self._send(frames)
                 case slave_effects.Rebuild(frames):
                     log.warning("No answer from %s; trying again over a new connection", self._dialer.address)
                     self._dialer.rebuild()
-                    self._dialer.send(frames)
+                    self._send(frames)
                 case slave_effects.Enqueue(leases):
                     self._enqueue(leases, now)
                 case slave_effects.Cancel(runs):
@@ -173,9 +175,13 @@ class Control:
                 case slave_effects.Exit():
                     self._over = True
                 case slave_effects.Refused(reason):
-                    self._end(VersionMismatch(reason))
+                    self._end(SlaveRefused(reason))
                 case slave_effects.MasterLost(seconds):
                     self._lose_master(seconds)
+
+    def _send(self, frames: Frames) -> None:
+        self._dialer.send(frames)
+        self._agent.sent(self._dialer.transfer())
 
     def _enqueue(self, leases: Iterable[Lease], now: float) -> None:
         for lease in leases:

@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from taskmaster import defaults
@@ -33,16 +33,17 @@ class Slave:
 
     Without keys it trusts any master, but takes pickles only from one on this machine. `job_timeout` is in seconds;
     `show` is called with the slave's figures a few times per second in the control thread, and so is `beat`, as long as
-    no job holds the interpreter. `grace` limits a drain (seconds).
+    no job holds the interpreter. `grace` limits a drain (seconds). `code` is what the master compares with its own, as
+    `targets.code.describe` gives it.
     """
 
     def __init__(self, handler: Callable[[Any], Any], name: str, address: str, *,
                  pool: PoolChoice = PoolChoice(), patience: Patience = Patience(),
                  job_timeout: float | None = None, show: Callable[[SlaveStats], None] = lambda stats: None,
                  keys: Keys | None = None, beat: Callable[[], object] | None = None,
-                 grace: float | None = None) -> None:
+                 grace: float | None = None, code: Mapping[str, str] | None = None) -> None:
         info = {"host": socket.gethostname(), "pid": os.getpid(), "threads": pool.slots, "handler": name,
-                "python": sys.version.split()[0], "version": defaults.PRODUCT_VERSION}
+                "python": sys.version.split()[0], "version": defaults.PRODUCT_VERSION, **(code or {})}
         if beat is not None:
             info["fleet"] = "yes"  # which reports how it died
         self._waker = waker = Waker()

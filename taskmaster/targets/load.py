@@ -19,7 +19,7 @@ import sysconfig
 import traceback
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.machinery import PathFinder
 from pathlib import Path, PurePath
 from types import ModuleType
@@ -28,6 +28,7 @@ from typing import Any
 from taskmaster import defaults
 from taskmaster.errors import TargetError, UserCodeError
 from taskmaster.targets.frames import user_frames
+from taskmaster.targets.search_path import python_module, put_first, working_folder
 from taskmaster.targets.signature import did_you_mean
 
 FORMS = "Give a module, module:function, file.py or file.py:function."
@@ -36,20 +37,34 @@ DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)  # n
 
 @dataclass(frozen=True)
 class Target:
-    """A function by name: `source` is a dotted module name or, if `is_file`, the path of a .py file."""
+    """A function by name: `source` is a dotted module name or, if `is_file`, the path of a .py file.
+
+    `folder` is where a relative path begins: the working folder at first, which user code may change.
+    """
 
     source: str
     function: str
     is_file: bool
+    folder: str = field(default_factory=working_folder, compare=False)
 
     def __str__(self) -> str:
         return f"{self.source}:{self.function}"
+
+    @property
+    def path(self) -> str:
+        """Of its file, from any working folder."""
+        return os.path.join(self.folder, self.source)
+
+    @property
+    def located(self) -> str:
+        """The text of the same target for a process in any working folder."""
+        return f"{self.path}:{self.function}" if self.is_file else str(self)
 
 
 def parse_target(text: str, default_name: str) -> Target:
     """Parse `module`, `module:function`, `file.py` or `file.py:function`. Raises TargetError for anything else."""
     source, function = _split(text)
-    is_file = source.endswith(".py") or source.startswith(".") or "/" in source or "\\" in source
+    is_file = source.endswith(".py") or _is_path(source)
     function = default_name if function is None else function
     if not source or (":" in source and not is_file) or not _is_dotted_name(function):
         raise TargetError(f"{text!r} does not name a function. {FORMS}")
@@ -60,30 +75,45 @@ def parse_target(text: str, default_name: str) -> Target:
 def _split(text: str) -> tuple[str, str | None]:
     source, colon, function = text.rpartition(":")
     is_drive = len(source) == 1 and function[:1] in ("\\", "/")
-    return (source, function) if colon and not is_drive else (text, None)
+    in_name = _is_path(source) and text.endswith(".py") and not source.endswith(".py")  # ./a:b.py
+    return (source, function) if colon and not is_drive and not in_name else (text, None)
+
+
+def _is_path(text: str) -> bool:
+    return text.startswith(".") or "/" in text or "\\" in text
 
 
 def _is_dotted_name(text: str) -> bool:
     return all(part.isidentifier() for part in text.split("."))
 
 
-def load_target(target: Target) -> Callable[..., Any]:
+def load_target(target: Target, search_here: bool = True) -> Callable[..., Any]:
     """Import the function that `target` names. A second call does not import it again.
 
-    Raises TargetError if it cannot be found or called, UserCodeError if the user's module raises.
+    A module is looked for in the working folder first, if we are to `search_here`, and then in `sys.path`. Raises
+    TargetError if the function cannot be found or called, UserCodeError if the user's module raises.
     """
-    module = _load_file(target.source) if target.is_file else _load_module(target.source)
-    return _find_function(module, target)
+    return _find_function(load_module(target, search_here), target)
 
 
-def _load_file(text: str) -> ModuleType:
-    path = Path(os.path.abspath(text))
+def load_module(target: Target, search_here: bool = False) -> ModuleType:
+    """Import the module of `target`; raises what `load_target` does."""
+    if target.is_file:
+        return _load_file(target.path, target.source)
+    if search_here and target.folder:
+        put_first(target.folder)
+    _import(target.source, lambda: importlib.import_module(target.source))
+    return sys.modules[target.source]
+
+
+def _load_file(file: str, text: str) -> ModuleType:
+    path = Path(os.path.abspath(file) if os.path.isabs(file) else file)  # relative if the working folder was removed
     _check_file(path, text)
     name = _module_name(path)
     if path.stem in sys.stdlib_module_names:
         with contextlib.suppress(ImportError):  # before the user's queue.py hides the real one
             importlib.import_module(path.stem)
-    _put_first(str(path.parent))
+    put_first(str(path.parent))
     if name not in sys.modules:
         _import(text, lambda: _execute(name, path))
     return sys.modules[name]
@@ -122,10 +152,6 @@ def _is_of_file(module: ModuleType, path: Path) -> bool:
     return file is not None and os.path.exists(file) and os.path.samefile(file, path)
 
 
-def _put_first(folder: str) -> None:
-    sys.path[:] = [folder, *(other for other in sys.path if other != folder)]
-
-
 def _execute(name: str, path: Path) -> None:
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None, "a .py file always has a loader"
@@ -135,12 +161,6 @@ def _execute(name: str, path: Path) -> None:
     except BaseException:
         del sys.modules[name]
         raise
-
-
-def _load_module(name: str) -> ModuleType:
-    _put_first(os.getcwd())
-    _import(name, lambda: importlib.import_module(name))
-    return sys.modules[name]
 
 
 _importing: list[str] = []
@@ -172,9 +192,8 @@ def _no_module(name: str, missing: str) -> str:
     parent, _, last = name.rpartition(".")
     if hasattr(sys.modules.get(parent), last):
         return f"No module named {missing!r}, but {parent} has a {last!r}. Did you mean {parent}:{last}?"
-    import pkgutil  # here: it takes a millisecond, and only a mistyped name needs it
-
-    hint = did_you_mean(name, sorted(module.name for module in pkgutil.iter_modules([os.getcwd()])))
+    here = [folder] if (folder := working_folder()) else []
+    hint = did_you_mean(name, sorted(module.name for module in python_module("pkgutil").iter_modules(here)))
     return f"No module named {missing!r} (searched the working folder and sys.path).{hint} {FORMS}"
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from taskmaster.errors import TargetError, UsageError
 from taskmaster.targets.lazy import is_generator
+from taskmaster.targets.search_path import python_module
 
 BOOLS = {
     "true": True, "yes": True, "1": True, "on": True,
@@ -173,7 +174,6 @@ def _counts(default: Any) -> bool:
 
 def did_you_mean(word: str, names: Iterable[str]) -> str:
     """A sentence that suggests the closest of `names`, to follow another sentence; empty if none is close."""
-    import difflib  # here: it takes a millisecond, and only a mistyped name needs it
-
-    near = difflib.get_close_matches(word, list(names), n=1)
+    # Here, and not at the top: it takes a millisecond, and only a mistyped name needs it.
+    near = python_module("difflib").get_close_matches(word, list(names), n=1)
     return f" Did you mean {near[0]!r}?" if near else ""

@@ -7,22 +7,19 @@ handler it would admit every client that knows the master's public key, whatever
 from __future__ import annotations
 
 import logging
-import os
 import socket
-import stat
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from hmac import compare_digest
+from typing import Any
 
 import zmq
 from zmq.utils import z85
 
 from taskmaster import defaults
-from taskmaster.errors import UsageError
 from taskmaster.native import Thread
-from taskmaster.transport.addresses import address_in_use, ipc_path
+from taskmaster.targets.search_path import python_module
 from taskmaster.transport.keys import Keys
 
 log = logging.getLogger(__name__)
@@ -129,8 +126,9 @@ class ConnectionLimit:
         """It sent a message; False if it was shut down before the message was read."""
         if descriptor in self._cut:
             return False
-        self._silent.pop(descriptor, None)
-        self._speaking.add(descriptor)
+        if descriptor in self._silent:  # else it has ended, and this message was still to be read
+            del self._silent[descriptor]
+            self._speaking.add(descriptor)
         return True
 
     def left(self, descriptor: int) -> None:
@@ -183,9 +181,8 @@ def make_room() -> int:
 def _files() -> int:
     if sys.platform == "win32":
         return defaults.CONNECTIONS  # sockets are not files there, and have no such limit
-    import resource  # here: Windows has no such module
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource: Any = python_module("resource")  # not at the top: Windows has none
+    soft, hard = map(int, resource.getrlimit(resource.RLIMIT_NOFILE))
     files = defaults.CONNECTIONS if hard == resource.RLIM_INFINITY else min(hard, defaults.CONNECTIONS)
     if soft == resource.RLIM_INFINITY or soft >= files:
         return files
@@ -195,41 +192,3 @@ def _files() -> int:
         log.debug("The limit of open files remains %d: %s", soft, error)
         return soft
     return files
-
-
-@contextmanager
-def closed_to_others(address: str) -> Iterator[None]:
-    """A socket bound in this context gets a file that only this user can connect to, whatever the umask."""
-    if not ipc_path(address):
-        yield
-        return
-    before = os.umask(0o177)
-    try:
-        yield
-    finally:
-        os.umask(before)
-
-
-def refuse_taken(address: str) -> None:
-    """Raise UsageError if an ipc path is not free. libzmq removes whatever is at the path before it binds: a file with
-    somebody's data, or the socket of another master, whose slaves it would take over.
-    """
-    path = ipc_path(address)
-    if sys.platform == "win32" or not path or not os.path.lexists(path):
-        return
-    if not stat.S_ISSOCK(os.lstat(path).st_mode):
-        raise UsageError(f"{path} exists and is not a socket: {_kind(path)}. Listening at {address} would replace it. "
-                         f"Give a path that does not exist, such as --address ipc://{path}.socket")
-    with socket.socket(socket.AF_UNIX) as probe:
-        probe.settimeout(1.0)
-        try:
-            probe.connect(path)
-        except OSError:
-            return
-    raise address_in_use(address)
-
-
-def _kind(path: str) -> str:
-    mode = os.lstat(path).st_mode
-    kinds = {stat.S_IFREG: "it is a file", stat.S_IFDIR: "it is a folder", stat.S_IFLNK: "it is a symbolic link"}
-    return kinds.get(stat.S_IFMT(mode), "it is a device or a pipe")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from taskmaster.core.transfer import Transfer
 from taskmaster.transport.waker import Waker
 
 Frames = list[bytes]
@@ -41,7 +42,11 @@ class MasterSocket(Protocol):
 
     def dropped(self) -> list[tuple[bytes, bool]]:
         """Peers that disconnected since the last call, by the first part of their route, and whether each was on this
-        machine. Call it at every turn of the loop."""
+        machine. One whose last messages were read afterwards is reported once more. Call it at every turn of the
+        loop."""
+
+    def transfer(self, peer: bytes) -> Transfer | None:
+        """What the connection of this peer, the first part of a route, has carried; None where that is not known."""
 
     def close(self) -> None:
         """Send what is queued, for at most a second, and disconnect."""
@@ -74,6 +79,9 @@ class SlaveSocket(Protocol):
 
     def returned(self) -> bool:
         """Whether it has reconnected since the last call: then the request under way is lost."""
+
+    def transfer(self) -> Transfer | None:
+        """What the present connection has carried; None without one, or where that is not known."""
 
     def close(self) -> None:
         """Send what is queued, for at most a second and only to a master that admitted this slave; disconnect."""

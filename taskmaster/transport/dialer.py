@@ -9,15 +9,16 @@ from collections.abc import Sequence
 import zmq
 
 from taskmaster import defaults
+from taskmaster.core.transfer import Transfer
 from taskmaster.errors import KeyRefused
 from taskmaster.forks import close_in_children
 from taskmaster.transport import handshake
-from taskmaster.transport.addresses import dial_address, ipc_path
+from taskmaster.transport.addresses import dial_address, ipc_path, tcp_parts
 from taskmaster.transport.base import Frames
 from taskmaster.transport.handshake import HandshakeHistory, is_closed, listener_is_ours, mechanism_at
 from taskmaster.transport.keys import Keys
 from taskmaster.transport.monitor import next_event
-from taskmaster.transport.tcp import socket_options
+from taskmaster.transport.tcp import socket_options, transfer_over
 from taskmaster.transport.waker import Waker, milliseconds
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class Dialer:
         self._poller = zmq.Poller()
         self._handshakes = HandshakeHistory()
         self._returned = False
+        self._descriptor: int | None = None  # of the connection, over tcp
         self._warned = False  # that the master seems to have no room
         self._socket, self._monitor = self._open()
 
@@ -66,6 +68,7 @@ class Dialer:
         self._socket, self._monitor = self._open()
 
     def _shut(self, linger: int) -> None:
+        self._descriptor = None
         for one in (self._socket, self._monitor):
             self._poller.unregister(one)
         self._socket.disable_monitor()
@@ -104,6 +107,9 @@ class Dialer:
         returned, self._returned = self._returned, False
         return returned
 
+    def transfer(self) -> Transfer | None:
+        return transfer_over(self._descriptor) if self._descriptor is not None else None
+
     def close(self) -> None:
         self._shut(1000 if self._handshakes.admitted else 0)  # else there is nobody to wait for
         self._context.term()
@@ -122,7 +128,10 @@ class Dialer:
             event, value = found
             self._returned |= event == zmq.EVENT_HANDSHAKE_SUCCEEDED and self._handshakes.admitted
             self._handshakes.observe(event, value)
+            if event == zmq.EVENT_DISCONNECTED:
+                self._descriptor = None
             if event == zmq.EVENT_CONNECTED:
+                self._descriptor = value if tcp_parts(self.address) else None
                 close_in_children(value)  # else a child of a handler makes this slave look alive after it is killed
             if event == zmq.EVENT_CONNECTED and ipc_path(self.address):
                 self._check_owner(value)

@@ -24,8 +24,9 @@ from taskmaster.transport.keys import Keys
 
 KEYED, PLAIN = "CURVE", "NULL"  # names of the mechanisms in ZeroMQ's greeting
 
-EVENTS = (zmq.EVENT_CONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
-          | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH)
+EVENTS = (zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED
+          | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+          | zmq.EVENT_HANDSHAKE_FAILED_AUTH)
 """The monitor's events for `HandshakeHistory.observe`."""
 
 _ZAP_REFUSED = 400
@@ -51,7 +52,7 @@ class HandshakeHistory:
         """A monitor's event."""
         if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
             self.failed, self.admitted, self.refused, self.abandoned, self.found = 0, True, False, False, None
-        elif event != zmq.EVENT_CONNECTED:
+        elif event not in (zmq.EVENT_CONNECTED, zmq.EVENT_DISCONNECTED):
             self.failed += 1
             self.refused |= event == zmq.EVENT_HANDSHAKE_FAILED_AUTH and value == _ZAP_REFUSED
             self.abandoned |= event != zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL

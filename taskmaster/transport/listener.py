@@ -7,16 +7,18 @@ import time
 import zmq
 
 from taskmaster import defaults
+from taskmaster.core.transfer import Transfer
 from taskmaster.errors import UsageError
 from taskmaster.forks import close_in_children, keep_in_children
 from taskmaster.transport import admission
 from taskmaster.transport.addresses import address_in_use, check_address, ipc_path, is_local, is_loopback
-from taskmaster.transport.admission import (ConnectionLimit, RejectedConnections, ZapAuthenticator, closed_to_others,
-                                            make_room, refuse_taken)
+from taskmaster.transport.admission import ConnectionLimit, RejectedConnections, ZapAuthenticator, make_room
 from taskmaster.transport.base import Frames, Route
 from taskmaster.transport.keys import Keys
 from taskmaster.transport.monitor import next_event
-from taskmaster.transport.tcp import socket_options
+from taskmaster.transport.peers import Peers
+from taskmaster.transport.socket_file import SocketFile
+from taskmaster.transport.tcp import socket_options, transfer_over
 from taskmaster.transport.waker import Waker, milliseconds
 
 # Plain ints, and our own loop over the frames: pyzmq's flags are enums, and `|` on them for each frame made a message
@@ -33,18 +35,17 @@ class Listener:
     """
 
     def __init__(self, address: str, keys: Keys | None = None) -> None:
-        refuse_taken(check_address(address))
+        self._file = SocketFile(address) if ipc_path(check_address(address)) else None
+        self._look_at = 0.0  # whether the file is still there
         self._limit = ConnectionLimit(defaults.CONNECTIONS if ipc_path(address) else make_room())
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
         self._configure(address, keys)
         self._monitor = self._socket.get_monitor_socket(admission.EVENTS | admission.FAILURES)
         self._rejected = RejectedConnections(keys is not None)
-        self._peers: dict[int, bytes] = {}  # peer ids by the descriptor of their connection
-        self._known: dict[bytes, bool] = {}  # by peer id: whether it is on this machine
-        self._dropped: list[tuple[bytes, bool]] = []  # not yet reported
+        self._peers = Peers()
         self._bind(address)
-        self._note_dropped()
+        self._note_dropped(time.monotonic())
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
         self._poller.register(self._monitor, zmq.POLLIN)
@@ -62,8 +63,12 @@ class Listener:
 
     def _bind(self, address: str) -> None:
         try:
-            with closed_to_others(address):
-                self._socket.bind(address.replace("tcp://*", "tcp://0.0.0.0"))
+            if self._file is not None:
+                self._socket.setsockopt(zmq.USE_FD, self._file.listen())
+            self._socket.bind(address.replace("tcp://*", "tcp://0.0.0.0"))
+        except UsageError:
+            self.close()
+            raise
         except zmq.ZMQError as error:
             self.close()
             if error.errno == zmq.EADDRINUSE:
@@ -74,21 +79,23 @@ class Listener:
         self._poller.register(waker.fileno(), zmq.POLLIN)
 
     def wait(self, seconds: float) -> None:
-        self._poller.poll(milliseconds(seconds))
+        self._poller.poll(0 if self._peers.any_dropped else milliseconds(seconds))
 
     def receive(self) -> tuple[Route, Frames] | None:
         """The next message, None when there is none now. Frames beyond FRAMES_KEPT are dropped."""
         try:
             frame = first = self._socket.recv(_NOW, copy=False)
         except zmq.Again:
+            self._peers.all_read()
             return None
         parts = [first.bytes]
         while frame.more:
             frame = self._socket.recv(_NOW, copy=False)
             if len(parts) < defaults.FRAMES_KEPT:
                 parts.append(frame.bytes)
-        if parts[0] not in self._known:
-            self._note_dropped()  # first: its descriptor may be that of a peer whose end has not been noticed yet
+        if parts[0] not in self._peers.known:
+            # First: its descriptor may be that of a peer whose end has not been noticed yet.
+            self._note_dropped(time.monotonic())
             if not self._learn(parts[0], first):
                 return None
         cut = parts.index(b"") + 1 if b"" in parts else len(parts)
@@ -105,16 +112,22 @@ class Listener:
             pass  # the peer does not read: as if lost on the way
 
     def dropped(self) -> list[tuple[bytes, bool]]:
-        """Peers that disconnected since the last call, and whether each was on this machine.
-
-        Call it often: unread events block the socket.
-        """
-        self._note_dropped()
-        dropped, self._dropped = self._dropped, []
-        return dropped
-
-    def _note_dropped(self) -> None:
+        """Call it often: unread events block the socket."""
         now = time.monotonic()
+        self._note_dropped(now)
+        if self._file is not None and now >= self._look_at:
+            self._look_at = now + defaults.SOCKET_FILE_SECONDS
+            self._bind_again(self._file)
+        return self._peers.dropped()
+
+    def _bind_again(self, file: SocketFile) -> None:
+        """If the socket's file was removed. The old socket stays, with those who are connected."""
+        descriptor = file.listen_again()
+        if descriptor is not None:
+            self._socket.setsockopt(zmq.USE_FD, descriptor)
+            self._socket.bind(self.address)
+
+    def _note_dropped(self, now: float) -> None:
         while (found := next_event(self._monitor)) is not None:
             event, value = found
             if event & admission.FAILURES:
@@ -127,26 +140,29 @@ class Listener:
             else:
                 keep_in_children(value)
                 self._limit.left(value)
-                peer = self._peers.pop(value, None)
-                if peer is not None:
-                    self._dropped.append((peer, self._known.pop(peer, False)))
+                self._peers.closed(value)
         self._limit.enforce()
         self._rejected.report(now)
 
+    def transfer(self, peer: bytes) -> Transfer | None:
+        descriptor = self._peers.descriptor_of(peer)
+        return transfer_over(descriptor) if descriptor is not None else None
+
     def close(self) -> None:
+        if self._file is not None:
+            self._file.remove()
         self._socket.disable_monitor()
         self._monitor.close(0)
         self._socket.close()
         self._context.term()
 
     def _learn(self, peer: bytes, frame: zmq.Frame) -> bool:
-        """Note a new peer by its first frame; returns whether to read its message."""
+        """Note by its frame a peer that is not known; returns whether to read its message."""
         try:
             descriptor = int(frame.get(zmq.SRCFD))
         except zmq.ZMQError:
             return True  # ZeroMQ's first protocol, which random bytes can look like: its frames carry no descriptor
         if not self._limit.spoke(descriptor):
             return False  # it was disconnected in the meantime: a lease would be lost
-        self._peers[descriptor] = peer
-        self._known[peer] = self.local or is_loopback(str(frame.get("Peer-Address")))
+        self._peers.spoke(peer, descriptor, self.local or is_loopback(str(frame.get("Peer-Address"))))
         return True

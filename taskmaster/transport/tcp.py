@@ -1,13 +1,20 @@
-"""Socket options that both ends of a connection set: IPv6, and how soon a vanished peer is noticed."""
+"""TCP at both ends of a connection: IPv6, how soon a vanished peer is noticed, and what has been transferred."""
 
 from __future__ import annotations
 
 import socket
+import struct
+import sys
 
 import zmq
 
 from taskmaster import defaults
+from taskmaster.core.transfer import Transfer
 from taskmaster.transport.addresses import tcp_parts
+
+# Of Linux's struct tcp_info, see tcp(7) and linux/tcp.h: unacknowledged segments, the round trip in microseconds, bytes
+# acknowledged and received, and bytes that have not been sent. Since Linux 4.6.
+_TCP_INFO = struct.Struct("=24xI40xI48xQQ8xI")
 
 
 def socket_options(address: str) -> dict[int, int]:
@@ -36,3 +43,23 @@ def needs_ipv6(address: str) -> bool:
     except (OSError, UnicodeError):
         return False  # not known yet: a new socket asks again
     return families == {socket.AF_INET6}
+
+
+def transfer_over(descriptor: int) -> Transfer | None:
+    """What the connection with this descriptor, which belongs to libzmq, has carried; None where that is not known."""
+    if sys.platform != "linux":
+        return None
+    try:
+        connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, descriptor)
+    except OSError:
+        return None
+    try:
+        found = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+    except OSError:
+        return None  # it has ended, or is none of TCP
+    finally:
+        connection.detach()
+    if len(found) < _TCP_INFO.size:
+        return None
+    unacknowledged, trip, confirmed, received, unsent = _TCP_INFO.unpack(found)
+    return Transfer(received, confirmed, unacknowledged > 0 or unsent > 0, trip / 1e6)

@@ -84,7 +84,8 @@ class Running:
 
     def slaves(self) -> list[int]:
         """The pids of its slave processes, wherever in the tree."""
-        return [pid for pid in processes_in(self._folder) if "taskmaster.cli.slave" in command_of(pid)]
+        return [pid for pid in processes_in(self._folder)
+                if any(name in command_of(pid) for name in ("taskmaster.cli.slave", "cli/start_slave.py"))]
 
 
 class Place:
@@ -103,8 +104,9 @@ class Place:
         """Start `command`, one of run, master, slave and spawn."""
         return self._start(["-m", f"taskmaster.cli.{command}", *map(str, arguments)], preexec, environment)
 
-    def python(self, script: str) -> Ended:
-        return self._start([script], None, {}).end()
+    def python(self, *arguments: str, **environment: str) -> Ended:
+        """Run the interpreter with these arguments, such as the name of a script."""
+        return self._start([*arguments], None, environment).end()
 
     @property
     def environment(self) -> dict[str, str]:

@@ -37,7 +37,7 @@ def test_a_master_ends_when_its_state_is_taken_away(place: Place, lose: Callable
     lose(place.folder / "state")
     ended = running.end()
     assert (ended.code, ended.tracebacks) == (74, 0), ended.err
-    assert ended.explained("The state in state cannot be saved any more", "moved or removed")
+    assert ended.explained(f"The state in {place.folder}/state cannot be saved any more", "moved or removed")
     assert len(place.handled()) < 2000
     assert place.run("run", *options).code == 0
     assert set(place.handled()) == numbers(2000)

@@ -87,6 +87,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(54, "power loss at any call of a run and of its resume", power.power_loss, WINDOW, 18),
     Fault(55, "kill -9 of the master at any call on its state", syscalls.kills, WINDOW, 20),
     Fault(56, "an error from any call on the state", syscalls.errors, WINDOW, 20),
+    Fault(57, "a slow line: jobs of 3 MB at 1 MB/s", network.slow_line, NONE, 17, isolated=True),
 )
 
 

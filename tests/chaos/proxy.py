@@ -90,6 +90,7 @@ class Proxy:
         self.target = target
         self.delay = 0.0  # seconds that each piece is held up
         self.second_per_byte = 0.0
+        self.bytes_per_second = 0.0  # that pass on each connection and way; 0 is as many as come
         self.doubled = False  # each request passes twice
         self.keeps_master_end = False  # when a slave is gone, its connection to the master stays open
         self.cuts: Callable[[int], int] | None = None  # after how many messages the nth connection is reset
@@ -170,6 +171,10 @@ class Proxy:
             for byte in data:
                 time.sleep(self.second_per_byte)
                 sink.sendall(bytes([byte]))
+            return
+        if self.bytes_per_second:
+            sink.sendall(data)
+            time.sleep(len(data) / self.bytes_per_second)
             return
         for piece, is_message in messages.feed(data):
             self._open.wait()

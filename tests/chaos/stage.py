@@ -77,7 +77,7 @@ class Stage(Site):
 
     def slaves(self) -> list[int]:
         """The pids of all slave processes here."""
-        named = re.compile(r"tm-slave |taskmaster\.cli\.slave ")
+        named = re.compile(r"tm-slave |taskmaster\.cli\.slave |cli/start_slave\.py ")
         return [pid for pid in processes_in(self.folder) if named.search(command_of(pid))]
 
     def working(self, actors: Iterable[Actor]) -> list[Actor]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from typing import Any
 import pytest
 from support.waiting import SECONDS, awaited
 
+from taskmaster import defaults
 from taskmaster.errors import UsageError
 from taskmaster.transport.dialer import COPIED_BYTES, Dialer
 from taskmaster.transport.listener import Listener
@@ -67,6 +70,97 @@ def test_a_dropped_peer_is_told_by_its_id(opened: Callable[[Any], Any]) -> None:
     route, _ = awaited(listener.receive, listener.wait)
     dialer.close()
     assert awaited(listener.dropped, listener.wait) == [(route[0], True)]
+
+
+@pytest.mark.parametrize("spoke_before", [True, False])
+@pytest.mark.parametrize("scheme", ["tcp", "ipc"])
+def test_the_last_words_of_a_dropped_peer_are_read_and_are_no_sign_of_life(
+        scheme: str, spoke_before: bool, tmp_path: Path, opened: Callable[[Any], Any]) -> None:
+    """Its end was noticed, then its last message was read, and it counted as connected for the life of a lease."""
+    listener = opened(Listener("tcp://127.0.0.1:0" if scheme == "tcp" else f"ipc://{tmp_path}/s"))
+    dialer = Dialer(listener.address)
+    dialer.preflight()
+    if spoke_before:
+        dialer.send([b"hello"])
+        awaited(listener.receive, listener.wait)
+    dialer.send([b"last words"])
+    dialer.close()
+    if spoke_before:
+        [dropped] = awaited(listener.dropped, listener.wait)
+    else:
+        _await_end(dialer, listener)
+    route, frames = awaited(listener.receive, listener.wait)
+    assert frames == [b"last words"]
+    listener.wait(SECONDS)
+    assert listener.dropped() == [(route[0], True)]
+    assert not spoke_before or dropped == (route[0], True)
+    assert listener.receive() is None and listener.dropped() == []
+
+
+def _await_end(dialer: Dialer, listener: Listener) -> None:
+    """Until the listener knows that its only connection has ended."""
+    assert awaited(lambda: listener.dropped() or listener._peers._unheard, time.sleep)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says what a connection has carried")
+def test_both_ends_see_what_their_connection_carries(opened: Callable[[Any], Any]) -> None:
+    listener = opened(Listener("tcp://127.0.0.1:0"))
+    dialer = opened(Dialer(listener.address))
+    assert dialer.transfer() is None, "there is no connection yet"
+    dialer.send([b"request"])
+    route, _ = awaited(listener.receive, listener.wait)
+    dialer.receive()
+    before, at_master = dialer.transfer(), listener.transfer(route[0])
+    listener.send(route, [b"answer", bytes(1 << 20)])
+    assert awaited(dialer.receive, dialer.wait)
+    after = dialer.transfer()
+    assert after.received - before.received >= 1 << 20 and after.moved_since(before) and after.trip > 0
+    assert awaited(lambda: listener.transfer(route[0]).confirmed - at_master.confirmed >= 1 << 20, time.sleep)
+    assert awaited(lambda: not listener.transfer(route[0]).sending, time.sleep)
+    assert listener.transfer(b"nobody") is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says what a connection has carried")
+def test_a_message_is_seen_before_it_has_arrived(opened: Callable[[Any], Any]) -> None:
+    """Over a line of 10 MB/s at which the peer reads."""
+    listener = opened(Listener("tcp://127.0.0.1:0"))
+    host, port = listener.address.removeprefix("tcp://").split(":")
+    with socket.create_server(("127.0.0.1", 0)) as line:
+        dialer = opened(Dialer(f"tcp://127.0.0.1:{line.getsockname()[1]}"))
+        dialer.send([b"request"])
+        near, _ = line.accept()
+        with near, socket.create_connection((host, int(port))) as far:
+            threading.Thread(target=_pump, args=(near, far, 0.0), daemon=True).start()
+            threading.Thread(target=_pump, args=(far, near, 0.01), daemon=True).start()
+            route, _ = awaited(listener.receive, listener.wait)
+            dialer.receive()
+            listener.send(route, [b"answer", bytes(8 << 20)])
+            seen = [dialer.transfer()]
+            while dialer.receive() is None:
+                time.sleep(0.01)
+                seen.append(dialer.transfer())
+    assert any(later.moved_since(sooner) and later.received < 8 << 20 for sooner, later in zip(seen, seen[1:]))
+
+
+def _pump(source: socket.socket, sink: socket.socket, seconds: float) -> None:
+    """Pass on 100 kB at a time, and rest as long in between."""
+    with contextlib.suppress(OSError):
+        while data := source.recv(100_000):
+            sink.sendall(data)
+            time.sleep(seconds)
+
+
+@pytest.mark.parametrize("scheme", ["ipc", "none"])
+def test_without_tcp_it_is_not_known_what_a_connection_carries(scheme: str, tmp_path: Path,
+                                                               opened: Callable[[Any], Any]) -> None:
+    dialer = opened(Dialer(f"ipc://{tmp_path}/s" if scheme == "ipc" else "tcp://127.0.0.1:1"))
+    if scheme == "ipc":
+        listener = opened(Listener(f"ipc://{tmp_path}/s"))
+        dialer.send([b"request"])
+        route, _ = awaited(listener.receive, listener.wait)
+        assert listener.transfer(route[0]) is None
+    dialer.receive()
+    assert dialer.transfer() is None
 
 
 def test_a_rebuilt_dialer_is_another_peer(opened: Callable[[Any], Any]) -> None:
@@ -232,3 +326,57 @@ def test_a_peer_whose_descriptor_is_taken_by_the_next_at_once_is_noticed(opened:
         dialer.close()
         time.sleep(0.01)  # so that its descriptor is free before the next one comes
         before = [newcomer]
+
+
+def test_a_socket_file_that_was_removed_is_made_again(tmp_path: Path, opened: Callable[[Any], Any],
+                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by a cleaner of /tmp, with its folder; and the source of jobs has changed the working folder since."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(defaults, "SOCKET_FILE_SECONDS", 0.0)
+    (tmp_path / "run").mkdir()
+    listener = opened(Listener("ipc://run/s"))
+    connected = opened(Dialer(f"ipc://{tmp_path}/run/s"))
+    connected.send([b"first"])
+    assert awaited(listener.receive, listener.wait)[1] == [b"first"]
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    shutil.rmtree(tmp_path / "run")
+
+    assert listener.dropped() == []
+    assert (tmp_path / "run/s").stat().st_mode & 0o077 == 0
+    assert (tmp_path / "run").stat().st_mode & 0o077 == 0
+    newcomer = opened(Dialer(f"ipc://{tmp_path}/run/s"))
+    for dialer in (newcomer, connected):
+        dialer.send([b"there"])
+        route, frames = awaited(listener.receive, listener.wait)
+        listener.send(route, [b"too"])
+        assert frames == [b"there"] and awaited(dialer.receive, dialer.wait) == [b"too"]
+
+
+@pytest.mark.parametrize("kind", ["a file with data", "another master's socket"])
+def test_what_was_put_in_the_place_of_a_socket_file_is_left_alone(
+        kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """libzmq removes whatever is at the path when it closes."""
+    monkeypatch.setattr(defaults, "SOCKET_FILE_SECONDS", 0.0)
+    path = tmp_path / "s"
+    listener = Listener(f"ipc://{path}")
+    path.unlink()
+    with socket.socket(socket.AF_UNIX) as another:
+        path.write_text("three years of data") if kind == "a file with data" else another.bind(str(path))
+        before = path.lstat()
+        for _ in range(3):
+            assert listener.dropped() == []
+        listener.close()
+    assert path.lstat() == before
+    assert [one.levelname for one in caplog.records] == ["WARNING"] and "another file was put there" in caplog.text
+
+
+@pytest.mark.parametrize("how", ["closed", "taken"])
+def test_a_socket_file_goes_with_its_socket(how: str, tmp_path: Path) -> None:
+    listener = Listener(f"ipc://{tmp_path}/s")
+    if how == "taken":
+        with pytest.raises(UsageError, match="in use"):
+            Listener(f"ipc://{tmp_path}/s")
+        assert (tmp_path / "s").is_socket()
+    listener.close()
+    assert not list(tmp_path.iterdir())

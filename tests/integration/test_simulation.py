@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from models.mutants import agent, dispatcher, settled, state, window
+from models.mutants import agent, dispatcher, settled, state, transport, window
 from models.parts import Parts
 from simulation.play import play
 
@@ -37,6 +37,8 @@ BROKEN: list[tuple[str, type[Any], int]] = [
     ("dispatcher", dispatcher.AcceptsAnEarlierEpoch, 40),
     ("dispatcher", dispatcher.AnyMessageRenewsAll, 51),
     ("dispatcher", dispatcher.TakesADroppedConnectionForADeath, 1),
+    ("dispatcher", dispatcher.TakesAnyHandler, 15),
+    ("dispatcher", dispatcher.LooksOnlyAtNewHandlers, 15),
     ("agent", agent.UsesAnswersToOlderRequests, 0),
     ("agent", agent.UsesAnAnswerTwice, 0),
     ("agent", agent.ReportsWhatItDropped, 0),
@@ -55,6 +57,8 @@ BROKEN: list[tuple[str, type[Any], int]] = [
     ("writer", state.TakesFailuresOfAnotherMoment, 8),
     ("writer", state.LosesFailuresToAFullDisk, 10),
     ("writer", state.LosesAnOfferMadeWhileItWrites, 10),
+    ("peers", transport.TakesLastWordsForASignOfLife, 271),
+    ("peers", transport.TakesADescriptorForAConnection, 309),
 ]
 
 

@@ -31,6 +31,7 @@ class Disk:
         self.failures: list[FailureRecord] = []
         self.handed_out: int | None = None
         self.saved: Callable[[Checkpoint], object] = lambda checkpoint: None
+        self.written: Callable[[Checkpoint], object] = lambda checkpoint: None
         self.was_reset: Callable[[], object] = lambda: None
         self._before: bytes | None = None  # what a power cut may bring back, while `_renamed`
         self._renamed = False
@@ -136,6 +137,7 @@ class Folder:
         self._disk.need_room()
         self._disk.fsync(self._process)  # the fresh file
         self._process.step()  # the link to the previous one
+        self._disk.written(checkpoint)
         self._disk.rename(data)
         self._disk.sync_folder(self._process)
         self._disk.saved(checkpoint)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from taskmaster.core.agent import Agent
 from taskmaster.core.chunks import Chunk
 from taskmaster.core.dispatch import Dispatcher
 from taskmaster.core.runs import Runs
@@ -23,6 +24,12 @@ def dispatcher_of(server: Server) -> Dispatcher:
     return server._dispatcher
 
 
+def connections_of(dispatcher: Dispatcher) -> dict[str, set[bytes]]:
+    """The peers of each slave that counts as connected."""
+    slaves = dispatcher._slaves
+    return {one.slave_id: one.peers for one in slaves.sessions() if one.slave_id not in slaves._disconnected}
+
+
 def chunks_of(window: Window) -> Collection[Chunk]:
     """All that is unsettled, in pieces."""
     return window._chunks._chunks.values()
@@ -33,5 +40,15 @@ def settled_above(window: Window) -> Runs:
     return window._mark._above
 
 
+def serves_elsewhere(agent: Agent) -> None:
+    """Make it one that works for another master, which has its `info`."""
+    agent._run, agent._master_epoch, agent._introduced = "elsewhere", 1, True
+
+
 def cursor_of(window: Window, offset: int) -> Any:
     return window._mark.cursor_of(offset)
+
+
+def resume_offset(window: Window) -> int:
+    """Where a run would resume: the watermark, or the first of the jobs below it that may share a cursor."""
+    return window._mark.resume_offset

@@ -36,6 +36,7 @@ from taskmaster.master.workload import Identity, Options, Workload
 from taskmaster.transport.keys import Keys
 
 IDENTITY = Identity("simulated", {}, "handle_job")
+MODULE = "jobs.py"  # of get_jobs, and so of the handlers that may do its jobs
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class SimulatedMaster(Master):
 
     def listen(self) -> Listener:
         place = self.place
-        return Listener(place.network, place.process, place.local)
+        return Listener(place.network, place.process, place.local, peers=place.parts.peers)
 
     def offered(self) -> None:
         """Called when a checkpoint was offered to the writer."""
@@ -97,7 +98,8 @@ class SimulatedMaster(Master):
         options, place = self._options, self.place
         start = replace(self._where(), before=place.parts.settled_before(self._state.settled_before))
         window: Window = place.parts.window(start.offset, options.size, defaults.WINDOW_BYTES, options.attempts)
-        dispatcher: Dispatcher = place.parts.dispatcher(window, self._state.run, self._state.epoch, options.rate)
+        dispatcher: Dispatcher = place.parts.dispatcher(window, self._state.run, self._state.epoch, options.rate,
+                                                        {"module": MODULE})
         source = Source(self._workload.get_jobs, self._workload.arguments, start)
         feeder = Feeder(source, start.offset, options.limit, options.codec, self.feeder_clock, self._waker.wake)
         feeder._room = Condition(place.process)  # type: ignore[assignment]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from math import inf
 
 from models.broken import must
 from models.disk import Disk
-from models.inside import dispatcher_of, window_of
+from models.inside import connections_of, dispatcher_of, resume_offset, window_of
 from models.master import SimulatedMaster
 from models.scheduler import Scheduler, loud
 from models.trace import Trace, poll_note, reply_note
@@ -16,6 +16,7 @@ from models.witness import Departure, Witness
 
 from taskmaster import defaults
 from taskmaster.core import master_effects as effects
+from taskmaster.core.runs import Run
 from taskmaster.core.session import Route
 from taskmaster.core.settled import Above
 from taskmaster.core.wire import Frames, WireError
@@ -68,12 +69,13 @@ class MasterWatch:
         self.master: SimulatedMaster | None = None
         self._disk = disk
         self._well_since = 0.0  # neither the disk nor the master has been disturbed since
-        self._offers: deque[tuple[float, int]] = deque()  # checkpoints not yet durable: when offered, their watermark
+        self._offers: deque[tuple[float, int]] = deque()  # checkpoints not yet durable: when offered, their offset
         self._must_hold = False
         self._marks: deque[tuple[float, int]] = deque()  # when the watermark moved, and to where
         self._sightings = Sightings()
         self._died: set[str] = set()
         disk.saved = self.saves
+        disk.written = lambda checkpoint: self.oracle.written(_above(checkpoint))
 
     # -- its life
 
@@ -102,6 +104,13 @@ class MasterWatch:
         oldest = self._offers[0][0] if self._offers else self.scheduler.now
         overdue = self.scheduler.now - oldest > defaults.UNSAVED_SECONDS + 0.01
         self._must_hold = server.ending is None and overdue
+
+    def believes_all_but(self, ended: Collection[bytes]) -> None:
+        """A turn is over in which it learned that these connections have dropped."""
+        assert self.master is not None
+        connections = connections_of(dispatcher_of(self.master.server)) if self.master.server is not None else {}
+        for slave_id, peers in connections.items():
+            must(not peers or not peers.issubset(ended), "I19: taken for alive though it dropped", slave_id, peers)
 
     def disturbed(self) -> None:
         """The disk or the master is slower than it should be, at least until the next checkpoint is durable."""
@@ -198,7 +207,7 @@ class MasterWatch:
 
     def offers(self) -> None:
         assert self.master is not None and self.master.server is not None
-        self._offers.append((self.scheduler.now, window_of(self.master.server).watermark))
+        self._offers.append((self.scheduler.now, resume_offset(window_of(self.master.server))))
 
     @loud
     def saves(self, checkpoint: Checkpoint) -> None:
@@ -207,7 +216,10 @@ class MasterWatch:
         if self._disk.healthy():
             self._well_since = min(self._well_since, self.scheduler.now)
         on_disk = {one.offset for one in self._disk.failures}
-        runs = checkpoint.above.runs if isinstance(checkpoint.above, Above) else checkpoint.above.above().runs
-        self.oracle.save(checkpoint.offset, checkpoint.epoch, checkpoint.cursor, on_disk, runs)
+        self.oracle.save(checkpoint.offset, checkpoint.epoch, checkpoint.cursor, on_disk, _above(checkpoint))
         while self._offers and self._offers[0][1] <= self.oracle.covered:
             self._offers.popleft()
+
+
+def _above(checkpoint: Checkpoint) -> Sequence[Run]:
+    return (checkpoint.above if isinstance(checkpoint.above, Above) else checkpoint.above.above()).runs

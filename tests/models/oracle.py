@@ -21,6 +21,8 @@ It raises `Broken` as soon as an invariant does not hold:
     I16 a slave that leaves has nothing left to do or to report, unless no master answers it
     I17 a death counts against a job only with evidence, or after ten without it while the job ran alone
     I18 a slave that was taken for dead and returns keeps what it has and nobody else was given
+    I19 no slave counts as connected once its connection is known to have dropped, whatever it sent before
+    I20 no job is handed to a slave whose handler is for other jobs
 """
 
 from __future__ import annotations
@@ -69,8 +71,10 @@ class Oracle:
         self.lives: list[Ledger] = []
         self.saved = 0
         self.saved_epoch = 0
+        self._written: dict[int, int] = {}  # what any checkpoint said when it was written, durable or not
         self.above: dict[int, int] = {}  # what the last checkpoint says is settled above it: offsets, and payloads
         self.names: dict[str, str] = {}
+        self.foreigners: set[str] = set()  # slaves with the handler of other jobs
         self._starts: dict[int, list[Start]] = {}
 
     @property
@@ -104,9 +108,15 @@ class Oracle:
         self.saved, self.saved_epoch = offset, epoch
         self._save_above(above, on_disk)
 
+    def written(self, above: Sequence[Run]) -> None:
+        """A checkpoint is being written, and will perhaps be found on disk though it never was durable."""
+        for first, count in above:
+            self._written.update((at, self.source.payload(at)) for at in range(first, first + count)
+                                 if at < self.source.length and self.is_accounted(at))
+
     def _save_above(self, above: Sequence[Run], on_disk: Container[int]) -> None:
         """Of jobs that are no longer what they were, it need not be true: a resume tells by their identity."""
-        before, self.above = self.above, {}
+        before, self.above = {**self._written, **self.above}, {}
         for at in [at for first, count in above for at in range(first, first + count)]:
             known = before.get(at)
             if known is not None and (at >= self.source.length or known != self.source.payload(at)):
@@ -141,6 +151,8 @@ class Oracle:
 
     def answer(self, reply: Reply) -> None:
         """The master sends this."""
+        foreign = reply.slave_id in self.foreigners
+        must(not (foreign and reply.leases), "I20: jobs are handed to another workload's handler", reply)
         mine = self.life.held.get(reply.slave_id, {})
         kept = [at for first, count in reply.drop for at in range(first, first + count)
                 if at in mine and at not in self.life.heard_done and at not in self.life.abandoned]

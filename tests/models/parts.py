@@ -11,6 +11,7 @@ from taskmaster.core.settled import SettledBefore
 from taskmaster.core.window import Window
 from taskmaster.master.state.run_state import RunState
 from taskmaster.master.state.writer import StateWriter
+from taskmaster.transport.peers import Peers
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Parts:
     run_state: type[RunState] = RunState
     writer: type[StateWriter[Any]] = StateWriter
     settled_before: type[SettledBefore] = SettledBefore
+    peers: type[Peers] = Peers
 
 
 SHIPPED = Parts()

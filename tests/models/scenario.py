@@ -59,3 +59,4 @@ class Scenario:
     limit: int | None = None
     budget: int | None = None
     retries: int = 60
+    foreigners: int = 0  # slaves with the handler of other jobs, which come while the run begins

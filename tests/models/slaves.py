@@ -7,6 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from models.crew import Gone
+from models.inside import serves_elsewhere
+from models.master import MODULE
 from models.slave_watch import SlaveWatch
 from models.watched_slave import WatchedSlave
 from models.witness import KILLED, KILLED_BY_JOB
@@ -30,18 +32,24 @@ class Slaves:
         self._killed_by_jobs: set[str] = set()
         self._started = 0
 
-    def start(self) -> None:
+    def start(self, module: str = MODULE) -> None:
+        """Start one whose handler is in `module`: if not in MODULE, it is for other jobs than this world's."""
         world = self._world
         if world.finished:
             return
         self._started += 1
         world.counts["slaves"] += 1
         scenario, process = world.scenario, world.process(f"slave{self._started:03}")
-        info: dict[str, Any] = {"host": socket.gethostname(), "pid": self._started}
+        info: dict[str, Any] = {"host": socket.gethostname(), "pid": self._started, "module": module}
         if scenario.fleet:
             info["fleet"] = "yes"
         patience = Patience(retries=scenario.retries)
         agent = world.parts.agent(process.name, scenario.threads, info, patience, process.clock())
+        if module != MODULE:
+            world.counts["foreigners"] += 1
+            world.oracle.foreigners.add(process.name)
+            if world.chance.random() < 0.5:
+                serves_elsewhere(agent)
         slave = WatchedSlave(process, world.network, agent, self, self._watch, scenario.job_timeout)
         self.living.append(slave)
 
@@ -61,7 +69,8 @@ class Slaves:
         self._dead.append(dead)
         if world.scenario.fleet and not slave.vanished:
             world.scheduler.after(world.chance.uniform(0.0, 0.1), partial(self._report, dead))
-        if len(self.living) < world.scenario.slaves and not world.finished:
+        own = [one for one in self.living if one.slave_id not in world.oracle.foreigners]
+        if len(own) < world.scenario.slaves and not world.finished:
             world.scheduler.after(world.chance.uniform(0.05, 1.5), self.start)
 
     def handle(self, slave: WatchedSlave, work: SequentialExecution, payload: Any) -> None:

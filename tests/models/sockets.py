@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 from math import ceil
 
 from models.network import Network
@@ -13,6 +14,7 @@ from models.threads import Event
 
 from taskmaster.core.session import Route
 from taskmaster.core.wire import Frames
+from taskmaster.transport.peers import Peers
 
 TURN_SECONDS = 5e-5  # what one turn of a loop takes at least
 REJOIN_SECONDS = (0.1, 1.0)  # between two attempts of a socket to connect
@@ -63,14 +65,16 @@ class Listener(Socket):
     """The master's end; `saw` is called with each message that it reads."""
 
     def __init__(self, network: Network, process: Process, local: bool,
-                 saw: Callable[[Route, Frames], object] = lambda route, frames: None) -> None:
+                 saw: Callable[[Route, Frames], object] = lambda route, frames: None,
+                 peers: type[Peers] = Peers) -> None:
         super().__init__(network, process)
         self.local = local
         self.connected: dict[bytes, Dialer] = {}
         self._saw = saw
-        self._inbox: deque[tuple[Route, Callable[[], Frames]]] = deque()
-        self._heard: set[bytes] = set()
-        self._dropped: list[bytes] = []
+        self._inbox: deque[tuple[Route, Callable[[], Frames], int | None]] = deque()
+        self._peers = peers()
+        self._descriptors: dict[bytes, int] = {}
+        self.ended: set[bytes] = set()  # peers whose connection has dropped, as it could know
         network.listener = self
 
     def wait(self, seconds: float) -> None:
@@ -78,15 +82,17 @@ class Listener(Socket):
         super().wait(seconds)
 
     def _has_news(self) -> bool:
-        return bool(self._inbox or self._dropped)
+        return bool(self._inbox) or self._peers.any_dropped
 
     def receive(self) -> tuple[Route, Frames] | None:
         self._process.step()
         if not self._inbox:
+            self._peers.all_read()
             return None
-        route, make = self._inbox.popleft()
+        route, make, descriptor = self._inbox.popleft()
         frames = make()
-        self._heard.add(route[0])
+        if descriptor is not None and route[0] not in self._peers.known:
+            self._peers.spoke(route[0], descriptor, self.local)
         self._saw(route, frames)
         return route, frames
 
@@ -97,25 +103,37 @@ class Listener(Socket):
             self._network.carry(route[0], False, partial(dialer.arrive, route, frames))
 
     def dropped(self) -> list[tuple[bytes, bool]]:
-        gone, self._dropped = self._dropped, []
-        return [(peer, self.local) for peer in gone]
+        return self._peers.dropped()
+
+    def accept(self, dialer: Dialer, peer: bytes) -> None:
+        """A connection is made. It gets the lowest free descriptor, as from the kernel."""
+        used = set(self._descriptors.values())
+        self._descriptors[peer] = next(number for number in count() if number not in used)
+        self.connected[peer] = dialer
 
     def arrive(self, route: Route, frames: Frames) -> None:
         if route[0] in self.connected:
-            self.inject(route, lambda: frames)
+            self.inject(route, lambda: frames, self._descriptors.get(route[0]))
 
-    def inject(self, route: Route, make: Callable[[], Frames]) -> None:
+    def inject(self, route: Route, make: Callable[[], Frames], descriptor: int | None = None) -> None:
         """A message from anybody, connected or not; `make` is called when it is read."""
         if self._network.listener is self:
-            self._inbox.append((route, make))
+            self._inbox.append((route, make, descriptor))
             self._ready.set()
 
     def drop(self, peer: bytes) -> None:
-        """A connection dropped; one that never carried a message is not known by its peer's name."""
-        if peer in self._heard:
-            self._heard.discard(peer)
-            self._dropped.append(peer)
-            self._ready.set()
+        """A connection dropped."""
+        self.ended.add(peer)
+        self._peers.closed(self._descriptors.pop(peer))
+        self._ready.set()
+
+    def mistake(self, peer: bytes) -> None:
+        """A live connection looks as if it had dropped."""
+        self._peers.closed(self._descriptors[peer])
+        self._ready.set()
+
+    def transfer(self, peer: bytes) -> None:
+        """It is not known: messages arrive whole."""
 
     def close(self) -> None:
         self._network.shut(self)
@@ -174,6 +192,9 @@ class Dialer(Socket):
         self._inbox.clear()
         self.lose_connection()
 
+    def transfer(self) -> None:
+        """It is not known: messages arrive whole."""
+
     def close(self) -> None:
         if self in self._network.dialers:
             self._network.dialers.remove(self)
@@ -216,7 +237,7 @@ class Dialer(Socket):
         self._was_connected = True
         self.peer = self._network.new_peer()
         self._ready.set()
-        listener.connected[self.peer] = self
+        listener.accept(self, self.peer)
         outbox, self._outbox = self._outbox, []
         for request, frames in outbox:
             self._carry(self.peer, request, frames)

@@ -21,11 +21,13 @@ class WatchedListener(Listener):
     """A turn of the server is over when it waits again."""
 
     def __init__(self, place: Place, watcher: MasterWatch) -> None:
-        super().__init__(place.network, place.process, place.local, watcher.hears)
+        super().__init__(place.network, place.process, place.local, watcher.hears, place.parts.peers)
         self._watcher = watcher
 
     def wait(self, seconds: float) -> None:
         self._watcher.turned()
+        if not self._peers.any_dropped:
+            self._watcher.believes_all_but(self.ended)
         super().wait(seconds)
 
     def dropped(self) -> list[tuple[bytes, bool]]:

@@ -124,6 +124,8 @@ class World:
         self.masters.start()
         for _ in range(self.scenario.slaves):
             self.scheduler.after(self.chance.random() * 0.2, self.slaves.start)
+        for _ in range(self.scenario.foreigners):
+            self.scheduler.after(self.chance.random() * 2.0, lambda: self.slaves.start("others.py"))
         self.disturbances.begin()
         self.scheduler.run(lambda: self.finished or self.disturbances.over)
         self._calm_down()

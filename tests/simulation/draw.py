@@ -34,7 +34,14 @@ def draw(seed: int) -> Scenario:
         rate=chance.choice([20.0, 200.0]) if chance.random() < 0.05 else None,
         limit=chance.randint(1, 30) if chance.random() < 0.05 else None,
         budget=chance.randint(0, 2) if chance.random() < 0.05 else None,
-        retries=chance.choice([5, 60]), fleet=chance.random() < 0.7)
+        retries=chance.choice([5, 60]), fleet=chance.random() < 0.7,
+        foreigners=_foreigners(seed))
+
+
+def _foreigners(seed: int) -> int:
+    """By a chance of its own, so that all other worlds stay as they are."""
+    chance = Random(seed ^ 0xF0)
+    return chance.randint(1, 3) if chance.random() < 0.1 else 0
 
 
 def _jobs(chance: Random, speed: str) -> int:

@@ -164,7 +164,7 @@ class Faults:
         """A descriptor was reused: a live connection looks as if it had dropped."""
         slave, listener = self._slave(), self._world.network.listener
         if slave is not None and listener is not None and slave.dialer.peer is not None:
-            listener.drop(slave.dialer.peer)
+            listener.mistake(slave.dialer.peer)
 
     # -- the master
 

@@ -18,7 +18,7 @@ def prefetch(threads: int, seconds: float | None, handled: int = 0, size: int = 
     if seconds is not None:
         guess.observe(1, seconds)
     wanted = PrefetchTarget(threads, guess)
-    wanted.received(1, size, 1)
+    wanted.received(1, size, 1, 1e-4)
     wanted.handled(handled)
     return wanted
 
@@ -60,15 +60,15 @@ def test_a_slave_holds_few_large_jobs_though_they_are_quick() -> None:
 def test_a_slave_runs_low_when_half_of_what_waited_is_gone(held, low) -> None:
     wanted = prefetch(4, 0.002, 1000)
     assert wanted.target() == 104
-    wanted.received(100, 100, 104)
+    wanted.received(100, 100, 104, 1e-4)
     assert wanted.runs_low(held) is low and not wanted.cut_short
 
 
 def test_a_lease_that_was_cut_by_its_bytes_is_not_all_there_is() -> None:
     wanted = prefetch(4, 0.002, 1000)
-    wanted.received(20, 100, 20)
+    wanted.received(20, 100, 20, 1e-4)
     assert not wanted.runs_low(19) and not wanted.cut_short
-    wanted.received(20, defaults.LEASE_BYTES, 20)
+    wanted.received(20, defaults.LEASE_BYTES, 20, 1e-4)
     assert wanted.runs_low(12) and wanted.cut_short
 
 

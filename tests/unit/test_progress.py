@@ -288,3 +288,16 @@ def test_a_terminal_that_is_gone_costs_only_the_bar(
     assert [record.message for record in caplog.records] == [
         "Cannot write to the terminal ([Errno 5] Input/output error); continuing without progress"
     ]
+
+
+def test_a_module_of_the_users_that_hides_one_of_the_bars_costs_only_the_bar(
+        monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Such as a `numbers.py` beside the job file, which `decimal` then imports."""
+    terminal = standard(monkeypatch)
+    monkeypatch.setitem(sys.modules, "progressbar", logging)  # which has no ProgressBar
+    progress = make_progress(True, terminal)
+    progress.draw(WIDE)
+    progress.draw(WIDE)
+    progress.close(WIDE)
+    assert [record.levelname for record in caplog.records] == ["WARNING"] and "No progress bar" in caplog.text
+    assert "1,234,567" in terminal.getvalue() and sys.stderr is terminal

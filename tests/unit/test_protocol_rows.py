@@ -41,7 +41,7 @@ class Scene:
         self.seq = 0
         self.leased: tuple[Run, ...] = ()
         self.run, self.epoch = "r", 4
-        self.master = Dispatcher(Window(0, 1000, 1 << 20, 3), "r", 4)
+        self.master = Dispatcher(Window(0, 1000, 1 << 20, 3), "r", 4, code={"module": "jobs.py"})
         self._patch = patch
         self._numbers_of_others = itertools.count(1)
         getattr(self, "_slave_is_" + slave.replace(" ", "_"))()
@@ -53,6 +53,8 @@ class Scene:
             return self._send([b"{}", b""], route)
         if cell == "another version":
             return self._send([b'{"v":2,"sid":"s","n":1}'], route)
+        if cell == "another module":
+            return self._send(wire.encode_poll(Poll("r", 4, "s", 99, 4, info={"module": "others.py"})), route)
         state, *rest = cell.split(", ")
         assert state in wire.POLL_STATES
         numbers = {name: int(number) for name, number in (one.split() for one in rest if " " in one)}
@@ -174,6 +176,7 @@ REMARKS: dict[str, Any] = {
     "the master forgets": lambda scene, found: not scene.knows_the_slave,
     "The master forgets": lambda scene, found: not scene.knows_the_slave,
     "The master does not remember the slave": lambda scene, found: scene.master.slaves == 1,  # as before
+    "The master knows the slave no more": lambda scene, found: not scene.knows_the_slave,
     "The master waits for": lambda scene, found: scene.knows_the_slave,
     "What it holds goes back": lambda scene, found: scene.master.window.leased("s") == 0,
     "What it holds is renewed": lambda scene, found: scene.master.counts.returned == 0,

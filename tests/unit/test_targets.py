@@ -64,6 +64,11 @@ def write(folder: Path) -> Write:
     ("C:\\x.py", "C:\\x.py", "get_jobs", True),
     ("C:\\x.py:rows", "C:\\x.py", "rows", True),
     ("C:/x.py", "C:/x.py", "get_jobs", True),
+    ("./-x.py", "-x.py", "get_jobs", True),
+    ("./a:b.py", "a:b.py", "get_jobs", True),
+    ("./a:b.py:rows", "a:b.py", "rows", True),
+    ("/c:d/a:b.py", "/c:d/a:b.py", "get_jobs", True),
+    ("a:b.py", "a", "b.py", False),
 ])
 def test_a_target_is_a_module_or_a_file_and_maybe_a_function(text, source, function, is_file):
     target = parse_target(text, "get_jobs")

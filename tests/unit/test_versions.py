@@ -25,7 +25,7 @@ from taskmaster.core.wire import FailedAttempt, Frames, Lease, OtherVersion, Pol
 from taskmaster.core.wire import frames as wire_frames
 from taskmaster.core.wire import poll as wire_poll
 from taskmaster.core.wire import reply as wire_reply
-from taskmaster.errors import EXIT_STATE_MISMATCH, VersionMismatch
+from taskmaster.errors import EXIT_STATE_MISMATCH, SlaveRefused
 from taskmaster.fleet.exits import HOPELESS
 
 HUNDREDS = settings(max_examples=300, deadline=None)
@@ -216,7 +216,7 @@ def test_a_slave_of_another_version_ends_with_the_masters_sentence(version: int)
     with speaking(version):
         [refused] = agent.receive(answer.frames, IDLE, 0.0)
     assert isinstance(refused, Refused) and f"version {version}," in refused.reason
-    error = VersionMismatch(refused.reason)
+    error = SlaveRefused(refused.reason)
     assert (str(error), error.exit_code) == (refused.reason, EXIT_STATE_MISMATCH) and error.exit_code in HOPELESS
 
 

@@ -19,7 +19,7 @@ SOURCE, HANDLER = parse_target("jobs:get_jobs", "get_jobs"), parse_target("jobs:
 
 def test_its_state_is_kept_in_the_working_folder_under_a_name_of_its_own() -> None:
     one = workload_of(get_jobs, SOURCE, HANDLER, {"n": 5}, {"n": "5"}, None)
-    assert one.state is not None and one.state.parent == Path(".taskmaster")
+    assert one.state is not None and one.state.parent == Path.cwd() / ".taskmaster"
     assert one.state.name.startswith("jobs.get_jobs-")
     assert (one.identity.target, one.identity.arguments, one.identity.handler) == (
         "jobs:get_jobs", {"n": "5"}, "jobs:handle_job")
@@ -35,4 +35,4 @@ def test_the_same_target_and_arguments_have_the_same_state(source: object, texts
 
 
 def test_a_folder_that_is_given_is_used() -> None:
-    assert workload_of(get_jobs, SOURCE, HANDLER, {}, {}, Path("elsewhere")).state == Path("elsewhere")
+    assert workload_of(get_jobs, SOURCE, HANDLER, {}, {}, Path("elsewhere")).state == Path.cwd() / "elsewhere"

@@ -17,6 +17,18 @@ from chaos.scene import Scene
 GONE = 69
 CUTS = 24
 SECONDS = 0.01  # of a job here
+LARGE_BYTES = 3_000_000
+LARGE_JOBS = f'''
+def get_jobs(last=0, n: int = 4):
+    for job in range(last, n):
+        yield job, bytes({LARGE_BYTES})
+
+small = handle_job
+
+def handle_job(job):
+    small(job[0])
+'''
+SHORT_LIFE = {"defaults": {**QUICK["defaults"], "QUIET_SECONDS": 0.5, "TRANSFER_SECONDS": 0.2}}
 
 
 def _behind_a_proxy(scene: Scene, *, quick: bool = True) -> tuple[Proxy, Actor, Actor, Actor]:
@@ -193,6 +205,21 @@ def master_never_returns(act: Act) -> None:
     begun = scene.log.read().unfinished()
     scene.expect(not begun, f"{len(begun)} jobs were not finished")
     elsewhere.kill()
+
+
+def slow_line(act: Act) -> None:
+    """Each job takes three seconds to arrive: longer than a lease lives, and than a slave waits for a silent master.
+    Nothing is sent twice, no slave is taken for dead, and the line is busy nearly all the time."""
+    scene = act.scene().work(LARGE_JOBS, jobs=4)
+    scene.shim = SHORT_LIFE
+    proxy = proxy_of(scene)
+    proxy.bytes_per_second = 1e6
+    at = time.monotonic()
+    master, far = scene.master(), scene.slave(address=proxy.address)
+    scene.complete(master, far)
+    scene.expect_in(time.monotonic() - at, 4 * LARGE_BYTES / 1e6 / 0.8 + 1.5, "until 12 MB had come at 1 MB/s")
+    scene.expect("is gone" not in master.said, "a slave was taken for dead while its jobs were on the way")
+    scene.expect("trying again" not in far.said, "a slave gave up a connection over which its jobs came")
 
 
 def slow_bytes(act: Act) -> None:

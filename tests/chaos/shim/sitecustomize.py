@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 _shim: dict[str, Any] = json.loads(os.environ.get("CHAOS_SHIM", "{}"))
-_named = (re.search(r"(?:/tm-|^taskmaster\.cli\.)(\w+)$", word) for word in sys.orig_argv)
+_named = (re.search(r"(?:/tm-|^taskmaster\.cli\.|/cli/start_)(slave(?=\.py$)|\w+$)", word) for word in sys.orig_argv)
 _command = next((found[1] for found in _named if found), "")
 
 
