@@ -62,6 +62,8 @@ HEARTBEAT_SECONDS_LEAST: Final = 0.05  # whatever a master asks for: constant re
 ATTEMPTS: Final = 3  # then the job goes to the failures file
 RETRY_SECONDS: Final = 0.5  # before the second attempt; doubled for each further one
 RETRY_SECONDS_MOST: Final = 30.0  # a waiting job holds the watermark, so a retry must not wait for long
+# Whatever a handler asks for: a longer wait is another run's work, and holds the watermark meanwhile.
+RETRY_AFTER_SECONDS_MOST: Final = 86_400.0
 MAX_FAILURES: Final = "10%"  # of the jobs finished in this run, from MAX_FAILURES_SAMPLE of them on
 MAX_FAILURES_SAMPLE: Final = 100  # fewer finished jobs say little about the rest
 

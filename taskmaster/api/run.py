@@ -44,7 +44,8 @@ def run(get_jobs: Callable[..., Any], handle_job: Callable[[Any], Any], *, slave
     slave = SlaveOptions(concurrency, pool, job_timeout, retries=defaults.RETRIES_OF_CHILDREN)
     argv = [handler.located, *slave.arguments()]
     chosen = Options(budget=parse_budget(max_failures), **options)
-    return LocalRun(workload, chosen, argv, slaves, make_progress(progress, sys.stderr), job_timeout,
+    return LocalRun(workload, chosen, argv, slaves, make_progress(progress, sys.stderr),
+                    slave.timeout_of(handle_job),
                     folder=handler.folder, environment=parent_main.bequeathed()).run()
 
 

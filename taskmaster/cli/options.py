@@ -85,13 +85,14 @@ def _as_one_value(command: Any) -> Any:
 
 slave_options = compose(
     option("--concurrency", group=HOW_MUCH, type=click.IntRange(1, defaults.CONCURRENCY_MOST), metavar="N",
-           help=f"Jobs that each slave runs at once  [default: {defaults.CONCURRENCY} threads; "
-                f"{defaults.CONCURRENCY_ASYNC} with asyncio or greenlets]"),
+           help=f"Jobs that each slave runs at once  [default: the handler's own, else "
+                f"{defaults.CONCURRENCY} threads, or {defaults.CONCURRENCY_ASYNC} with asyncio or greenlets]"),
     option("--pool", group=HOW_MUCH, type=click.Choice(POOLS), metavar="POOL",
            help="What runs the handler in a slave: threads, asyncio or greenlets  [default: asyncio for an async "
                 "handler, else threads]"),
     option("--job-timeout", group=FAILURES, type=click.FloatRange(0, min_open=True), metavar="SECONDS",
-           help="Fail an attempt that takes longer than this, and replace its slave."),
+           help="Fail an attempt that takes longer than this, and replace its slave if it cannot be ended  [default: "
+                "the handler's own]"),
     option("--timeout", group=NETWORK, type=click.IntRange(defaults.REPLY_TIMEOUT_MS_LEAST),
            default=defaults.REPLY_TIMEOUT_MS, metavar="MS",
            help="Milliseconds that a slave waits for an answer before asking again."),

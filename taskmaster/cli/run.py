@@ -46,13 +46,14 @@ def command(target: str, procs: int, arguments: tuple[str, ...], get_jobs_callba
     hide_key()  # not needed here: the socket file belongs to this user
     handler = parse_target(target, handle_job_callback)
     work = master_options.workload(parse_target(target, get_jobs_callback), handler, arguments, state)
-    check_handler(load_target(handler), slave.pool)
+    function = load_target(handler)
+    check_handler(function, slave.pool)
     argv = [handler.located, *replace(slave, retries=defaults.RETRIES_OF_CHILDREN).arguments(),
             *output_arguments(log_level, log_format, grace)]
     interrupts = Interrupts()
     entry.on_signals(interrupts)
     settings = master_options.master_settings(master, grace)
-    run = LocalRun(work, settings, argv, procs, progress, slave.job_timeout, interrupts, handler.folder)
+    run = LocalRun(work, settings, argv, procs, progress, slave.timeout_of(function), interrupts, handler.folder)
     return master_options.conclude(run.run(), summary)
 
 

@@ -57,8 +57,9 @@ def command(target: str, address: str, key_file: Path | None, insecure: bool, sl
     entry.on_signals(interrupts)
     try:
         one = Slave(handler, str(wanted), address, pool=choose_pool(handler, slave.pool, slave.concurrency),
-                    patience=Patience(slave.timeout / 1000, slave.retries), job_timeout=slave.job_timeout, show=draw,
-                    keys=shared, grace=grace, code=describe(wanted), beat=lifeline.say_beat if in_fleet else None)
+                    patience=Patience(slave.timeout / 1000, slave.retries), job_timeout=slave.timeout_of(handler),
+                    show=draw, keys=shared, grace=grace, code=describe(wanted),
+                    beat=lifeline.say_beat if in_fleet else None)
         _slaves.append(one)
         interrupts.pass_on_to(one.drain)
         return _serve(one)

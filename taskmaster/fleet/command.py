@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from taskmaster import defaults
+from taskmaster.handlers import settings_of
 
 _START = Path(__file__).resolve().parents[1] / "cli" / "start_slave.py"
 
@@ -33,6 +34,10 @@ class SlaveOptions:
     job_timeout: float | None = None  # seconds
     timeout: int = defaults.REPLY_TIMEOUT_MS
     retries: int = defaults.RETRIES
+
+    def timeout_of(self, handler: Callable[..., Any]) -> float | None:
+        """The most seconds that an attempt may take: by the option, else by the handler's settings."""
+        return self.job_timeout or settings_of(handler).timeout
 
     def arguments(self) -> list[str]:
         """These options as a slave's command line has them."""

@@ -16,6 +16,7 @@ from taskmaster.core.runs import Runs
 from taskmaster.core.stats import SlaveStats
 from taskmaster.core.wire import Frames, Lease
 from taskmaster.errors import EXIT_DONE, EXIT_INTERRUPTED, KeyRefused, MasterGone, SlaveRefused, TaskmasterError
+from taskmaster.handlers import NO_SETTINGS, HandlerSettings
 from taskmaster.slave.backlog import Backlog
 from taskmaster.slave.outcomes import Outcomes
 from taskmaster.slave.pools.base import Pool
@@ -31,13 +32,13 @@ class Control:
 
     Unless it is `trusting`, a master may send no pickles, which could run code here. `job_timeout` is in seconds.
     `beat` is called every BEAT_SECONDS, for as long as this thread gets to run. `grace` seconds after `drain`, jobs
-    that still run are given back.
+    that still run are given back. `settings` are the handler's.
     """
 
     def __init__(self, agent: Agent, dialer: SlaveSocket, pool: Pool, waker: Waker, clock: Callable[[], float], *,
                  job_timeout: float | None = None, show: Callable[[SlaveStats], None] = lambda stats: None,
                  trusting: bool = True, beat: Callable[[], object] | None = None,
-                 grace: float | None = None) -> None:
+                 grace: float | None = None, settings: HandlerSettings = NO_SETTINGS) -> None:
         self.exit_code = EXIT_DONE
         self.error: TaskmasterError | None = None
         self._agent = agent
@@ -53,7 +54,7 @@ class Control:
         self._let_go_at = inf
         self._outcomes = Outcomes(agent)
         self._backlog = Backlog(agent, pool, self._outcomes)
-        self._watch = Watch(agent, pool, self._backlog, self._outcomes, job_timeout)
+        self._watch = Watch(agent, pool, self._backlog, self._outcomes, job_timeout, settings)
         self._drains = 0  # calls of `drain`
         self._told_to_drain = False  # by the master, which says it at each heartbeat
         self._over = False

@@ -14,6 +14,7 @@ from taskmaster import defaults
 from taskmaster.core.agent import Agent, Patience
 from taskmaster.core.stats import SlaveStats
 from taskmaster.errors import EXIT_ERROR, TaskmasterError
+from taskmaster.handlers import settings_of
 from taskmaster.malloc import keep_freed_memory
 from taskmaster.native import Thread
 from taskmaster.slave.control import Control
@@ -51,7 +52,7 @@ class Slave:
         self._pool = make_pool(pool, handler, _clock, waker.wake)
         trusting = keys is not None or is_local(dial_address(address))
         self._control = Control(self._agent, Dialer(address, keys), self._pool, waker, _clock, job_timeout=job_timeout,
-                                show=show, trusting=trusting, beat=beat, grace=grace)
+                                show=show, trusting=trusting, beat=beat, grace=grace, settings=settings_of(handler))
         self._crashed = False
 
     @property

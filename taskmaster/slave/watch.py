@@ -7,6 +7,7 @@ import logging
 from taskmaster import defaults
 from taskmaster.core.agent import Agent
 from taskmaster.core.wire import FailedAttempt
+from taskmaster.handlers import NO_SETTINGS, HandlerSettings
 from taskmaster.slave.backlog import Backlog
 from taskmaster.slave.failed_attempt import timed_out_attempt
 from taskmaster.slave.outcomes import Outcomes
@@ -22,13 +23,14 @@ class Watch:
     """
 
     def __init__(self, agent: Agent, pool: Pool, backlog: Backlog, outcomes: Outcomes,
-                 job_timeout: float | None = None) -> None:
+                 job_timeout: float | None = None, settings: HandlerSettings = NO_SETTINGS) -> None:
         self.due = 0.0  # when the running slices are to be looked at again
         self._agent = agent
         self._pool = pool
         self._backlog = backlog
         self._outcomes = outcomes
         self._job_timeout = job_timeout
+        self._settings = settings
         self._cancelled: dict[tuple[Execution, int], float] = {}  # jobs, and when their cancellation must have helped
         self._hung: set[tuple[Execution, int]] = set()
 
@@ -83,7 +85,7 @@ class Watch:
         """The attempt has failed: end its handler, or replace the process if that is impossible."""
         assert self._job_timeout is not None
         stack = self._pool.stack_of(execution, job.offset)
-        failure = timed_out_attempt(job.offset, execution.attempt, self._job_timeout, stack)
+        failure = timed_out_attempt(job.offset, execution.attempt, self._job_timeout, stack, self._settings)
         tried = (execution, job.offset) in self._cancelled
         if not tried and self._pool.cancel(execution, failure):
             log.debug("Job %d has been running for %.1f s, longer than --job-timeout; cancelled", job.offset,

@@ -99,7 +99,7 @@ def test_greenlets_are_patched_before_the_module_is_imported_and_only_in_slaves(
     place.write("""
 import socket
 from gevent import monkey
-record(f"patched {'cli.slave' in ' '.join(sys.orig_argv)} {monkey.is_module_patched('socket')}")
+record(f"patched {'slave' in ' '.join(sys.orig_argv)} {monkey.is_module_patched('socket')}")
 def handle_job(job):
     pass
 """)
@@ -111,3 +111,57 @@ def test_an_async_handler_is_refused_by_other_pools_before_the_first_job(place: 
     place.write(ASYNC + NOTHING)
     ended = place.run("run", "work.py", 1, "--pool", "threads")
     assert ended.code == 2 and ended.explained("async", "--pool asyncio") and not place.handled()
+
+
+DECORATED = """
+from taskmaster import GiveUp, Retry, handler
+begun = time.monotonic()
+@handler(attempts=5, timeout=0.5, concurrency=1, give_up_on=KeyError, backoff=0.05)
+def handle_job(job):
+    record(job)
+    if job == 1:
+        raise GiveUp("why")
+    if job == 2:
+        raise KeyError(job)
+    if job == 3:
+        raise ValueError(job)
+    if job == 4 and not os.path.exists("later"):
+        open("later", "w").close()
+        raise Retry(after=2)
+    if job == 4:
+        record(f"waited {time.time() - os.stat('later').st_mtime >= 2}")
+    if job == 5:
+        time.sleep(60)
+"""
+
+
+def test_the_decorator_decides_about_attempts_and_the_command_line_wins(place: Place) -> None:
+    place.write(DECORATED)
+    ended = place.run("run", "work.py", 1, "n=7")
+    assert ended.code == 3
+    assert place.handled() == {"0": 1, "1": 1, "2": 1, "3": 5, "4": 2, "5": 5, "6": 1, "waited True": 1}
+    assert sorted((one["offset"], one["attempts"], one["kind"], one["error"]) for one in place.failures()) == [
+        (1, 1, "raised", "GiveUp"), (2, 1, "raised", "KeyError"), (3, 5, "raised", "ValueError"),
+        (5, 5, "timeout", "JobTimeout")]
+    (place.folder / "handled").unlink()
+    ended = place.run("run", "work.py", 1, "n=4", "--attempts", 2, "--reset")
+    assert ended.code == 3 and place.handled() == {"0": 1, "1": 1, "2": 1, "3": 2}
+
+
+def test_the_settings_of_a_handler_reach_a_master_that_does_not_load_it(place: Place) -> None:
+    place.write("""
+from taskmaster import handler
+@handler(attempts=2, backoff=0.01)
+def handle_job(job):
+    record(job)
+    1 / (job != 3)
+""")
+    master = place.start("master", "work.py", "n=5", "--address", "ipc://m.sock")
+    assert place.run("spawn", "work.py", 1, "--address", "ipc://m.sock").code == 0
+    assert master.end().code == 3 and place.handled() == {"0": 1, "1": 1, "2": 1, "3": 2, "4": 1}
+
+
+def test_settings_that_make_no_sense_are_shown_before_the_first_job(place: Place) -> None:
+    place.write("import taskmaster\n@taskmaster.handler(attempts=0)\ndef handle_job(job): pass\n")
+    ended = place.run("run", "work.py", 1)
+    assert ended.code == 2 and ended.explained("@handler(attempts=0)")

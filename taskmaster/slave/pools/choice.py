@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from taskmaster import defaults
 from taskmaster.errors import UsageError
+from taskmaster.handlers import settings_of
 from taskmaster.slave.pools.base import Pool
 from taskmaster.targets.lazy import is_async
 from taskmaster.targets.signature import check_arity
@@ -27,11 +28,15 @@ class PoolChoice:
 
 
 def choose_pool(handler: Callable[..., Any], pool: str | None = None, concurrency: int | None = None) -> PoolChoice:
-    """The pool for this handler where these options are given or None. Raises UsageError if it cannot run there."""
+    """The pool for this handler where these options are given or None. Raises UsageError if it cannot run there.
+
+    The number of jobs is that of the option, else of the handler's settings, else of the kind of pool.
+    """
     kind = pool or (ASYNCIO if is_async(handler) else THREADS)
     if is_async(handler) and kind != ASYNCIO:
         raise UsageError(f"The handler is async, which --pool {kind} cannot run. Use --pool asyncio, or leave it out.")
-    return PoolChoice(kind, concurrency or (defaults.CONCURRENCY if kind == THREADS else defaults.CONCURRENCY_ASYNC))
+    wanted = concurrency or settings_of(handler).concurrency
+    return PoolChoice(kind, wanted or (defaults.CONCURRENCY if kind == THREADS else defaults.CONCURRENCY_ASYNC))
 
 
 def check_handler(handler: Callable[..., Any], pool: str | None = None) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from taskmaster.core.codec import open_part
 from taskmaster.core.runs import Runs
 from taskmaster.core.wire import FailedAttempt
+from taskmaster.handlers import NO_SETTINGS, HandlerSettings
 from taskmaster.native import Lock
 from taskmaster.slave.failed_attempt import failed_attempt, undescribed_attempt
 from taskmaster.slave.pools.base import Progress, RunningJob
@@ -22,14 +23,15 @@ class ConcurrentExecution:
     The pool's thread begins and ends jobs, the control thread looks and takes back.
     """
 
-    __slots__ = ("_failed", "_jobs", "_lock", "_seconds", "_settled", "_since", "_timed_out", "_total", "attempt",
-                 "epoch", "first", "sealed")
+    __slots__ = ("_failed", "_jobs", "_lock", "_seconds", "_settings", "_settled", "_since", "_timed_out", "_total",
+                 "attempt", "epoch", "first", "sealed")
 
-    def __init__(self, work: Slice) -> None:
+    def __init__(self, work: Slice, settings: HandlerSettings = NO_SETTINGS) -> None:
         self.epoch = work.epoch
         self.first = work.first
         self.attempt = work.attempt
         self.sealed = work.sealed
+        self._settings = settings
         self._jobs = iter(work.payloads)
         self._total = work.count
         self._since: dict[int, float] = {}  # when the running ones began
@@ -137,7 +139,7 @@ class ConcurrentExecution:
     def _described(self, index: int, error: BaseException) -> FailedAttempt:
         error, kind = (error.error, "undecodable") if isinstance(error, Undecodable) else (error, "raised")
         try:
-            return failed_attempt(self.first + index, self.attempt, error, kind)
+            return failed_attempt(self.first + index, self.attempt, error, kind, self._settings)
         except BaseException:  # MemoryError, while the frames of `error` still hold what filled the memory
             return undescribed_attempt(self.first + index, self.attempt, error)
 

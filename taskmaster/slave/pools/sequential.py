@@ -14,6 +14,7 @@ from taskmaster.core.codec import open_part
 from taskmaster.core.runs import Run, Runs
 from taskmaster.core.wire import FailedAttempt
 from taskmaster.forks import leave
+from taskmaster.handlers import NO_SETTINGS, HandlerSettings
 from taskmaster.native import Lock
 from taskmaster.slave.failed_attempt import failed_attempt, undescribed_attempt
 from taskmaster.slave.pools.base import Progress, RunningJob
@@ -41,15 +42,16 @@ class SequentialExecution:
     """
 
     __slots__ = ("_begun", "_collected", "_ended_at", "_failed", "_forked", "_jobs", "_lock", "_reported", "_sealed",
-                 "_seen", "_since", "_total", "attempt", "epoch", "first")
+                 "_seen", "_settings", "_since", "_total", "attempt", "epoch", "first")
 
-    def __init__(self, work: Slice, now: float) -> None:
+    def __init__(self, work: Slice, now: float, settings: HandlerSettings = NO_SETTINGS) -> None:
         self.epoch = work.epoch
         self.first = work.first
         self.attempt = work.attempt
         self._jobs = iter(work.payloads)
         self._total = work.count
         self._sealed = work.sealed
+        self._settings = settings
         self._begun = False
         self._collected = False
         self._forked = False
@@ -160,7 +162,7 @@ class SequentialExecution:
     def _described(self, offset: int, error: BaseException) -> FailedAttempt:
         error, kind = (error.error, "undecodable") if isinstance(error, Undecodable) else (error, "raised")
         try:
-            return failed_attempt(offset, self.attempt, error, kind)
+            return failed_attempt(offset, self.attempt, error, kind, self._settings)
         except BaseException:  # MemoryError, while the frames of `error` still hold what filled the memory
             return undescribed_attempt(offset, self.attempt, error)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from taskmaster.core.wire import FailedAttempt
 from taskmaster.forks import call_in_children
+from taskmaster.handlers import settings_of
 from taskmaster.native import Thread, get_ident
 from taskmaster.slave.pools.base import Execution
 from taskmaster.slave.pools.concurrent import ConcurrentExecution
@@ -34,6 +35,7 @@ class SharedThreadPool(ABC):
         self.slots = slots
         self.wake_below = 1
         self._handler = handler
+        self._settings = settings_of(handler)
         self._clock = clock
         self._wake = wake
         self._waiting: deque[Slice] = deque()
@@ -171,7 +173,7 @@ class SharedThreadPool(ABC):
                     work = self._waiting.popleft()
                 except IndexError:  # taken back meanwhile
                     return None
-                self._current = ConcurrentExecution(work)
+                self._current = ConcurrentExecution(work, self._settings)
                 self._running[self._current] = None
             job = self._current.begin(self._clock())
             if job is not None:

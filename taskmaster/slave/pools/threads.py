@@ -12,6 +12,7 @@ import gevent.threadpool
 
 from taskmaster.core.wire import FailedAttempt
 from taskmaster.forks import call_in_children
+from taskmaster.handlers import settings_of
 from taskmaster.native import Empty, Lock, SimpleQueue, get_ident
 from taskmaster.slave.pools.base import Execution
 from taskmaster.slave.pools.sequential import SequentialExecution
@@ -31,6 +32,7 @@ class ThreadPool:
         self.slots = 0
         self.wake_below = 1
         self._handler = handler
+        self._settings = settings_of(handler)
         self._clock = clock
         self._wake = wake
         self._waiting: SimpleQueue[Slice | None] = SimpleQueue()  # None: makes a thread check whether it is surplus
@@ -141,7 +143,7 @@ class ThreadPool:
             hand.clear()
             return self._forget_nudge()
         if isinstance(taken, Slice):
-            taken = hand[0] = SequentialExecution(taken, self._clock())
+            taken = hand[0] = SequentialExecution(taken, self._clock(), self._settings)
         self._run(ident, taken)
         hand.clear()
         if self.waiting < self.wake_below:

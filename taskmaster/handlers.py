@@ -1,0 +1,93 @@
+"""What a handler's module says about it: its settings, and what becomes of a job that it cannot handle now.
+
+It imports nothing of the house, so that the user's module loads nothing but this.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+_ATTRIBUTE: Final = "__taskmaster_settings__"
+Types = tuple[type[BaseException], ...]
+
+
+class Retry(Exception):
+    """Raise it in a handler: this attempt has failed, and the next one comes after this many seconds.
+
+    Without `after` it comes when it would after any other exception. It counts as an attempt.
+    """
+
+    def __init__(self, why: str = "", *, after: float | None = None) -> None:
+        super().__init__(why)
+        if after is not None and not after >= 0:
+            raise ValueError(f"after={after!r} is not a number of seconds")
+        self.after = after
+
+
+class GiveUp(Exception):
+    """Raise it in a handler: the job has failed for good, however many attempts are left."""
+
+
+@dataclass(frozen=True)
+class HandlerSettings:
+    """What `handler` was given; None where it says nothing."""
+
+    concurrency: int | None = None
+    attempts: int | None = None
+    timeout: float | None = None
+    batch: int | None = None
+    retry_on: Types | None = None
+    give_up_on: Types = ()
+    backoff: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, least in (("concurrency", 1), ("attempts", 1), ("batch", 1)):
+            value = getattr(self, name)
+            if value is not None and not (type(value) is int and value >= least):
+                raise ValueError(f"@handler({name}={value!r}): give a whole number of at least {least}")
+        for name in ("timeout", "backoff"):
+            value = getattr(self, name)
+            if value is not None and not (type(value) in (int, float) and value > 0):
+                raise ValueError(f"@handler({name}={value!r}): give a number of seconds above 0")
+        for name in ("retry_on", "give_up_on"):
+            for kind in getattr(self, name) or ():
+                if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+                    raise ValueError(f"@handler({name}=...): {kind!r} is not a class of exceptions")
+
+
+NO_SETTINGS: Final = HandlerSettings()
+
+
+def handler(*, concurrency: int | None = None, attempts: int | None = None, timeout: float | None = None,
+            batch: int | None = None, retry_on: type[BaseException] | Types | None = None,
+            give_up_on: type[BaseException] | Types = (),
+            backoff: float | None = None) -> Callable[[_Function], _Function]:
+    """Decorates a handler with its settings; the same options on the command line win.
+
+    `concurrency` jobs run at once in each slave. A job has `attempts`, each of which may take `timeout` seconds. Only
+    exceptions in `retry_on`, if given, and none in `give_up_on` are worth another attempt; the second one comes after
+    `backoff` seconds, each further one after twice that. `batch` is how many jobs one call takes. Raises ValueError.
+    """
+    settings = HandlerSettings(concurrency, attempts, timeout, batch, None if retry_on is None else _types(retry_on),
+                               _types(give_up_on), backoff)
+
+    def decorate(function: _Function) -> _Function:
+        setattr(function, _ATTRIBUTE, settings)
+        return function
+    return decorate
+
+
+def settings_of(function: Callable[..., Any]) -> HandlerSettings:
+    """The settings of a handler; those of the function in a functools.partial."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    found = getattr(function, _ATTRIBUTE, None)
+    return found if isinstance(found, HandlerSettings) else NO_SETTINGS
+
+
+def _types(given: type[BaseException] | Types) -> Types:
+    return tuple(given) if isinstance(given, (tuple, list)) else (given,)
