@@ -6,7 +6,9 @@ It imports nothing of the house, so that the user's module loads nothing but thi
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, MutableMapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -91,3 +93,46 @@ def settings_of(function: Callable[..., Any]) -> HandlerSettings:
 
 def _types(given: type[BaseException] | Types) -> Types:
     return tuple(given) if isinstance(given, (tuple, list)) else (given,)
+
+
+class CurrentJob:
+    """The job that a handler was called for, and which attempt at it this is, counted from 1."""
+
+    def __init__(self, offset: int, attempt: int, make_token: Callable[[], str]) -> None:
+        self.offset = offset
+        self.attempt = attempt
+        self._make_token = make_token
+
+    def __repr__(self) -> str:
+        return f"<job {self.offset}, attempt {self.attempt}>"
+
+    @functools.cached_property
+    def token(self) -> str:
+        """32 hexadecimal digits that are the same in each attempt and each run, for use as an idempotency key."""
+        return self._make_token()
+
+    @functools.cached_property
+    def logger(self) -> logging.LoggerAdapter[logging.Logger]:
+        """A logger whose lines begin with the offset, the attempt and the token."""
+        values = {"offset": self.offset, "attempt": self.attempt, "token": self.token}
+        return _JobLogger(logging.getLogger("handler"), values)
+
+
+class _JobLogger(logging.LoggerAdapter):  # type: ignore[type-arg]  # no [] in Python 3.10
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        values = self.extra or {}
+        kwargs["extra"] = {**values, **(kwargs.get("extra") or {})}
+        return f"job {values['offset']}, attempt {values['attempt']}, {values['token']}: {msg}", kwargs
+
+
+#: Set by what calls a handler: makes the CurrentJob. A thread sets it once for many jobs, as that takes three times as
+#: long as a no-op (156 ns).
+RUNNING: ContextVar[Callable[[], CurrentJob] | None] = ContextVar("taskmaster.current_job", default=None)
+
+
+def current_job() -> CurrentJob:
+    """The job that this handler was called for. Raises LookupError outside of a handler."""
+    make = RUNNING.get()
+    if make is None:
+        raise LookupError("current_job() was called where no handler runs")
+    return make()

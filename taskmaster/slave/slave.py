@@ -18,6 +18,7 @@ from taskmaster.handlers import settings_of
 from taskmaster.malloc import keep_freed_memory
 from taskmaster.native import Thread
 from taskmaster.slave.control import Control
+from taskmaster.slave.current_job import name_handler
 from taskmaster.slave.pools.choice import PoolChoice, make_pool
 from taskmaster.transport.addresses import dial_address, is_local
 from taskmaster.transport.dialer import Dialer
@@ -47,6 +48,7 @@ class Slave:
                 "python": sys.version.split()[0], "version": defaults.PRODUCT_VERSION, **(code or {})}
         if beat is not None:
             info["fleet"] = "yes"  # which reports how it died
+        name_handler(f"{(code or {}).get('module', '')}:{name.rpartition(':')[2]}")
         self._waker = waker = Waker()
         self._agent = Agent(os.urandom(16).hex(), pool.slots, info, patience, _clock())
         self._pool = make_pool(pool, handler, _clock, waker.wake)

@@ -14,6 +14,7 @@ from typing import Any
 import gevent
 import pytest
 
+from taskmaster import current_job
 from taskmaster.slave.failed_attempt import timed_out_attempt
 from taskmaster.slave.pools.base import Pool, Progress
 from taskmaster.slave.pools.choice import ASYNCIO, GREENLETS, POOLS, THREADS, PoolChoice, make_pool
@@ -345,3 +346,56 @@ def test_a_handler_that_returns_an_awaitable_is_awaited_in_a_loop_and_refused_el
     else:
         assert [one.error for one in progress.failed] == ["NothingRan"]
     pool.close()
+
+
+def test_a_handler_can_ask_which_job_it_was_called_for(bench: Bench) -> None:
+    found: dict[Any, tuple[int, int, str]] = {}
+    bench.open = lambda job: len(bench.began) > 2 or job == "quick"  # so that several run while each asks
+
+    def act(job: Any) -> None:
+        now = current_job()
+        found[job] = now.offset, now.attempt, now.token
+
+    bench.act = act
+    pool = bench.pool(3)
+    pool.put(Slice(1, 7, 1, ["a"]))
+    pool.put(Slice(1, 8, 2, ["b"]))
+    pool.put(Slice(1, 9, 3, ["quick", "c", "d"]))
+    outcomes(pool, 5)
+    assert {job: values[:2] for job, values in found.items()} == {
+        "a": (7, 1), "b": (8, 2), "quick": (9, 3), "c": (10, 3), "d": (11, 3)}
+    assert len({token for _, _, token in found.values()}) == 5
+    pool.put(Slice(2, 8, 5, [pickle.dumps("b")], sealed=True))
+    before = found["b"]
+    outcomes(pool, 1)
+    assert found["b"] == (8, 5, before[2]), "the token is that of the job, whatever the attempt and the encoding"
+
+
+def test_the_job_is_known_while_others_of_its_slice_are_taken_back(bench: Bench) -> None:
+    """The list of payloads is emptied by that."""
+    tokens: list[str] = []
+    bench.open = lambda job: bool(taken)
+    bench.act = lambda job: tokens.append(current_job().token)
+    taken: list[Any] = []
+    pool = bench.pool(1)
+    pool.put(Slice(1, 0, 1, [0, 1, 2]))
+    assert until(lambda: bench.began[0])
+    taken.append(pool.running()[0].take_back())
+    outcomes(pool, 1)
+    assert len(tokens) == 1 and len(tokens[0]) == 32
+
+
+def test_outside_of_a_handler_there_is_no_job() -> None:
+    with pytest.raises(LookupError, match="where no handler runs"):
+        current_job()
+
+
+def test_the_lines_of_a_jobs_logger_carry_it(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    bench.act = lambda job: current_job().logger.warning("%d is odd", job, extra={"mine": 1})
+    pool = bench.pool(1)
+    pool.put(Slice(1, 7, 2, [3]))
+    outcomes(pool, 1)
+    [record] = caplog.records
+    values: Any = record
+    assert record.getMessage() == f"job 7, attempt 2, {values.token}: 3 is odd"
+    assert (values.offset, values.attempt, values.mine) == (7, 2, 1)

@@ -9,8 +9,9 @@ from typing import Any
 from taskmaster.core.codec import open_part
 from taskmaster.core.runs import Runs
 from taskmaster.core.wire import FailedAttempt
-from taskmaster.handlers import NO_SETTINGS, HandlerSettings
+from taskmaster.handlers import NO_SETTINGS, CurrentJob, HandlerSettings
 from taskmaster.native import Lock
+from taskmaster.slave.current_job import describe
 from taskmaster.slave.failed_attempt import failed_attempt, undescribed_attempt
 from taskmaster.slave.pools.base import Progress, RunningJob
 from taskmaster.slave.pools.sequential import LateException, Undecodable
@@ -98,6 +99,10 @@ class ConcurrentExecution:
         """Whether nothing of it runs or waits."""
         with self._lock:
             return not self._since and not length_hint(self._jobs)
+
+    def current_job(self, index: int, payload: Any) -> CurrentJob:
+        """One of the jobs that run; for its handler."""
+        return describe(self.first + index, self.attempt, payload, self.sealed)
 
     # -- for the control thread
 

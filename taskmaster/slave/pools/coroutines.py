@@ -10,6 +10,7 @@ from types import FrameType
 from typing import Any
 
 from taskmaster.forks import leave
+from taskmaster.handlers import RUNNING
 from taskmaster.slave.pools.concurrent import ConcurrentExecution, opened
 from taskmaster.slave.pools.shared_thread import SharedThreadPool
 from taskmaster.targets.lazy import refuse_lazy
@@ -38,6 +39,7 @@ class CoroutinePool(SharedThreadPool):
     async def _run(self, execution: ConcurrentExecution, index: int, payload: Any) -> tuple[BaseException | None, Any]:
         """What the handler raised and returned. If it raised, the loop would end at SystemExit and the like."""
         error, result = None, None
+        RUNNING.set(partial(execution.current_job, index, payload))  # in the context of this task alone
         try:
             result = self._handler(opened(execution, payload))
             if isawaitable(result):

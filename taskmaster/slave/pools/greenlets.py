@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -10,6 +11,7 @@ import gevent
 from gevent.hub import Hub
 
 from taskmaster.forks import leave
+from taskmaster.handlers import RUNNING
 from taskmaster.native import Flag
 from taskmaster.slave.pools.concurrent import ConcurrentExecution, opened
 from taskmaster.slave.pools.shared_thread import SharedThreadPool
@@ -45,6 +47,7 @@ class GreenletPool(SharedThreadPool):
 
     def _run(self, execution: ConcurrentExecution, index: int, payload: Any) -> None:
         error, result = None, None
+        RUNNING.set(partial(execution.current_job, index, payload))  # in the context of this greenlet alone
         try:
             result = self._handler(opened(execution, payload))
             refuse_lazy(result)

@@ -14,8 +14,9 @@ from taskmaster.core.codec import open_part
 from taskmaster.core.runs import Run, Runs
 from taskmaster.core.wire import FailedAttempt
 from taskmaster.forks import leave
-from taskmaster.handlers import NO_SETTINGS, HandlerSettings
+from taskmaster.handlers import NO_SETTINGS, CurrentJob, HandlerSettings
 from taskmaster.native import Lock
+from taskmaster.slave.current_job import describe
 from taskmaster.slave.failed_attempt import failed_attempt, undescribed_attempt
 from taskmaster.slave.pools.base import Progress, RunningJob
 from taskmaster.slave.slice import Slice
@@ -41,13 +42,14 @@ class SequentialExecution:
     here or taken back, never both.
     """
 
-    __slots__ = ("_begun", "_collected", "_ended_at", "_failed", "_forked", "_jobs", "_lock", "_reported", "_sealed",
-                 "_seen", "_settings", "_since", "_total", "attempt", "epoch", "first")
+    __slots__ = ("_begun", "_collected", "_ended_at", "_failed", "_forked", "_jobs", "_lock", "_payloads",
+                 "_reported", "_sealed", "_seen", "_settings", "_since", "_total", "attempt", "epoch", "first")
 
     def __init__(self, work: Slice, now: float, settings: HandlerSettings = NO_SETTINGS) -> None:
         self.epoch = work.epoch
         self.first = work.first
         self.attempt = work.attempt
+        self._payloads = work.payloads
         self._jobs = iter(work.payloads)
         self._total = work.count
         self._sealed = work.sealed
@@ -100,8 +102,14 @@ class SequentialExecution:
                 self._note(error)
         if self._forked:
             leave()
+        self._payloads = []
         with self._lock:
             self._ended_at = clock()
+
+    def current_job(self) -> CurrentJob:
+        """The job that is running now; for its handler."""
+        index = self.started - 1
+        return describe(self.first + index, self.attempt, self._payloads[index], self._sealed)
 
     def end_in_child(self) -> None:
         """A handler has forked, and this is the child: it must not run the remaining jobs as well."""

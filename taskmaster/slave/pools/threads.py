@@ -12,7 +12,7 @@ import gevent.threadpool
 
 from taskmaster.core.wire import FailedAttempt
 from taskmaster.forks import call_in_children
-from taskmaster.handlers import settings_of
+from taskmaster.handlers import RUNNING, settings_of
 from taskmaster.native import Empty, Lock, SimpleQueue, get_ident
 from taskmaster.slave.pools.base import Execution
 from taskmaster.slave.pools.sequential import SequentialExecution
@@ -162,7 +162,9 @@ class ThreadPool:
 
     def _run(self, ident: int, execution: SequentialExecution) -> None:
         self._running[ident] = execution
+        RUNNING.set(execution.current_job)
         execution.run(self._handler, self._clock)
+        RUNNING.set(None)
         self._running.pop(ident, None)
         self._ended.put(execution)
 
