@@ -64,6 +64,7 @@ RETRY_SECONDS: Final = 0.5  # before the second attempt; doubled for each furthe
 RETRY_SECONDS_MOST: Final = 30.0  # a waiting job holds the watermark, so a retry must not wait for long
 # Whatever a handler asks for: a longer wait is another run's work, and holds the watermark meanwhile.
 RETRY_AFTER_SECONDS_MOST: Final = 86_400.0
+AGAIN_AT_ONCE: Final = 100  # failed jobs read from the failures file together, to be tried again
 MAX_FAILURES: Final = "10%"  # of the jobs finished in this run, from MAX_FAILURES_SAMPLE of them on
 MAX_FAILURES_SAMPLE: Final = 100  # fewer finished jobs say little about the rest
 
@@ -134,6 +135,12 @@ KEEPALIVE_PROBE_SECONDS: Final = 10  # between probes
 KEEPALIVE_PROBES: Final = 3  # without an answer: a network that recovers within half a minute loses nothing
 UNACKNOWLEDGED_SECONDS: Final = 60  # for unconfirmed data, during which TCP does not probe; Linux allows 15 min
 SOCKET_FILE_SECONDS: Final = 1.0  # between two looks for the file of an ipc address: cleaners of /tmp remove old ones
+# Asked for before ZeroMQ does, which ends the process where it gets none.
+LISTENER_FILES: Final = 16  # 10 of ZeroMQ, and some to save the state with
+DIALER_FILES: Final = 12  # 10 of ZeroMQ, and some for its next connections
+SOCKET_THREADS: Final = 4  # two of ZeroMQ, one that checks keys, and one to spare
+SLAVE_FILES: Final = 4  # of a fleet, for each of its slaves: two pipes, its stacks, a connection
+START_FILES: Final = 5  # besides, to start one
 BACKLOG: Final = 4096  # connections waiting to be accepted: with 100, a thousand slaves that started at once timed out
 HANDSHAKES: Final = 3  # failures in a row, within 0.3 s, before a slave probes the address
 LOOK_SECONDS: Final = 1.0  # for one probe: a wrong key takes two, so it is reported within 2 s
@@ -157,6 +164,7 @@ PAYLOAD_SECONDS: Final = 1.0  # to decode a job in the master: a checkpoint with
 OLD_STATES_KEPT: Final = 3  # after --reset: a mistaken one can be undone, and disks do not fill up with old states
 CLOSE_SECONDS: Final = 10.0  # for the last checkpoint at the end of a run: a disk that takes longer is an error
 ABORT_SECONDS: Final = 0.5  # the same after a second Ctrl-C: someone is waiting
+SOURCE_CLOSE_SECONDS: Final = 3.0  # at the end of a run, for get_jobs to return and run its `finally`
 STRAGGLER_SECONDS: Final = 10.0  # a job that holds the watermark for longer is named in the status line
 STOP_SECONDS: Final = 2.0  # how long an ending master waits for slaves to receive the order to stop
 

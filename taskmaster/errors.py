@@ -23,6 +23,10 @@ class TaskmasterError(Exception):
     exit_code = EXIT_ERROR
 
 
+class LimitReached(TaskmasterError):
+    """A limit that the system sets for this process or user is too low, such as that of open files."""
+
+
 class UsageError(TaskmasterError):
     """An option, an address or an argument is wrong, regardless of the state of the run."""
 

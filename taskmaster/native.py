@@ -15,7 +15,10 @@ from _queue import Empty, SimpleQueue  # gevent replaces `queue.SimpleQueue`, bu
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Condition", "Empty", "Flag", "Lock", "SimpleQueue", "Thread", "get_ident"]
+from taskmaster.errors import LimitReached
+
+__all__ = ["Condition", "Empty", "Flag", "Lock", "SimpleQueue", "Thread", "get_ident", "refused_thread",
+           "start_thread"]
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +38,23 @@ Lock: Callable[[], _thread.LockType] = _original("allocate_lock")
 get_ident: Callable[[], int] = _original("get_ident")
 
 
+def start_thread(target: Callable[..., object], *args: Any) -> None:
+    """Run `target` in a thread that nothing else is known of. Raises LimitReached if the system cannot."""
+    try:
+        _start(target, args)
+    except RuntimeError as error:
+        raise refused_thread(error) from error
+
+
+def refused_thread(error: RuntimeError) -> Exception:
+    """What to raise for an error of somebody who could not start a thread."""
+    if "new thread" not in str(error):
+        return error
+    return LimitReached("No more threads can be started: a limit is too low, of processes and threads (`ulimit -u`), "
+                        "of memory (`ulimit -v`) or of this container. Raise it, or use fewer slaves and a lower "
+                        "--concurrency.")
+
+
 class Thread:
     """A daemon thread that runs `target`."""
 
@@ -46,11 +66,11 @@ class Thread:
         self._started = False
 
     def start(self) -> None:
-        """Start it, once. Raises RuntimeError if the system cannot."""
+        """Start it, once. Raises LimitReached if the system cannot."""
         self._running.acquire()
         self._started = True
         try:
-            _start(self._run, ())
+            start_thread(self._run)
         except BaseException:
             self._started = False
             self._running.release()

@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import TextIO
 
 from taskmaster import defaults
+from taskmaster.errors import LimitReached
 from taskmaster.native import Condition, Thread  # of threading, patched by gevent, they would hang in a native thread
 
 
@@ -55,10 +56,12 @@ class Outlet:
             if self._dropped:
                 text = f"WARNING: {self._dropped:,} lines of output were dropped here: nobody read them\n{text}"
                 self._dropped = 0
-            self._texts.append(text)
-            self._waiting += len(text)
-            self._start()
-            self._changed.notify()
+            if self._start():
+                self._texts.append(text)
+                self._waiting += len(text)
+                self._changed.notify()
+                return
+        self._write_now(text)
 
     def flush(self) -> None:
         """Does nothing: each text is written as soon as there is room for it."""
@@ -69,11 +72,17 @@ class Outlet:
         with self._changed:
             self._changed.wait_for(lambda: not self._waiting, max(0.0, deadline - time.monotonic()))
 
-    def _start(self) -> None:
+    def _start(self) -> bool:
+        """Whether the thread is there, or can be started."""
         if self._thread is None:
-            self._thread = Thread(target=self._work, name="output")
-            self._thread.start()
+            thread = Thread(target=self._work, name="output")
+            try:
+                thread.start()
+            except LimitReached:  # there is a limit of threads, which the text may be about
+                return False
+            self._thread = thread
             atexit.register(self.finish, defaults.OUTPUT_FINISH_SECONDS)
+        return True
 
     def _work(self) -> None:
         assert self._fd is not None

@@ -13,6 +13,7 @@ from taskmaster.fleet.command import slave_command
 from taskmaster.fleet.fleet import Fleet
 from taskmaster.fleet.local import LocalLauncher
 from taskmaster.fleet.watchdog import silence_limit
+from taskmaster.limits import check_files
 from taskmaster.master.master import Master
 from taskmaster.master.outcome import Outcome
 from taskmaster.master.workload import Options, Workload
@@ -48,6 +49,7 @@ class LocalRun:
                 self._master.close()
 
     def _run(self) -> Outcome:
+        check_files(defaults.START_FILES + defaults.SLAVE_FILES * self._slaves)
         command = [*slave_command(), *self._slave_arguments, "--address", self._master.address, "--no-progress"]
         capture = None if isinstance(self._progress, NullProgress) else self._progress.write
         environment = {**search_path.bequeathed(), **self._environment}

@@ -23,6 +23,7 @@ from taskmaster.core.interrupts import STOPS, WARNINGS, Interrupts
 from taskmaster.core.printable import lines_of
 from taskmaster.errors import EXIT_INTERRUPTED, EXIT_USAGE, TaskmasterError, UserCodeError
 from taskmaster.forks import call_in_children
+from taskmaster.native import refused_thread
 from taskmaster.outlet import open_standard_streams, outlet_of, silence_if_lost
 from taskmaster.targets.frames import import_traceback, user_traceback
 
@@ -146,6 +147,12 @@ def run_command(command: click.Command, stuck: Callable[[], bool] = lambda: Fals
     except TaskmasterError as error:
         report(error)
         code = error.exit_code
+    except RuntimeError as error:
+        known = refused_thread(error)
+        if not isinstance(known, TaskmasterError):
+            raise
+        report(known)
+        code = known.exit_code
     _leave(int(code or 0), stuck())
 
 

@@ -13,6 +13,7 @@ from taskmaster.cli import entry, options
 from taskmaster.cli.shared_key import hide_key, slave_keys, warn_of_insecure_master
 from taskmaster.core.agent import Patience
 from taskmaster.core.interrupts import Interrupts
+from taskmaster.errors import LimitReached, TaskmasterError
 from taskmaster.core.stats import SlaveStats
 from taskmaster.fleet.command import SlaveOptions
 from taskmaster.slave import lifeline
@@ -63,6 +64,8 @@ def command(target: str, address: str, key_file: Path | None, insecure: bool, sl
         _slaves.append(one)
         interrupts.pass_on_to(one.drain)
         return _serve(one)
+    except LimitReached as error:
+        return _say_once(error)
     finally:
         close()
         if any(one.stuck for one in _slaves):
@@ -89,12 +92,17 @@ def _serve(slave: Slave) -> int:
     """Serve until the slave ends; returns its exit code. Raises what ended it."""
     code = slave.run()
     if slave.error is not None:
-        if lifeline.say_error(str(slave.error)):
-            return slave.error.exit_code
-        raise slave.error
+        return _say_once(slave.error)
     if slave.dismissed:
         lifeline.say_over()
     return code
+
+
+def _say_once(error: TaskmasterError) -> int:
+    """Leave it to the fleet to show this error, which its other slaves may have as well; without one, raise it."""
+    if lifeline.say_error(str(error)):
+        return error.exit_code
+    raise error
 
 
 def main() -> None:

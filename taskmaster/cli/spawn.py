@@ -14,13 +14,14 @@ import click
 from taskmaster import defaults
 from taskmaster.cli import entry, options
 from taskmaster.cli.shared_key import slave_keys, warn_of_insecure_master
+from taskmaster.control.death_reports import DeathReports
 from taskmaster.core.interrupts import Interrupts
 from taskmaster.errors import EXIT_DONE, EXIT_INTERRUPTED, TaskmasterError
 from taskmaster.fleet.command import SlaveOptions, key_arguments, output_arguments, slave_command
 from taskmaster.fleet.fleet import Fleet
 from taskmaster.fleet.local import LocalLauncher
 from taskmaster.fleet.watchdog import silence_limit
-from taskmaster.control.death_reports import DeathReports
+from taskmaster.limits import check_files
 from taskmaster.transport import addresses
 from taskmaster.transport.dialer import Dialer
 from taskmaster.transport.keys import Keys
@@ -52,6 +53,7 @@ def command(target: str, procs: int, address: str, key_file: Path | None, insecu
     entry.on_signals(interrupts)
     target = f"./{target}" if target.startswith("-") else target  # a file, given after --
     argv = [*slave_command(), target, "--address", address, "--no-progress", *arguments]
+    check_files(defaults.START_FILES + defaults.SLAVE_FILES * procs)
     reports = DeathReports(address, shared)
     with closing(reports), Fleet(LocalLauncher(argv), procs, scout=True,
                                  silence_seconds=silence_limit(slave.job_timeout)) as fleet:

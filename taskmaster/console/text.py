@@ -172,6 +172,7 @@ def _rows(stats: Stats, failures_file: str | None, resume: str | None,
     where = f", see {failures_file}" if failures_file else ""
     rows = [
         (stats.failed, "failed", count_text(stats.failed) + where),
+        (stats.failed_before, "failed earlier", count_text(stats.failed_before) + ("" if stats.failed else where)),
         (common_errors, "most common errors", "\n".join(common_errors)),
         (stats.retried, "retried", f"{count_text(stats.retried)} after a failed attempt"),
         (stats.replayed, "replayed", f"{count_text(stats.replayed)} already handed out by an earlier run"),

@@ -16,7 +16,7 @@ from typing import Any
 from taskmaster import defaults
 from taskmaster.core import wire
 from taskmaster.core.accounting import Accounting
-from taskmaster.core.chunks import Chunk, State
+from taskmaster.core.chunks import Chunk
 from taskmaster.core.codec import BadJob, Batch
 from taskmaster.core.compatibility import Compatibility
 from taskmaster.core.counts import Counts
@@ -27,8 +27,8 @@ from taskmaster.core.master_effects import Effect, Log, Send
 from taskmaster.core.refusals import Refusals
 from taskmaster.core.roster import Roster
 from taskmaster.core.runs import Runs
+from taskmaster.core.second_chances import FailedJob
 from taskmaster.core.session import Route, Session
-from taskmaster.core.stats import Straggler
 from taskmaster.core.transfer import Transfer
 from taskmaster.core.window import Window
 from taskmaster.core.wire import Lease, Poll, Reply
@@ -86,14 +86,6 @@ class Dispatcher:
     def handed_out_to(self) -> int:
         """Every job below this offset has been leased at least once."""
         return self._leasing.handed_out_to
-
-    def straggler(self, now: float) -> Straggler | None:
-        """The job that has held the watermark, with a slave, for STRAGGLER_SECONDS or more."""
-        chunk = self.window.oldest()
-        if chunk is None or chunk.state is not State.LEASED or now - chunk.since < defaults.STRAGGLER_SECONDS:
-            return None
-        cursor = None if self.window.next_is_plain else self.window.next_cursor
-        return Straggler(self.window.watermark, cursor, now - chunk.since, self.name_of(chunk.holder))
 
     def name_of(self, slave_id: str) -> str:
         return self._slaves.name_of(slave_id)
@@ -222,6 +214,12 @@ class Dispatcher:
     def admit(self, batch: Batch, cursors: Sequence[Any] | None, now: float, size: int = 0) -> list[Effect]:
         """The source yielded these jobs, whose cursors take `size` bytes."""
         self.window.admit(batch, cursors, size)
+        return self._feed(now)
+
+    def admit_again(self, jobs: Sequence[FailedJob], now: float) -> list[Effect]:
+        """These failed in earlier runs and have another chance; in a drain their turn is in the next run."""
+        for job in () if self._leasing.draining else jobs:
+            self.window.admit_again(job)
         return self._feed(now)
 
     def admit_bad(self, bad: BadJob, cursor: Any = NO_CURSOR) -> list[Effect]:

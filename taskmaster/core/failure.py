@@ -18,7 +18,7 @@ class FailureRecord:
     `kind` is "raised", "timeout", "killed", "undecodable", "unpicklable" or "too large"; the last two were never sent,
     and had 0 `attempts`. `cursor` and `payload` are in the form of `portable.pack`, None where they have none.
     `error` is the exception's type, `slave` the last one to hold the job, `time` ISO 8601 in UTC, `shown` the payload
-    in readable form.
+    in readable form, `epoch` the number of the master that recorded it, among those of the run.
     """
 
     offset: int
@@ -33,6 +33,7 @@ class FailureRecord:
     time: str
     payload: dict[str, Any] | None
     shown: str
+    epoch: int = 0  # as in records of earlier releases
 
     def __post_init__(self) -> None:
         names = ("kind", "error", "handler", "slave", "time")
@@ -77,6 +78,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     **{one.name: (str,) for one in fields(FailureRecord)},
     "offset": (int,),
     "attempts": (int,),
+    "epoch": (int,),
     "cursor": (dict, type(None)),
     "payload": (dict, type(None)),
 }
@@ -90,6 +92,7 @@ def from_line(line: bytes) -> FailureRecord:
         raise ValueError("it is nested too deeply") from error
     if not isinstance(found, dict):
         raise ValueError("it is not a JSON object")
+    found.setdefault("epoch", 0)
     wrong = [name for name, types in _TYPES.items() if type(found.get(name, ...)) not in types]
     if wrong:
         raise ValueError(f"it has no usable {', '.join(wrong)}")

@@ -44,6 +44,7 @@ class Leasing:
         If others were granted, some would be settled above an unsettled one, and a resumed run would repeat them.
         """
         self._drain_limit = self.handed_out_to
+        self._window.withdraw_chances()
         self.paused = False
 
     @property
@@ -53,7 +54,7 @@ class Leasing:
     @property
     def drained(self) -> bool:
         """Whether every job leased before the drain began is settled."""
-        return self._window.watermark >= self._drain_limit
+        return self._window.watermark >= self._drain_limit and not self._window.again
 
     # -- one lease
 

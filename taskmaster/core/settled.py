@@ -10,7 +10,7 @@ the source has changed the job runs: at worst it is repeated, never lost.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import accumulate
@@ -18,7 +18,7 @@ from typing import Any
 
 from taskmaster.core.codec import Batch
 from taskmaster.core.identity import IDENTITY_BYTES, identities
-from taskmaster.core.runs import Run
+from taskmaster.core.runs import Run, Runs
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,17 @@ class Above:
             if first + count > offset:
                 found.append(entry if first >= offset else entry.above(offset))
         return tuple(found)
+
+    def without(self, offsets: Iterable[int]) -> Above:
+        """The same, except for these."""
+        kept = Runs(self.runs)
+        for offset in offsets:
+            kept.remove(offset, 1)
+        at = accumulate([count for _, count in self.runs], initial=0)
+        places = [(start + first - whole, count) for (whole, length), start in zip(self.runs, at)
+                  for first, count in kept.inside(whole, length)]
+        known = [self.identities[place * IDENTITY_BYTES:(place + count) * IDENTITY_BYTES] for place, count in places]
+        return Above(tuple(kept), b"".join(known))
 
     def __contains__(self, offset: object) -> bool:
         if not isinstance(offset, int):

@@ -23,7 +23,8 @@ class Stats:
     """A run at one moment.
 
     `settled` counts the jobs of all runs on this state; `run_settled`, `handled`, `failed`, `retried`, `replayed` and
-    `duplicates` those of this run. Of the jobs `in_flight`, pulled and not settled, `running` are in a handler.
+    `duplicates` those of this run; `failed_before` counts the jobs of earlier runs that are still in the failures file.
+    Of the jobs `in_flight`, pulled and not settled, `running` are in a handler.
     `rate` is the recent rate in jobs/s; `elapsed` is in seconds. `first_offset` is where this run began, `offset` is
     the watermark: every job below it is settled.
     """
@@ -32,6 +33,7 @@ class Stats:
     settled: int = 0
     handled: int = 0
     failed: int = 0
+    failed_before: int = 0
     retried: int = 0
     replayed: int = 0
     duplicates: int = 0

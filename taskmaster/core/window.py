@@ -20,6 +20,7 @@ from taskmaster.core.chunks import Chunk, State
 from taskmaster.core.codec import BadJob, Batch
 from taskmaster.core.retrying import seconds_until_next
 from taskmaster.core.runs import Run, Runs
+from taskmaster.core.second_chances import FailedJob
 from taskmaster.core.settled import Entry
 from taskmaster.core.window_view import WindowView
 from taskmaster.core.wire import FailedAttempt
@@ -65,6 +66,19 @@ class Window(WindowView):
         self._mark.admit(entry.count, cursors, size)
         self._mark.settle_again(entry)
         self.passed_over += entry.count
+
+    def admit_again(self, job: FailedJob) -> None:
+        """A job below the first one of this run, which failed in an earlier run, has another chance."""
+        if job.offset < self._first and self._chunks.at(job.offset) is None:  # a file may have a record twice
+            self._again.admit(job)
+            self._chunks.insert(Chunk(job.offset, job.batch))
+
+    def withdraw_chances(self) -> None:
+        """Take back what `admit_again` added and no slave has had yet."""
+        for chunk in self._chunks.crossing(*self._again.span) if self._again else ():
+            if chunk.first in self._again and not chunk.granted_by_seq:
+                self._chunks.remove(chunk)
+                self._again.withdraw(chunk.first)
 
     def end_of_source(self) -> None:
         """The source has no more jobs."""
@@ -204,7 +218,10 @@ class Window(WindowView):
     def _settle_in(self, chunk: Chunk, runs: Sequence[Run]) -> None:
         for first, count in runs:
             chunk.left.remove(first, count)
-            self._mark.settle(first, count, chunk.batch, first - chunk.first)
+            if first < self._first:
+                self._again.settle(first)
+            else:
+                self._mark.settle(first, count, chunk.batch, first - chunk.first)
         if not chunk.left:
             self._chunks.remove(chunk)
         elif chunk.state is not State.LEASED:
@@ -217,7 +234,7 @@ class Window(WindowView):
 
     def _abandon(self, chunk: Chunk, failure: FailedAttempt) -> AbandonedJob:
         offset = failure.offset
-        cursor, batch = self._mark.cursor_of(offset), chunk.batch.slice(offset - chunk.first, 1)
+        cursor, batch = self.cursor_of(offset), chunk.batch.slice(offset - chunk.first, 1)
         job = AbandonedJob(offset, cursor, failure.attempt, failure.kind, failure.error, failure.message,
                            failure.traceback, chunk.holder, batch)
         self._settle_in(chunk, [(offset, 1)])

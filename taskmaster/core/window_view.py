@@ -9,6 +9,8 @@ from typing import Any
 from taskmaster import defaults
 from taskmaster.core.chunks import Chunk, Chunks
 from taskmaster.core.look_ahead import LookAhead
+from taskmaster.core.runs import Runs
+from taskmaster.core.second_chances import SecondChances
 from taskmaster.core.settled import Snapshot
 from taskmaster.core.watermark import Watermark
 from taskmaster.job import NO_CURSOR
@@ -37,6 +39,7 @@ class WindowView:
         self._most_bytes = most_bytes
         self._mark = Watermark(first)
         self._chunks = Chunks()
+        self._again = SecondChances()
 
     @property
     def watermark(self) -> int:
@@ -49,12 +52,22 @@ class WindowView:
 
     @property
     def in_flight(self) -> int:
-        return self.head - self.watermark - self._mark.settled_above
+        return self.head - self.watermark - self._mark.settled_above + len(self._again)
 
     @property
     def settled(self) -> int:
         """How many jobs were settled here, above and below the watermark."""
-        return self.head - self._first - self.in_flight
+        return self.head - self._first - self.in_flight + len(self._again) + self._again.settled
+
+    @property
+    def settled_again(self) -> int:
+        """How many failed jobs of earlier runs were handled here, or failed again."""
+        return self._again.settled
+
+    @property
+    def again(self) -> int:
+        """How many failed jobs of earlier runs are in flight."""
+        return len(self._again)
 
     @property
     def kept_bytes(self) -> int:
@@ -71,7 +84,8 @@ class WindowView:
         kept = self._chunks.bytes + self._mark.bytes
         if kept >= self._most_bytes or self._chunks.ready_bytes >= defaults.READY_BYTES:
             return 0
-        return max(0, min(self.watermark + self.size - self.head, self.look_ahead.jobs - self._chunks.ready))
+        free = self.watermark + self.size - self.head - len(self._again)
+        return max(0, min(free, self.look_ahead.jobs - self._chunks.ready))
 
     # -- where the run can be resumed
 
@@ -81,6 +95,10 @@ class WindowView:
         whole = whole or self.stands(now)
         complete = whole or self._mark.settled_above == 0
         return ResumePoint(self._mark.resume_offset, self._mark.cursor, self._mark.snapshot(whole), complete)
+
+    def take_settled_again(self) -> Runs:
+        """The failed jobs of earlier runs that were settled since the last call, handled or not."""
+        return self._again.take_settled()
 
     def stands(self, now: float) -> bool:
         """Whether the job at the watermark was handed out for the first time more than STANDS_SECONDS ago.
@@ -94,8 +112,12 @@ class WindowView:
     # -- the job at the watermark
 
     def oldest(self) -> Chunk | None:
-        """The chunk whose first unsettled job is at the watermark; None if nothing is in flight."""
-        return self._chunks.lowest()
+        """The chunk whose first unsettled job is at the watermark; None if nothing of the source is in flight."""
+        return self._chunks.lowest() if not self._again else self._chunks.at(self.watermark)
+
+    def cursor_of(self, offset: int) -> Any:
+        """Where to resume after this job, as it was frozen."""
+        return self._again.cursor_of(offset) if offset < self._first else self._mark.cursor_of(offset)
 
     @property
     def next_cursor(self) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import IO
 
 from taskmaster import defaults
+from taskmaster.errors import LimitReached
 from taskmaster.native import Thread
 
 _log = logging.getLogger(__name__)
@@ -32,7 +33,12 @@ class Relays:
         if self._capture is None or stream is None:
             return
         thread = Thread(target=_relay, args=(stream, self._capture), name="slave-output")
-        thread.start()
+        try:
+            thread.start()
+        except LimitReached as error:  # closed rather than left unread: a full pipe would block the slave
+            _log.warning("The output of a slave is not shown: %s", error)
+            stream.close()
+            return
         self._threads = [*(one for one in self._threads if one.is_alive()), thread]
 
     def join(self) -> None:

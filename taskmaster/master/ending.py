@@ -16,7 +16,8 @@ class Ending:
 
     `code` is the exit code, `reason` what the slaves are told, `error` what the user is told. With `drains`, the jobs
     that were handed out are finished first, including retries. A run is `finished` when its source is
-    exhausted and every job is settled. With `keeps_slaves`, slaves are left to wait for the next master.
+    exhausted and every job is settled. With `keeps_slaves`, slaves are left to wait for the next master. After one that
+    `tries_again`, the next run begins with the failed jobs.
     """
 
     code: int
@@ -25,10 +26,11 @@ class Ending:
     drains: bool = False
     finished: bool = False
     keeps_slaves: bool = False
+    tries_again: bool = False
 
 
 INTERRUPTED = Ending(EXIT_INTERRUPTED, "the master was interrupted", drains=True, keeps_slaves=True)
-TOO_MANY_FAILURES = Ending(EXIT_TOO_MANY_FAILURES, "too many jobs failed")
+TOO_MANY_FAILURES = Ending(EXIT_TOO_MANY_FAILURES, "too many jobs failed", tries_again=True)
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,9 @@ class Facts:
     """The facts that decide how a run ends, at one moment.
 
     `source_end` is how the run ends once nothing is in flight, None while the source may yield more. `settled` says
-    that nothing is in flight. `handled` and `failed` count the jobs of this run. `crew_verdict` is the exit code of
-    this process's own slaves once all of them have ended for good. `state_lost` is why nothing can be saved now.
+    that nothing is in flight. `handled` and `failed` count the jobs of this run, `failed_before` those of earlier runs
+    that are still in the failures file. `crew_verdict` is the exit code of this process's own slaves once all of them
+    have ended for good. `state_lost` is why nothing can be saved now.
     """
 
     interrupted: bool = False
@@ -45,6 +48,7 @@ class Facts:
     settled: bool = False
     handled: int = 0
     failed: int = 0
+    failed_before: int = 0
     crew_verdict: int | None = None
     state_lost: TaskmasterError | None = None
 
@@ -60,7 +64,7 @@ def ending_for(facts: Facts, budget: FailureBudget) -> Ending | None:
         return INTERRUPTED
     if budget.spent(facts.failed, facts.failed + facts.handled):
         return TOO_MANY_FAILURES
-    if done is not None and done.code == EXIT_DONE and facts.failed:
+    if done is not None and done.code == EXIT_DONE and facts.failed + facts.failed_before:
         return replace(done, code=EXIT_DONE_WITH_FAILURES)
     return done
 

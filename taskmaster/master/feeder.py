@@ -7,48 +7,29 @@ slice, the server takes what has been pulled so far with `overdue`.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import compress, islice
 from typing import Any
 
 from taskmaster import defaults
-from taskmaster.core.codec import BadJob, GoodJobs, encode, encode_plain
-from taskmaster.core.portable import Packed, freeze
 from taskmaster.core.pull_size import PullSize
 from taskmaster.core.reuse import Reuse, is_immutable
-from taskmaster.core.settled import Entry, SettledBefore
+from taskmaster.core.second_chances import FailedJob
 from taskmaster.errors import SourceError
 from taskmaster.forks import leave
-from taskmaster.job import NO_CURSOR, unwrap, unwrap_all
+from taskmaster.job import unwrap, unwrap_all
+from taskmaster.master.pulled import PassedOver, Pulled, encoded, sifted
 from taskmaster.master.source import Source
 from taskmaster.native import Condition, Empty, Lock, SimpleQueue, Thread
 
 
 @dataclass(frozen=True)
-class PassedOver:
-    """Neighbouring jobs of a slice that an earlier run has settled: the index of the first, and which they are."""
+class Again:
+    """Failed jobs of earlier runs, which come before those of the source."""
 
-    index: int
-    entry: Entry
-
-
-Piece = GoodJobs | BadJob | PassedOver
-
-
-@dataclass(frozen=True)
-class Pulled:
-    """Neighbouring jobs of the source, encoded. `cursors` has one for each, frozen; None when no job has its own."""
-
-    pieces: Sequence[Piece]
-    count: int
-    cursors: list[Any] | None
-    size: int  # of the pieces, in bytes
-    cursor_bytes: int = 0  # that each job's cursor takes, on average
-
-    @property
-    def kept_bytes(self) -> int:
-        return self.size + self.count * self.cursor_bytes
+    jobs: Sequence[FailedJob]
 
 
 @dataclass(frozen=True)
@@ -65,22 +46,32 @@ class Raised:
     error: BaseException
 
 
-Fed = Pulled | Exhausted | Raised
+class _Stopped(Exception):
+    """Nothing more is wanted."""
+
+
+Fed = Pulled | Again | Exhausted | Raised
 
 
 class Feeder:
-    """Pulls up to the offset that `allow` sets. `allow`, `take` and `overdue` are for one other thread.
+    """Pulls up to the offset that `allow` sets. All methods are for one other thread.
 
     `first` is the offset of the first job; after `limit` jobs the source counts as exhausted. `wake` is called, in the
-    feeder's thread, each time there is something to take.
+    feeder's thread, each time there is something to take. The jobs of `again` come first. When no more is pulled, for
+    whatever reason, the source is closed.
     """
 
     def __init__(self, source: Source, first: int, limit: int | None, codec: str, clock: Callable[[], float],
-                 wake: Callable[[], None]) -> None:
+                 wake: Callable[[], None], again: Iterable[FailedJob] = ()) -> None:
         self._source = source
         self._codec = codec
         self._clock = clock
         self._wake = wake
+        self._again = iter(again)
+        self._again_queued = 0  # of those, in _fed; guarded, like the next, by _room
+        self._again_owed = 0  # handed over since `allow` knew of them: they take room that it has not counted yet
+        self._stopped = False  # nothing more is wanted
+        self._gate: list[bool] = []  # of the slice that is being pulled, which ends once this is empty
         self._pid = os.getpid()
         self._pulled = first  # the offset of the next job
         self._end = None if limit is None else first + limit
@@ -115,6 +106,7 @@ class Feeder:
         """Pull jobs below `offset`, whatever was allowed before, but no more than QUEUED_BYTES ahead of `take`."""
         with self._room:
             self._allowed = offset
+            self._again_owed = self._again_queued
             if self._has_room():
                 self._room.notify()
 
@@ -127,7 +119,33 @@ class Feeder:
         if isinstance(fed, Pulled):
             with self._room:
                 self._queued_bytes -= fed.kept_bytes
+        elif isinstance(fed, Again):
+            with self._room:
+                self._again_queued -= len(fed.jobs)
         return fed
+
+    def stop(self) -> None:
+        """Pull nothing more, and close the source as soon as it has returned from what it is doing."""
+        with self._room:
+            self._stopped = True
+            self._gate.clear()
+            self._room.notify()
+
+    def join(self, seconds: float) -> bool:
+        """Wait until the source is closed, for up to `seconds`; returns whether it is."""
+        self.stop()
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    @property
+    def place(self) -> str:
+        """The line of the user's code that it is at."""
+        frame = sys._current_frames().get(self._thread.ident or 0)
+        place = "an unknown place"
+        while frame is not None and frame.f_globals.get("__package__") != __package__:
+            place = f"{frame.f_code.co_filename}:{frame.f_lineno}, in {frame.f_code.co_name}"
+            frame = frame.f_back
+        return place
 
     def overdue(self, now: float) -> None:
         """Hand over what has been pulled so far of a slice that takes long."""
@@ -138,9 +156,24 @@ class Feeder:
 
     def _run(self) -> None:
         try:
+            self._feed_again()
             self._pull_all(self._source.open())
+        except _Stopped:
+            pass
         except BaseException as error:  # whatever the user's iterator raises ends the source, and nothing else
             self._feed(Raised(error))
+        finally:
+            self._source.close()
+
+    def _feed_again(self) -> None:
+        while jobs := list(islice(self._again, defaults.AGAIN_AT_ONCE)):
+            while jobs:
+                with self._room:
+                    now = jobs[:self._await_allowance()]
+                    self._again_queued += len(now)
+                    self._again_owed += len(now)
+                self._feed(Again(now))
+                jobs = jobs[len(now):]
 
     def _pull_all(self, jobs: Iterator[Any]) -> None:
         while True:
@@ -148,7 +181,7 @@ class Feeder:
             if want == 0:
                 return self._feed(Exhausted(limited=True))
             pulled = self._pull(jobs, want)
-            if self._failed:
+            if self._failed or self._stopped:
                 return
             if pulled < want:
                 return self._feed(Exhausted(limited=False))
@@ -156,22 +189,30 @@ class Feeder:
     def _await_room(self) -> int:
         """How many jobs to pull; 0 once the limit is reached."""
         with self._room:
-            self._room.wait_for(self._has_room)
-            most = self._allowed  # read once, under the lock: it may shrink at any moment
+            most = self._await_allowance()  # read once, under the lock: it may shrink at any moment
         if self._end is not None:
-            most = min(most, self._end)
-        return min(self._size.jobs, max(0, most - self._pulled))
+            most = min(most, self._end - self._pulled)
+        return min(self._size.jobs, max(0, most))
+
+    def _await_allowance(self) -> int:
+        """How many jobs are allowed now, at least one. Raises _Stopped. The lock must be held."""
+        self._room.wait_for(lambda: self._stopped or self._has_room())
+        if self._stopped:
+            raise _Stopped
+        return self._allowed - self._again_owed - self._pulled
 
     def _has_room(self) -> bool:
-        return self._allowed > self._pulled and self._queued_bytes < defaults.QUEUED_BYTES
+        return self._allowed - self._again_owed > self._pulled and self._queued_bytes < defaults.QUEUED_BYTES
 
     def _pull(self, jobs: Iterator[Any], want: int) -> int:
         """Returns how many jobs came. Those that came before an exception are handed over like all others."""
         began = self._clock()
         self._slice, self._taken, self._since = [], 0, began
         self._reuse.begin_slice()
+        with self._room:
+            gate = self._gate = [] if self._stopped else [True] * want
         try:
-            self._slice.extend(islice(jobs, want))
+            self._slice.extend(islice(compress(jobs, gate), want))  # the gate costs 3 ns a job
         finally:
             took = self._clock() - began
             with self._handing:
@@ -204,11 +245,11 @@ class Feeder:
             again = self._reuse.twice(unwrap_all(jobs)[0])
             if again is not None:
                 raise SourceError(_yielded_twice(again))
-        pulled = _encoded(jobs, self._codec)
+        pulled = encoded(jobs, self._codec)
         self._source.check(pulled.cursors)
         if self._source.before.over(self._pulled):
             return pulled
-        pieces = list(_sifted(pulled, self._pulled, self._source.before))
+        pieces = list(sifted(pulled, self._pulled, self._source.before))
         passed = sum(piece.entry.count for piece in pieces if isinstance(piece, PassedOver))
         self._end = None if self._end is None else self._end + passed
         return replace(pulled, pieces=pieces)
@@ -220,51 +261,7 @@ class Feeder:
         self._wake()
 
 
-def _encoded(jobs: list[Any], codec: str) -> Pulled:
-    batch = encode_plain(jobs, codec, defaults.JOB_BYTES)
-    if batch is not None:  # then none of them is a Job, for that is no plain value
-        return Pulled([GoodJobs(0, batch)], len(jobs), None, batch.size)
-    payloads, cursors = unwrap_all(jobs)
-    frozen = None if cursors is None else [_frozen(cursor) for cursor in cursors]
-    pieces = encode(payloads, codec, defaults.JOB_BYTES)
-    size = sum(piece.batch.size for piece in pieces if isinstance(piece, GoodJobs))
-    cursor_bytes = 0 if frozen is None else sum(map(_bytes_of, frozen)) // len(jobs) + 1
-    return Pulled(pieces, len(jobs), frozen, size, cursor_bytes)
-
-
 def _yielded_twice(payload: Any) -> str:
     kind = type(payload).__name__
     return (f"get_jobs yielded the same {kind} object twice: {payload!r:.80}. If it was changed in between, its first "
             f"content is lost. Yield a fresh {kind} for each job, for example:\n    yield copy.copy(row)")
-
-
-def _sifted(pulled: Pulled, first: int, before: SettledBefore) -> Iterator[Piece]:
-    """The pieces, without the jobs that an earlier run has settled; `first` is the offset of the first job."""
-    for piece in pulled.pieces:
-        if not isinstance(piece, GoodJobs):
-            yield piece
-            continue
-        cursors = None if pulled.cursors is None else pulled.cursors[piece.index:piece.index + piece.batch.count]
-        start, at = first + piece.index, 0
-        for entry in before.matches(start, piece.batch, cursors):
-            if entry.first > start + at:
-                yield GoodJobs(piece.index + at, piece.batch.slice(at, entry.first - start - at))
-            yield PassedOver(entry.first - first, entry)
-            at = entry.first + entry.count - start
-        if at < piece.batch.count:
-            yield GoodJobs(piece.index + at, piece.batch.slice(at, piece.batch.count - at))
-
-
-def _bytes_of(cursor: Any) -> int:
-    """What a frozen cursor takes in memory, about."""
-    return 100 + len(cursor.text) if type(cursor) is Packed else 50 + len(cursor) if type(cursor) is str else 32
-
-
-def _frozen(cursor: Any) -> Any:
-    if type(cursor) in (int, str) or cursor is NO_CURSOR or cursor is None:
-        return cursor
-    try:
-        return freeze(cursor)
-    except ValueError as error:
-        raise SourceError(f"The cursor {cursor!r:.80} cannot be stored in a checkpoint: {error} "
-                          "Use one that JSON or pickle can carry.") from error

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from taskmaster import defaults
 from taskmaster.console.progress import NullProgress, Progress
-from taskmaster.console.text import count_text
+from taskmaster.console.text import count_text, plural
 from taskmaster.core.codec import HARMLESS_FORMS
 from taskmaster.core.dispatch import Dispatcher
 from taskmaster.core.interrupts import Interrupts
@@ -20,6 +20,7 @@ from taskmaster.job import NO_CURSOR
 from taskmaster.malloc import keep_freed_memory
 from taskmaster.master.crew import Crew
 from taskmaster.master.ending import Ending
+from taskmaster.master.failed_jobs import failed_jobs
 from taskmaster.master.feeder import Feeder
 from taskmaster.master.observers import EventLog, Observer, Observers, ProgressLine
 from taskmaster.master.outcome import Outcome
@@ -93,9 +94,12 @@ class Master:
         keep_freed_memory()
         self._state.start()
         self._server = server = self._serve(self._listener, crew)
-        ending = server.run()
-        self._observers.close(server.stats())
-        return self._conclude(server, ending)
+        try:
+            ending = server.run()
+            self._observers.close(server.stats())
+            return self._conclude(server, ending)
+        finally:
+            server.close_source()
 
     def close(self) -> None:
         """Release the state and the address. Does nothing if they are not held."""
@@ -114,7 +118,8 @@ class Master:
         window = Window(start.offset, options.size, defaults.WINDOW_BYTES, options.attempts)
         dispatcher = Dispatcher(window, self._state.run, self._state.epoch, options.rate, self._code)
         source = Source(self._workload.get_jobs, self._workload.arguments, start)
-        feeder = Feeder(source, start.offset, options.limit, options.codec, _clock, self._waker.wake)
+        again = failed_jobs(self._state.to_try_again(), options.codec)
+        feeder = Feeder(source, start.offset, options.limit, options.codec, _clock, self._waker.wake, again)
         feeder.start()
         return Server(listener, dispatcher, feeder, self._state, self._waker, self._observers, options.budget, _clock,
                       self._interrupts, first_offset=self._first, total=options.total, crew=crew,
@@ -123,6 +128,8 @@ class Master:
     def _where(self) -> Start:
         """Where the source resumes."""
         found, before = self._found, SettledBefore(self._state.settled_before)
+        if self._state.chances:
+            log.info("First trying the %s again that failed in earlier runs", plural(self._state.chances, "job"))
         if found is None or found.offset == self._first:
             return Start(self._first, digest=self._digest(found), before=before)
         log.info("Resuming at job %s", count_text(self._next_job(found.offset)))

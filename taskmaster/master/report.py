@@ -5,6 +5,7 @@ from __future__ import annotations
 from taskmaster.core.dispatch import Dispatcher
 from taskmaster.core.meter import Meter
 from taskmaster.core.stats import RUNNING, Stats
+from taskmaster.core.straggler import straggler
 from taskmaster.master.ending import Ending
 from taskmaster.master.feeder import Feeder
 from taskmaster.master.state.base import StateStore
@@ -32,7 +33,12 @@ class Report:
     @property
     def counters(self) -> dict[str, int]:
         """For the checkpoint: over all runs on this state."""
-        return {"failed": self._state.failed_before + self._dispatcher.counts.failed}
+        return {"failed": self.failed_before + self._dispatcher.counts.failed}
+
+    @property
+    def failed_before(self) -> int:
+        """Jobs of earlier runs in the failures file, without those that this run has tried again."""
+        return self._state.failed_before - self._window.settled_again
 
     def observe(self, now: float) -> None:
         """Take a reading for the rate."""
@@ -43,12 +49,13 @@ class Report:
         counts, window = self._dispatcher.counts, self._window
         return Stats(
             run_settled=counts.handled + counts.failed, settled=self._settled, handled=counts.handled,
-            failed=counts.failed, retried=counts.retried, duplicates=counts.duplicates, in_flight=window.in_flight,
+            failed=counts.failed, failed_before=self.failed_before, retried=counts.retried,
+            duplicates=counts.duplicates, in_flight=window.in_flight,
             running=self._dispatcher.running,
             replayed=self._replayed(),
             slaves=self._dispatcher.slaves, rate=self._meter.rate(now, self._settled), elapsed=now - self._began,
             total=self._known_total(), offset=window.watermark, first_offset=self._start,
-            straggler=self._dispatcher.straggler(now), state=self._phase(ending, stopped),
+            straggler=straggler(window, self._dispatcher.name_of, now), state=self._phase(ending, stopped),
             finished=ending is not None and ending.finished)
 
     def _replayed(self) -> int:

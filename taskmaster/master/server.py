@@ -19,8 +19,9 @@ from taskmaster.core.window import AbandonedJob
 from taskmaster.job import NO_CURSOR
 from taskmaster.master.crew import Crew
 from taskmaster.master.ending import Ending, Facts, ending_for, first_job_unsendable, source_exhausted, source_failed
-from taskmaster.master.feeder import Exhausted, Feeder, PassedOver, Pulled, Raised
+from taskmaster.master.feeder import Again, Exhausted, Feeder, Raised
 from taskmaster.master.observers import DrainStarted, JobAbandoned, Observers
+from taskmaster.master.pulled import PassedOver, Pulled
 from taskmaster.master.report import Report
 from taskmaster.master.state.base import StateStore
 from taskmaster.transport.base import MasterSocket
@@ -86,6 +87,18 @@ class Server:
         assert self.ending is not None
         return self.ending
 
+    def close_source(self) -> None:
+        """Wait until the source is closed, but not for long: it may be in a call that never returns."""
+        began, closed = self._clock(), self._feeder.join(0.0)
+        while not closed and self._clock() - began < self._close_seconds():
+            closed = self._feeder.join(0.05)
+        if not closed:
+            log.warning("get_jobs has not returned, so its cleanup (`finally`) does not run: it is at %s",
+                        self._feeder.place)
+
+    def _close_seconds(self) -> float:
+        return defaults.ABORT_SECONDS if self._interrupts.stopping else defaults.SOURCE_CLOSE_SECONDS
+
     def stats(self) -> Stats:
         """The run as it is now."""
         return self._report.stats(self._clock(), self.ending, stopped=self._stop_by is not None)
@@ -129,6 +142,8 @@ class Server:
             match fed:
                 case Pulled():
                     self._admit_pulled(fed, now)
+                case Again(jobs):
+                    self._perform(self._dispatcher.admit_again(jobs, now))
                 case Exhausted(limited):
                     self._source_end = source_exhausted(limited)
                     if not limited:
@@ -220,7 +235,7 @@ class Server:
         """Save, then dismiss the slaves: if this master dies in between, the next one still has them."""
         idle = self._dispatcher.leased == 0 and (self._dispatcher.drained or not ending.drains)
         if idle and self._save_by is None:
-            self._state.offer(self._window, self._report.counters, now, ending.finished)
+            self._state.offer(self._window, self._report.counters, now, ending.finished, ending.tries_again)
             self._save_by = now + defaults.CLOSE_SECONDS
             self._drain_by = inf
         if self._save_by is None or self._stop_by is not None:
@@ -239,10 +254,11 @@ class Server:
     def _facts(self) -> Facts:
         counts = self._dispatcher.counts
         return Facts(self._interrupts.draining, self._source_end, self._dispatcher.settled, counts.handled,
-                     counts.failed, self._crew_verdict, self._state.lost)
+                     counts.failed, self._report.failed_before, self._crew_verdict, self._state.lost)
 
     def _end(self, ending: Ending) -> None:
         self.ending = ending
+        self._feeder.stop()
         if ending.drains:
             self._observers.happened(DrainStarted())
             self._dispatcher.drain()
@@ -259,6 +275,7 @@ class Server:
     def _over(self, now: float) -> bool:
         if self.aborted:
             if self._save_by is None:  # else the last checkpoint is offered already, perhaps as that of a finished run
-                self._state.offer(self._window, self._report.counters, now)
+                again = self.ending is not None and self.ending.tries_again
+                self._state.offer(self._window, self._report.counters, now, stopped=again)
             return True
         return self._stop_by is not None and (self._dispatcher.slaves == 0 or now >= self._stop_by)

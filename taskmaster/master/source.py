@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -14,6 +15,8 @@ from taskmaster.core.settled import Above, SettledBefore
 from taskmaster.errors import SourceError, StateMismatch
 from taskmaster.job import NO_CURSOR, unwrap
 from taskmaster.targets.signature import accepts_last, can_count
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -38,13 +41,14 @@ class Source:
         self.length: int | None = None  # of what `get_jobs` returned, where it has one
         self._newest: Any = NO_CURSOR  # the cursor of the newest job,
         self._sharing = 0  # and how many have had it in a row
+        self._iterator: Any = None
         self._can_count = can_count(get_jobs) or not accepts_last(get_jobs)
 
     def open(self) -> Iterator[Any]:
         """An iterator at the first job to run. Raises SourceError if there is none, and what the user's code raises."""
         jobs = self._call()
         try:
-            iterator = iter(jobs)
+            iterator = self._iterator = iter(jobs)
         except TypeError as error:
             raise SourceError(f"get_jobs returned {_a(jobs)}, which cannot be iterated. Let it yield jobs:\n"
                               "    def get_jobs(last=0):\n        yield from range(last, 1000)") from error
@@ -52,6 +56,16 @@ class Source:
         for _ in islice(iterator, self._start.skip):
             pass
         return self._checked(iterator) if self._start.digest is not None else iterator
+
+    def close(self) -> None:
+        """Run what is left of the iterator, such as the `finally` of a generator."""
+        iterator, self._iterator = self._iterator, None
+        try:
+            close = getattr(iterator, "close", None)
+            if callable(close):
+                close()
+        except BaseException:  # the user's code, which may even call sys.exit(): the run is over either way
+            log.warning("get_jobs raised an exception while it was closed at the end of the run", exc_info=True)
 
     def _call(self) -> Any:
         if self._start.cursor is NO_CURSOR or not accepts_last(self._get_jobs):

@@ -12,6 +12,7 @@ from taskmaster import defaults
 from taskmaster.core.transfer import Transfer
 from taskmaster.errors import KeyRefused
 from taskmaster.forks import close_in_children
+from taskmaster.limits import check_files, check_threads
 from taskmaster.transport import handshake
 from taskmaster.transport.addresses import dial_address, ipc_path, tcp_parts
 from taskmaster.transport.base import Frames
@@ -37,6 +38,8 @@ class Dialer:
     def __init__(self, address: str, keys: Keys | None = None) -> None:
         self.address = dial_address(address)
         self._keys = keys
+        check_files(defaults.DIALER_FILES)
+        check_threads(defaults.SOCKET_THREADS)
         self._context = zmq.Context()
         self._poller = zmq.Poller()
         self._handshakes = HandshakeHistory()

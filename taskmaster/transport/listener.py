@@ -10,6 +10,7 @@ from taskmaster import defaults
 from taskmaster.core.transfer import Transfer
 from taskmaster.errors import UsageError
 from taskmaster.forks import close_in_children, keep_in_children
+from taskmaster.limits import check_files, check_threads
 from taskmaster.transport import admission
 from taskmaster.transport.addresses import address_in_use, check_address, ipc_path, is_local, is_loopback
 from taskmaster.transport.admission import ConnectionLimit, RejectedConnections, ZapAuthenticator, make_room
@@ -35,6 +36,8 @@ class Listener:
     """
 
     def __init__(self, address: str, keys: Keys | None = None) -> None:
+        check_files(defaults.LISTENER_FILES)
+        check_threads(defaults.SOCKET_THREADS)
         self._file = SocketFile(address) if ipc_path(check_address(address)) else None
         self._look_at = 0.0  # whether the file is still there
         self._limit = ConnectionLimit(defaults.CONNECTIONS if ipc_path(address) else make_room())

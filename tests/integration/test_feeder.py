@@ -16,7 +16,8 @@ from taskmaster.core.codec import BadJob
 from taskmaster.core.portable import freeze
 from taskmaster.errors import SourceError, StateMismatch
 from taskmaster.job import NO_CURSOR, Job
-from taskmaster.master.feeder import Exhausted, Fed, Feeder, Pulled, Raised
+from taskmaster.master.feeder import Exhausted, Fed, Feeder, Raised
+from taskmaster.master.pulled import Pulled
 from taskmaster.master.source import Source, Start
 
 

@@ -111,7 +111,7 @@ def job_of(offset: int, payload: Any) -> Abandoned:
 
 
 def abandoned(offset: int, batch: Batch | None) -> Abandoned:
-    return Abandoned(AbandonedJob(offset, offset + 1, 3, "raised", "ValueError", "no", "", "vm:1", batch), TIME)
+    return Abandoned(AbandonedJob(offset, offset + 1, 3, "raised", "ValueError", "no", "", "vm:1", batch), TIME, 1)
 
 
 class File:

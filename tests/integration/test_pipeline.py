@@ -16,11 +16,12 @@ from support.interrupting import interrupt
 from support.waiting import wait_until
 
 from taskmaster.core.agent import Patience
+from taskmaster.core.budget import FailureBudget
 from taskmaster.core.failure import from_line
 from taskmaster.core.interrupts import Interrupts
 from taskmaster.core.portable import unpack
 from taskmaster.errors import (EXIT_DONE, EXIT_DONE_WITH_FAILURES, EXIT_INTERRUPTED, EXIT_KEY_REFUSED, EXIT_MASTER_GONE,
-                               EXIT_SOURCE_FAILED, StateUnwritable, UsageError)
+                               EXIT_SOURCE_FAILED, EXIT_TOO_MANY_FAILURES, StateUnwritable, UsageError)
 from taskmaster.job import Job
 from taskmaster.master.master import Master
 from taskmaster.master.outcome import Outcome
@@ -175,6 +176,77 @@ def test_what_fails_is_tried_again_and_then_kept(cluster: Cluster) -> None:
     assert cluster.handled == Counter(set(range(20)) - {7})
     assert (tries[7], tries[8]) == (2, 2)
     assert outcome.failures_file is not None and len(outcome.failures_file.read_text().splitlines()) == 1
+
+
+def test_failures_of_earlier_runs_keep_the_exit_code_until_their_file_is_gone(cluster: Cluster) -> None:
+    """The next run, which found nothing new, had ended with 0 while the failed jobs were still in the file."""
+    def handler(job: int) -> None:
+        cluster.count(job)
+        assert job != 7
+
+    assert cluster.run(lambda: range(20), handler, attempts=1).exit_code == EXIT_DONE_WITH_FAILURES
+    for jobs in (20, 30):
+        outcome = cluster.run(lambda: range(jobs), handler, attempts=1)
+        assert (outcome.exit_code, outcome.stats.failed, outcome.stats.failed_before) == (EXIT_DONE_WITH_FAILURES, 0, 1)
+        assert outcome.failures_file is not None and "failed earlier" in outcome.text(None)
+    outcome.failures_file.unlink()
+    assert cluster.run(lambda: range(30), handler, attempts=1).exit_code == EXIT_DONE
+
+
+def test_after_too_many_failures_the_next_run_begins_with_the_failed_jobs(cluster: Cluster) -> None:
+    """It had failed at the same jobs again, or passed over them for good."""
+    order: list[int] = []
+
+    def broken(job: int) -> None:
+        raise ValueError("not yet")
+
+    def half_fixed(job: int) -> None:
+        order.append(job)
+        assert job != 1
+        cluster.count(job)
+
+    outcome = cluster.run(numbers, broken, slaves=1, attempts=1, budget=FailureBudget(most=4))
+    assert outcome.exit_code == EXIT_TOO_MANY_FAILURES and outcome.failures_file is not None
+    failed = [from_line(line).offset for line in outcome.failures_file.read_bytes().splitlines()]
+    assert len(failed) > 4 and outcome.stats.handled == 0
+
+    outcome = cluster.run(numbers, half_fixed, slaves=1, attempts=1, budget=FailureBudget(most=4))
+    assert (outcome.exit_code, outcome.stats.failed, outcome.stats.failed_before) == (EXIT_DONE_WITH_FAILURES, 1, 0)
+    assert set(order[:len(failed)]) == set(failed) and cluster.handled == Counter(set(range(1000)) - {1})
+    [line] = outcome.failures_file.read_bytes().splitlines()
+    assert (from_line(line).offset, from_line(line).error) == (1, "AssertionError")
+
+    outcome = cluster.run(numbers, half_fixed, attempts=1)
+    assert (outcome.exit_code, outcome.stats.handled, outcome.stats.failed_before) == (EXIT_DONE_WITH_FAILURES, 0, 1)
+
+
+def test_an_interrupted_second_chance_is_there_for_the_next_run(cluster: Cluster) -> None:
+    def broken(job: int) -> None:
+        raise ValueError("not yet")
+
+    started = threading.Event()
+
+    def interrupts(job: int) -> None:
+        cluster.count(job)
+        started.set()
+        wait_until(lambda: cluster.interrupts.draining)
+
+    outcome = cluster.run(numbers, broken, slaves=1, attempts=1, budget=FailureBudget(most=40))
+    assert outcome.exit_code == EXIT_TOO_MANY_FAILURES and outcome.failures_file is not None
+    failed = len(outcome.failures_file.read_bytes().splitlines())
+
+    thread = cluster.serve(cluster.master(numbers, attempts=1))
+    cluster.slave(interrupts, threads=1)
+    assert started.wait(SECONDS)
+    interrupt(cluster.interrupts)
+    thread.join(SECONDS)
+    assert cluster.outcome is not None and cluster.outcome.exit_code == EXIT_INTERRUPTED
+    left = failed - len(cluster.handled)
+    assert 0 < left == len(outcome.failures_file.read_bytes().splitlines()) == cluster.outcome.stats.failed_before
+
+    outcome = cluster.run(numbers, attempts=1)
+    assert outcome.exit_code == EXIT_DONE and cluster.handled == once(1000)
+    assert outcome.failures_file is None or not outcome.failures_file.read_bytes()
 
 
 def test_a_first_run_has_no_replays_wherever_its_offsets_begin(cluster: Cluster) -> None:

@@ -7,7 +7,7 @@ survives kill -9, but perhaps not a power cut; a rename happens completely or no
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ class Disk:
         self.saved: Callable[[Checkpoint], object] = lambda checkpoint: None
         self.written: Callable[[Checkpoint], object] = lambda checkpoint: None
         self.was_reset: Callable[[], object] = lambda: None
+        self.dropped: Callable[[Sequence[FailureRecord]], object] = lambda records: None  # from the failures
         self._before: bytes | None = None  # what a power cut may bring back, while `_renamed`
         self._renamed = False
         self._unsynced = 0  # lines of failures at the end that a power cut may take
@@ -164,10 +165,24 @@ class FailuresFile:
             raise
         disk.lines_synced()
 
-    def prune(self, watermark: int, above: Container[int] = ()) -> int:
-        kept = [one for one in self._disk.failures if one.offset < watermark or one.offset in above]
+    def read(self) -> Iterator[FailureRecord]:
+        return iter(list(self._disk.failures))
+
+    def drop(self, obsolete: Callable[[FailureRecord], bool]) -> None:
+        self._process.step()
+        self._rewrite([one for one in self._disk.failures if not obsolete(one)])
+
+    def _rewrite(self, kept: list[FailureRecord]) -> None:
         if len(kept) < len(self._disk.failures):
             self._disk.need_room()
+        dropped = [one for one in self._disk.failures if one not in kept]
         self._disk.failures = kept
         self._disk.lines_synced()  # those kept were durable before the checkpoint that passed them was
+        self._disk.dropped(dropped)
+
+    def prune(self, watermark: int, above: Container[int] = (),
+              obsolete: Callable[[FailureRecord], bool] = lambda record: False) -> int:
+        kept = [one for one in self._disk.failures
+                if (one.offset < watermark or one.offset in above) and not obsolete(one)]
+        self._rewrite(kept)
         return len(kept)

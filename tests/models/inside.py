@@ -14,6 +14,7 @@ from taskmaster.core.dispatch import Dispatcher
 from taskmaster.core.runs import Runs
 from taskmaster.core.window import Window
 from taskmaster.master.server import Server
+from taskmaster.master.state.base import StateStore
 
 
 def window_of(server: Server) -> Window:
@@ -28,6 +29,12 @@ def connections_of(dispatcher: Dispatcher) -> dict[str, set[bytes]]:
     """The peers of each slave that counts as connected."""
     slaves = dispatcher._slaves
     return {one.slave_id: one.peers for one in slaves.sessions() if one.slave_id not in slaves._disconnected}
+
+
+def chances_of(state: StateStore) -> frozenset[int]:
+    """The failed jobs of earlier runs that a master is to try again."""
+    runs = state._chances.runs  # type: ignore[attr-defined]
+    return frozenset(offset for first, count in runs for offset in range(first, first + count))
 
 
 def chunks_of(window: Window) -> Collection[Chunk]:

@@ -32,7 +32,7 @@ class Ledger:
     heard_done: set[int] = field(default_factory=set)
     heard_failed: set[tuple[str, int, int]] = field(default_factory=set)
     newest: dict[int, Grant] = field(default_factory=dict)  # each job's last lease
-    spent: dict[int, int] = field(default_factory=dict)  # each job's last attempt that failed while it was the newest
+    spent: dict[int, int] = field(default_factory=dict)  # each job's last attempt that failed, and while it was leased
     held: dict[str, dict[int, int]] = field(default_factory=dict)  # by slave: its jobs, and the requests they came by
     freed: set[int] = field(default_factory=set)  # taken back from their holders
     gone: set[str] = field(default_factory=set)  # slaves taken for dead
@@ -41,6 +41,8 @@ class Ledger:
     settled_before: dict[int, int] = field(default_factory=dict)  # by earlier lives, above where this one began
     heard_at: dict[int, float] = field(default_factory=dict)  # when each job was first heard of as done
     away: set[str] = field(default_factory=set)  # of those, the ones that have not been heard since
+    again: frozenset[int] = frozenset()  # failed in earlier runs and have another chance; all below `first`
+    left_again: set[int] = field(default_factory=set)  # of those, in flight at the last check
     charges: Counter[int] = field(default_factory=Counter)  # each job's deaths of holders that may count against it
     innocent_alone: Counter[int] = field(default_factory=Counter)  # without evidence, of slaves that held only this job
     isolated_deaths: Counter[int] = field(default_factory=Counter)  # that may count, of slaves that held only this job
@@ -61,8 +63,8 @@ class Ledger:
             self.heard_done.update(at for at in range(first, first + count) if at in self.newest)
         for one in poll.failed:
             self.heard_failed.add((poll.slave_id, one.offset, one.attempt))
-            newest = self.newest.get(one.offset)
-            if newest is not None and (newest.slave_id, newest.attempt) == (poll.slave_id, one.attempt):
+            newest, mine = self.newest.get(one.offset), self.held.get(poll.slave_id, {})
+            if newest is not None and newest.attempt == one.attempt and one.offset in mine:
                 self.spent[one.offset] = one.attempt
         self._free_unlisted(poll)
 

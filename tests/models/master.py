@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from models.disk import Disk, FailuresFile, Folder
+from models.inside import chances_of
 from models.network import Network
 from models.parts import Parts
 from models.process import Process
@@ -24,6 +25,7 @@ from taskmaster.core.dispatch import Dispatcher
 from taskmaster.core.interrupts import Interrupts
 from taskmaster.core.window import Window
 from taskmaster.master.crew import Crew
+from taskmaster.master.failed_jobs import failed_jobs
 from taskmaster.master.feeder import Feeder
 from taskmaster.master.master import Master
 from taskmaster.master.server import Server
@@ -74,6 +76,11 @@ class SimulatedMaster(Master):
         return self._where().offset
 
     @property
+    def again(self) -> frozenset[int]:
+        """The failed jobs of earlier runs that it tries again."""
+        return chances_of(self._state)
+
+    @property
     def interrupts(self) -> Interrupts:
         return self._interrupts
 
@@ -101,7 +108,8 @@ class SimulatedMaster(Master):
         dispatcher: Dispatcher = place.parts.dispatcher(window, self._state.run, self._state.epoch, options.rate,
                                                         {"module": MODULE})
         source = Source(self._workload.get_jobs, self._workload.arguments, start)
-        feeder = Feeder(source, start.offset, options.limit, options.codec, self.feeder_clock, self._waker.wake)
+        feeder = Feeder(source, start.offset, options.limit, options.codec, self.feeder_clock, self._waker.wake,
+                        failed_jobs(self._state.to_try_again(), options.codec))
         feeder._room = Condition(place.process)  # type: ignore[assignment]
         feeder._thread = Thread(place.process, feeder._run)  # type: ignore[assignment]
         feeder.start()
@@ -121,8 +129,9 @@ def run_state_at(place: Place, wake: Callable[[], None], offered: Callable[[], N
             fresh = Checkpoint(place.run, 0, first_offset, target=IDENTITY.target)
             super().begin(found or fresh, first_offset)
 
-        def offer(self, window: Window, counters: Mapping[str, int], now: float, finished: bool = False) -> None:
-            super().offer(window, counters, now, finished)
+        def offer(self, window: Window, counters: Mapping[str, int], now: float, finished: bool = False,
+                  stopped: bool = False) -> None:
+            super().offer(window, counters, now, finished, stopped)
             offered()
 
     state: RunState = Simulated(Path("simulated"), IDENTITY, wake)

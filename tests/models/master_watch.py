@@ -16,6 +16,7 @@ from models.witness import Departure, Witness
 
 from taskmaster import defaults
 from taskmaster.core import master_effects as effects
+from taskmaster.core.failure import FailureRecord
 from taskmaster.core.runs import Run
 from taskmaster.core.session import Route
 from taskmaster.core.settled import Above
@@ -74,15 +75,21 @@ class MasterWatch:
         self._marks: deque[tuple[float, int]] = deque()  # when the watermark moved, and to where
         self._sightings = Sightings()
         self._died: set[str] = set()
+        self.stopped = False  # the last master ended because too many jobs had failed
         disk.saved = self.saves
         disk.written = lambda checkpoint: self.oracle.written(_above(checkpoint))
+        disk.dropped = self.drops
 
     # -- its life
 
     def begins(self, master: SimulatedMaster) -> None:
         run, epoch = master.run_and_epoch
         must(epoch == self.oracle.saved_epoch, "I6: an epoch is used before it is durable", epoch)
-        self.witness.begins(run, epoch, master.first)
+        self.witness.begins(run, epoch, master.first, master.again)
+        left = [one.offset for one in self._disk.failures if one.payload is not None and one.offset < master.first]
+        must(not self.stopped or master.again.issuperset(left), "I21: not tried again", left, master.again)
+        self.stopped = False
+        self.counts["tried again"] += len(master.again)
         self.master = master
         self._offers.clear()
         self._marks.clear()
@@ -128,6 +135,9 @@ class MasterWatch:
         old = now - SAVE_SECONDS - defaults.STANDS_SECONDS
         lost = [at for at, heard in self.oracle.life.heard_at.items() if heard <= old and not self.oracle.is_saved(at)]
         must(not lost, "I9: what was settled long ago above the watermark was not saved", lost)
+        life = self.oracle.life
+        lost = [at for at in life.again & self.oracle.chances if life.heard_at.get(at, inf) <= now - SAVE_SECONDS]
+        must(not lost, "I9: what was tried again long ago was not saved", lost)
 
     # -- what it hears
 
@@ -210,13 +220,19 @@ class MasterWatch:
         self._offers.append((self.scheduler.now, resume_offset(window_of(self.master.server))))
 
     @loud
+    def drops(self, records: Sequence[FailureRecord]) -> None:
+        """Records have left the failures file."""
+        self.oracle.drop([one.offset for one in records], {one.offset for one in self._disk.failures})
+
+    @loud
     def saves(self, checkpoint: Checkpoint) -> None:
         """A checkpoint is durable."""
         self.trace.note("disk", f"has the checkpoint {checkpoint.offset} of epoch {checkpoint.epoch}")
         if self._disk.healthy():
             self._well_since = min(self._well_since, self.scheduler.now)
         on_disk = {one.offset for one in self._disk.failures}
-        self.oracle.save(checkpoint.offset, checkpoint.epoch, checkpoint.cursor, on_disk, _above(checkpoint))
+        self.oracle.save(checkpoint.offset, checkpoint.epoch, checkpoint.cursor, on_disk, _above(checkpoint),
+                         checkpoint.chances, stopped=checkpoint.chances_epoch == checkpoint.epoch)
         while self._offers and self._offers[0][1] <= self.oracle.covered:
             self._offers.popleft()
 

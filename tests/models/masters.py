@@ -116,7 +116,7 @@ class Masters:
         assert master.server is not None
         window = window_of(master.server)
         settled = stats.handled + stats.failed + window.passed_over
-        must(settled == window.head - master.first, "I15: the counts do not add up", stats)
+        must(settled == window.head - master.first + window.settled_again, "I15: the counts do not add up", stats)
         return stats.finished
 
     def _ended(self, process: Process, code: int, finished: bool) -> None:
@@ -127,7 +127,9 @@ class Masters:
         self._replace()
         world.finished = finished
         self._force = code == EXIT_STATE_MISMATCH
-        self._unlimited |= code not in (EXIT_DONE, EXIT_STATE_MISMATCH) or world.disturbances.over
+        self.watch.stopped = code == EXIT_TOO_MANY_FAILURES
+        once_more = self.watch.stopped and world.chance.random() < 0.5
+        self._unlimited |= code not in (EXIT_DONE, EXIT_STATE_MISMATCH) and not once_more or world.disturbances.over
         self._shut()
 
     # -- from one to the next

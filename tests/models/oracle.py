@@ -23,6 +23,8 @@ It raises `Broken` as soon as an invariant does not hold:
     I18 a slave that was taken for dead and returns keeps what it has and nobody else was given
     I19 no slave counts as connected once its connection is known to have dropped, whatever it sent before
     I20 no job is handed to a slave whose handler is for other jobs
+    I21 after a run that too many failures stopped, each recorded job is tried again; its record leaves the file only
+        once it is known to have been handled, or was recorded anew
 """
 
 from __future__ import annotations
@@ -73,6 +75,7 @@ class Oracle:
         self.saved_epoch = 0
         self._written: dict[int, int] = {}  # what any checkpoint said when it was written, durable or not
         self.above: dict[int, int] = {}  # what the last checkpoint says is settled above it: offsets, and payloads
+        self.chances: frozenset[int] = frozenset()  # what the last checkpoint says is still to be tried again
         self.names: dict[str, str] = {}
         self.foreigners: set[str] = set()  # slaves with the handler of other jobs
         self._starts: dict[int, list[Start]] = {}
@@ -83,20 +86,21 @@ class Oracle:
 
     # -- a master's life
 
-    def begin(self, run: str, epoch: int, first: int) -> None:
-        """A master begins to serve."""
+    def begin(self, run: str, epoch: int, first: int, again: frozenset[int] = frozenset()) -> None:
+        """A master begins to serve; it tries the jobs `again`, which failed in earlier runs."""
         if self.lives and self.life.run == run:
             must(epoch > self.life.epoch, "I6: an epoch comes again", epoch)
         must(first >= self.saved, "I6: it begins below the checkpoint", first, self.saved)
-        self.lives.append(Ledger(run, epoch, first, first, settled_before=dict(self.above)))
+        self.lives.append(Ledger(run, epoch, first, first, settled_before=dict(self.above), again=again))
 
     def reset(self) -> None:
         """The user starts all over."""
-        self.saved, self.saved_epoch, self.above = 0, 0, {}
+        self.saved, self.saved_epoch, self.above, self.chances = 0, 0, {}, frozenset()
 
-    def save(self, offset: int, epoch: int, cursor: Any, on_disk: Container[int], above: Sequence[Run] = ()) -> None:
+    def save(self, offset: int, epoch: int, cursor: Any, on_disk: Container[int], above: Sequence[Run] = (),
+             chances: Sequence[Run] = (), stopped: bool = False) -> None:
         """A checkpoint is durable; `on_disk` are the offsets that the failures file holds, `above` the jobs above it
-        that are settled."""
+        that are settled, `chances` those below that are to be tried again; `stopped`: those above are, too."""
         must(offset >= self.saved and epoch >= self.saved_epoch, "I6: a checkpoint goes back", offset, self.saved)
         left = [at for at in range(self.saved, offset) if not self.is_accounted(at)]
         must(not left, "I2: the checkpoint passed unsettled jobs", left, offset)
@@ -106,7 +110,8 @@ class Oracle:
             right = cursor == self.source.resume_at(offset - 1)
             must(right, "I2: the checkpoint has another job's cursor", offset, cursor)
         self.saved, self.saved_epoch = offset, epoch
-        self._save_above(above, on_disk)
+        self._save_above(above, on_disk, stopped)
+        self.chances = frozenset(at for first, count in chances for at in range(first, first + count))
 
     def written(self, above: Sequence[Run]) -> None:
         """A checkpoint is being written, and will perhaps be found on disk though it never was durable."""
@@ -114,7 +119,7 @@ class Oracle:
             self._written.update((at, self.source.payload(at)) for at in range(first, first + count)
                                  if at < self.source.length and self.is_accounted(at))
 
-    def _save_above(self, above: Sequence[Run], on_disk: Container[int]) -> None:
+    def _save_above(self, above: Sequence[Run], on_disk: Container[int], stopped: bool) -> None:
         """Of jobs that are no longer what they were, it need not be true: a resume tells by their identity."""
         before, self.above = {**self._written, **self.above}, {}
         for at in [at for first, count in above for at in range(first, first + count)]:
@@ -127,8 +132,16 @@ class Oracle:
             must(safe, "I2: the checkpoint says of a failure that is not on disk that it is settled", at)
             self.above[at] = self.source.payload(at)
         for at, known in self.life.settled_before.items() if self.lives else ():
-            forgotten = not self.is_saved(at) and at < self.source.length and known == self.source.payload(at)
+            same = at < self.source.length and known == self.source.payload(at)
+            forgotten = same and not self.is_saved(at) and not (stopped and at in on_disk)
             must(not forgotten, "I9: the checkpoint forgets what an earlier one said is settled", at)
+
+    def drop(self, offsets: Sequence[int], on_disk: Container[int]) -> None:
+        """These records have left the failures file."""
+        for at in offsets:
+            if self.is_saved(at) and at not in on_disk:
+                payload = self.above[at] if at in self.above else self.source.payload(at)
+                must(payload in self.executed, "I21: a record is gone, and its job was not handled", at)
 
     @property
     def covered(self) -> int:
@@ -163,7 +176,7 @@ class Oracle:
 
     def _grant(self, offset: int, grant: Grant) -> None:
         life, before = self.life, self.life.newest.get(offset)
-        must(offset >= life.first, "I9: repeated below the checkpoint", offset)
+        must(offset >= life.first or offset in life.again, "I9: repeated below the checkpoint", offset)
         passed = life.settled_before.get(offset) == self.source.payload(offset)
         must(not passed, "I9: repeated though the checkpoint said that it is settled", offset)
         must(offset not in life.heard_done and offset not in life.abandoned, "I5: leased after it was settled", offset)
@@ -222,7 +235,8 @@ class Oracle:
     def _explain(self, before: Start, start: Start, offset: int) -> None:
         if before.life != start.life:
             later = self.lives[max(before.life, start.life)]
-            must(offset >= later.first, "I9: run again below the checkpoint", offset, before, start)
+            right = offset >= later.first or offset in later.again
+            must(right, "I9: run again below the checkpoint", offset, before, start)
             settled = offset in self.lives[before.life].heard_done
             self.replays["settled since the last checkpoint" if settled else "in flight at a crash"] += 1
         elif before.attempt != start.attempt:
@@ -278,6 +292,7 @@ class Oracle:
 
     def _check_settled(self, window: Window, left: set[int]) -> None:
         life = self.life
+        left = self._check_again(left, window.again)
         before = life.left.union(range(life.head, window.head))
         never = [offset for offset in before - left if not self.is_accounted(offset)]
         passed = [offset for offset in left if offset < window.watermark]
@@ -286,8 +301,20 @@ class Oracle:
         must(left <= before, "I5: what was settled is back", left - before)
         lowest = min(left, default=window.head)
         must(window.watermark == lowest, "the watermark lags", window.watermark, lowest)
-        must(len(left) == window.in_flight, "in flight is miscounted", left, window.in_flight)
+        must(len(left) + window.again == window.in_flight, "in flight is miscounted", left, window.in_flight)
         life.left, life.head = left, window.head
+
+    def _check_again(self, left: set[int], known: int) -> set[int]:
+        """Returns the others: those of the source."""
+        life = self.life
+        again = {offset for offset in left if offset < life.first}
+        gone = {offset for offset in life.left_again - again if offset in life.newest}
+        must(again <= life.again, "I21: tried again without having failed", again - life.again)
+        must(gone <= life.heard_done | life.abandoned, "I21: tried again and forgotten", gone)
+        must(again.isdisjoint(life.heard_done | life.abandoned), "I5: what was settled is back", again)
+        must(len(again) == known, "in flight is miscounted", again, known)
+        life.left_again = again
+        return left - again
 
     def _check_cursor(self, window: Window) -> None:
         point = window.resume_point(0.0)

@@ -100,6 +100,9 @@ class Thread(_Waiters):
         while not self._ended and self._process.scheduler.now < until:
             self._wait(until)
 
+    def is_alive(self) -> bool:
+        return self.ident is not None and not self._ended
+
     def _run(self) -> None:
         self._target()
         self._ended = True

@@ -36,9 +36,9 @@ class Witness:
         self.oracle = oracle
         self._last_answers: dict[str, Frames] = {}
 
-    def begins(self, run: str, epoch: int, first: int) -> None:
-        """A master begins to serve at the job `first`."""
-        self.oracle.begin(run, epoch, first)
+    def begins(self, run: str, epoch: int, first: int, again: frozenset[int] = frozenset()) -> None:
+        """A master begins to serve at the job `first`; it tries the jobs `again`, which failed in earlier runs."""
+        self.oracle.begin(run, epoch, first, again)
         self._last_answers.clear()
 
     def hears(self, frames: Frames) -> Poll | WireError:

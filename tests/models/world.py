@@ -155,6 +155,8 @@ class World:
         twice = [offset for (offset, _), times in failures.items() if times > 1]
         must(not twice, "I10: a failure is written down twice", twice)
         failed = {offset for offset, _ in failures}
+        stale = failed & self.oracle.life.again & self.oracle.life.heard_done
+        must(not stale, "I21: handled, and still in the failures file", stale)
         lost = [at for at in range(self.source.length) if not self.oracle.is_executed(at) and at not in failed]
         must(not lost, "I10: neither handled nor in the failures file", lost)
         assert self.disk.main is not None

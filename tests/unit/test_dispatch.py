@@ -15,6 +15,7 @@ from taskmaster.core.dispatch import Dispatcher
 from taskmaster.core.master_effects import Abandon, Log, Send
 from taskmaster.core.runs import Run
 from taskmaster.core.stats import Straggler
+from taskmaster.core.straggler import straggler
 from taskmaster.core.window import Window
 from taskmaster.core.wire import DeathReport, Poll, Reply
 
@@ -442,10 +443,10 @@ def test_the_job_that_holds_the_watermark_is_a_straggler_after_a_while(cursors: 
     assert isinstance(good, GoodJobs)
     talk.master.admit(good.batch, cursors, talk.now)
     talk.say("a", run="", epoch=0, info={"host": "box", "pid": 7})
-    assert talk.master.straggler(talk.now + 99) is None, "no slave has it"
+    assert straggler(talk.master.window, talk.master.name_of, talk.now + 99) is None, "no slave has it"
     talk.ask("a", want=2)
-    assert talk.master.straggler(talk.now + defaults.STRAGGLER_SECONDS - 0.1) is None
-    assert talk.master.straggler(talk.now + 65) == Straggler(0, cursor, 65, "box:7")
+    assert straggler(talk.master.window, talk.master.name_of, talk.now + defaults.STRAGGLER_SECONDS - 0.1) is None
+    assert straggler(talk.master.window, talk.master.name_of, talk.now + 65) == Straggler(0, cursor, 65, "box:7")
 
 
 # -- draining

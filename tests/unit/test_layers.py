@@ -17,14 +17,15 @@ MOST_LINES = 300
 
 # A floor may import what is on the floors below it, and nobody beside itself but those named here.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "defaults", "job", "malloc", "handlers", "forks", "native", "outlet"),
+    ("errors", "defaults", "job", "malloc", "handlers", "forks", "native", "outlet", "limits"),
     ("core", "targets"),
     ("transport", "fleet", "console", "sources", "sinks"),
     ("master", "slave", "control"),
     ("api", "web"),
     ("cli",),
 )
-BESIDE: Mapping[str, set[str]] = {"job": {"errors", "defaults"}, "forks": {"native"}, "outlet": {"defaults", "native"},
+BESIDE: Mapping[str, set[str]] = {"job": {"errors", "defaults"}, "forks": {"native"},
+                                  "outlet": {"defaults", "errors", "native"}, "native": {"errors"}, "limits": {"errors", "native"},
                                   "__init__": {"job", "api", "handlers", "errors"}}
 #: Floors that are further down than their number says: these may import nothing else of the house.
 ALONE: Mapping[str, set[str]] = {

@@ -129,6 +129,21 @@ def test_a_finished_run_is_summed_up() -> None:
     )
 
 
+def test_failures_of_earlier_runs_are_named_also_where_nothing_is_new() -> None:
+    stats = Stats(settled=1000, failed_before=2, elapsed=0.2, finished=True)
+    assert summary_text(stats, failures_file="x/failures.jsonl") == (
+        "Nothing new: 1,000 jobs settled by earlier runs.\n"
+        "  failed earlier:  2, see x/failures.jsonl"
+    )
+    stats = Stats(run_settled=4, settled=1004, handled=3, failed=1, failed_before=2, elapsed=2.0, finished=True)
+    assert summary_text(stats, failures_file="x/failures.jsonl") == (
+        "Done: 3 jobs handled in 2.0 s, 1.5/s.\n"
+        "  failed:                1, see x/failures.jsonl\n"
+        "  failed earlier:        2\n"
+        "  previously completed:  1,000"
+    )
+
+
 def test_a_stopped_run_says_how_to_resume_it() -> None:
     errors = ["2 x ValueError: row N is bad", "1 x KeyError"]
     assert summary_text(RUN, resume="tm-run x.py 4", common_errors=errors) == (

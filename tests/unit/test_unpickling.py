@@ -1,7 +1,7 @@
 """Where bytes may become code, read off the source: nowhere a master looks at what a slave sent.
 
-A master unpickles its own checkpoint, and its own jobs when it has to show one that failed. Only slaves decode
-what came from another process, and only from a master they trust.
+A master unpickles its own checkpoint, and its own jobs when one has failed, to show it or to try it again. Only slaves
+decode what came from another process, and only from a master they trust.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ DANGEROUS: Mapping[str, set[str]] = {
     "_pickle": set(), "cPickle": set(), "marshal": set(), "shelve": set(), "dill": set(), "cloudpickle": set(),
     "copyreg": set(), "recv_pyobj": set(), "recv_serialized": set(), "exec": set(),
     "eval": {"targets/signature.py"},  # of the annotations in the user's own module
-    "unpack": {"core/portable.py", "master/state/checkpoint.py"},  # of a checkpoint: a file in the user's own folder
+    # Of a checkpoint, and of failed jobs that are tried again: files in the user's own folder.
+    "unpack": {"core/portable.py", "master/state/checkpoint.py", "master/failed_jobs.py"},
     "decode_batch": set(),
     "Unpickler": {"core/codec.py"},  # one that refuses every class and function
 }

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from taskmaster.core.failure import FailureRecord
 from taskmaster.core.settled import Above
 from taskmaster.core.window import AbandonedJob, Window
 from taskmaster.errors import StateUnwritable
@@ -37,7 +38,11 @@ class StateStore(Protocol):
 
     @property
     def failed_before(self) -> int:
-        """How many jobs failed in earlier runs, for good."""
+        """How many jobs of earlier runs are in the failures file."""
+
+    @property
+    def chances(self) -> int:
+        """How many of those are to be tried again."""
 
     @property
     def handed_out_before(self) -> int:
@@ -68,6 +73,9 @@ class StateStore(Protocol):
     def begin(self, found: Checkpoint | None, first_offset: int) -> None:
         """Begin a new epoch, durable on return, after the checkpoint that `open` returned. Raises StateUnwritable."""
 
+    def to_try_again(self) -> Iterator[FailureRecord]:
+        """The records of the failed jobs that are to be tried again before new ones; to be read in any thread."""
+
     def start(self) -> None:
         """Start saving what is offered from now on."""
 
@@ -77,8 +85,9 @@ class StateStore(Protocol):
     def abandon(self, jobs: Sequence[AbandonedJob]) -> None:
         """Record these failures, before any checkpoint that is offered later."""
 
-    def offer(self, window: Window, counters: Mapping[str, int], now: float, finished: bool = False) -> None:
-        """Save how far the window has got."""
+    def offer(self, window: Window, counters: Mapping[str, int], now: float, finished: bool = False,
+              stopped: bool = False) -> None:
+        """Save how far the window has got; `stopped`: the next run is to try the failed jobs again."""
 
     def due(self, window: Window, now: float) -> bool:
         """Whether a checkpoint would contain something new, and the last one was long enough ago."""

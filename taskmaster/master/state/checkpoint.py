@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from taskmaster.core.portable import pack, unpack
+from taskmaster.core.runs import Run
 from taskmaster.core.settled import Above, Snapshot
 from taskmaster.errors import StateMismatch
 
@@ -33,6 +34,9 @@ class Checkpoint:
     first unfinished job; it is None where it is not known. `first_offset` is the offset of the very first job, None in
     a checkpoint of format 1. `above` are the jobs at or above `offset` that are settled, too, with their identities; a
     Snapshot becomes an Above when it is written. `written_at` (Unix seconds) is for people only.
+
+    `stopped`: --max-failures ended the run, so the next one tries the failed jobs again. `chances` are the offsets,
+    below `offset`, of those that are still to be tried, since the epoch `chances_epoch`.
     """
 
     run: str
@@ -48,6 +52,9 @@ class Checkpoint:
     written_at: float = 0.0
     first_offset: int | None = None
     above: Above | Snapshot = Above()
+    stopped: bool = False
+    chances: tuple[Run, ...] = ()
+    chances_epoch: int = 0
 
 
 def encode(checkpoint: Checkpoint) -> bytes:
@@ -101,6 +108,9 @@ def parse(data: bytes) -> Checkpoint:
             written_at=float(fields["written_at"]),
             first_offset=None if fields["first_offset"] is None else _of(int, fields["first_offset"]),
             above=_above(fields["above"]),
+            stopped=_of(bool, fields.get("stopped", False)),
+            chances=_runs(fields.get("chances", [])),
+            chances_epoch=_of(int, fields.get("chances_epoch", 0)),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"lacks a field or has a wrong one ({error})") from error
@@ -142,8 +152,11 @@ def _packed_above(above: Above | Snapshot) -> dict[str, Any]:
 
 
 def _above(packed: Any) -> Above:
-    runs = [(_of(int, first), _of(int, count)) for first, count in _of(list, packed["runs"])]
-    return Above(tuple(runs), base64.b64decode(_of(str, packed["identities"]), validate=True))
+    return Above(_runs(packed["runs"]), base64.b64decode(_of(str, packed["identities"]), validate=True))
+
+
+def _runs(found: Any) -> tuple[Run, ...]:
+    return tuple([(_of(int, first), _of(int, count)) for first, count in _of(list, found)])
 
 
 def _cursor(packed: Any) -> Any:

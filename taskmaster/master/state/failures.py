@@ -47,9 +47,10 @@ class FailuresFile:
         finally:
             durable.close_quietly(file)  # after an error here the lines would be written a second time
 
-    def prune(self, watermark: int, above: Container[int] = ()) -> int:
-        """Drop the records at or above `watermark`, whose jobs run again unless they are in `above`, and a torn last
-        line.
+    def prune(self, watermark: int, above: Container[int] = (),
+              obsolete: Callable[[FailureRecord], bool] = lambda record: False) -> int:
+        """Drop the records at or above `watermark`, whose jobs run again unless they are in `above`, those that are
+        `obsolete`, and a torn last line.
 
         Returns how many records are kept. Whole lines that cannot be read are kept too, for they may be below. Raises
         OSError, and then leaves the file as it was.
@@ -57,7 +58,8 @@ class FailuresFile:
         records, whole, stay = 0, True, bytearray()
         for line in self._lines():
             record = _record(line)  # once for each line: 100,000 of them made a resume slow
-            settled = record is not None and (record.offset < watermark or record.offset in above)
+            settled = record is not None and (record.offset < watermark or record.offset in above) \
+                and not obsolete(record)
             records += settled
             # The write of a torn last line never succeeded, so no checkpoint has passed its job: it runs again.
             stay.append(settled or record is None and line.endswith(b"\n"))
@@ -66,13 +68,24 @@ class FailuresFile:
             self._rewrite(stay)
         return records
 
+    def drop(self, obsolete: Callable[[FailureRecord], bool]) -> None:
+        """Drop these records. Raises OSError, and then leaves the file as it was."""
+        records = map(_record, self._lines())
+        stay = bytearray([record is None or not obsolete(record) for record in records])
+        if not all(stay):
+            self._verify()
+            self._rewrite(stay)
+
     def read(self) -> Iterator[FailureRecord]:
-        """The records in the order they were written, none without a file; warns of lines that are not records."""
+        """The records in the order they were written, none without a file; warns of lines that are not records.
+
+        The file may be written meanwhile: then a last line may be torn, which is skipped.
+        """
         for number, line in enumerate(self._lines(), 1):
             failure = _record(line)
             if failure is not None:
                 yield failure
-            else:
+            elif line.endswith(b"\n"):
                 log.warning("Line %d of %s is not a failure record; skipping it.", number, self.path)
 
     def _name_durably(self) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from taskmaster.core.failure import FailureRecord
 from taskmaster.core.settled import Above
 from taskmaster.core.window import AbandonedJob, Window
 from taskmaster.master.state.checkpoint import Checkpoint
@@ -23,6 +24,7 @@ class MemoryState:
     lost: None = None
     epoch = 1
     failed_before = 0
+    chances = 0
 
     def __init__(self) -> None:
         self.run = os.urandom(16).hex()
@@ -36,6 +38,9 @@ class MemoryState:
     def begin(self, found: Checkpoint | None, first_offset: int) -> None:
         self.handed_out_before = self.first_offset = first_offset
 
+    def to_try_again(self) -> Iterator[FailureRecord]:
+        return iter(())
+
     def start(self) -> None:
         """Nothing is saved."""
 
@@ -45,7 +50,8 @@ class MemoryState:
     def abandon(self, jobs: Sequence[AbandonedJob]) -> None:
         """Not kept; see above."""
 
-    def offer(self, window: Window, counters: Mapping[str, int], now: float, finished: bool = False) -> None:
+    def offer(self, window: Window, counters: Mapping[str, int], now: float, finished: bool = False,
+              stopped: bool = False) -> None:
         """Nothing is saved."""
 
     def due(self, window: Window, now: float) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 from taskmaster import defaults
+from taskmaster.errors import LimitReached
 from taskmaster.native import Flag, SimpleQueue, Thread
 
 log = logging.getLogger(__name__)
@@ -35,8 +36,9 @@ class PayloadReader:
         """
         if not items or self._latest is not None and not self._latest.done.is_set():
             return [None] * len(items)
+        if not self._start_once():
+            return [None] * len(items)
         self._latest = request = _Request(function, items)
-        self._start_once()
         self._requests.put(request)
         results = request.wait(self._seconds)
         if not request.done.is_set():
@@ -44,10 +46,16 @@ class PayloadReader:
                         "and failed jobs are recorded without being decoded.", self._seconds)
         return results
 
-    def _start_once(self) -> None:
+    def _start_once(self) -> bool:
         if self._thread is None:
-            self._thread = Thread(target=self._run, name="payload-reader")
-            self._thread.start()
+            thread = Thread(target=self._run, name="payload-reader")
+            try:
+                thread.start()
+            except LimitReached as error:
+                log.warning("Jobs are not decoded in the master: %s", error)
+                return False
+            self._thread = thread
+        return True
 
     def _run(self) -> None:
         while True:

@@ -18,10 +18,11 @@ Payload = tuple[dict[str, Any] | None, str]
 
 @dataclass(frozen=True)
 class Abandoned:
-    """A job and the time, ISO 8601 in UTC, at which it was abandoned."""
+    """A job, the time, ISO 8601 in UTC, at which it was abandoned, and the epoch of the master that did it."""
 
     job: AbandonedJob
     time: str
+    epoch: int
 
 
 class Records(Protocol):
@@ -58,7 +59,7 @@ class FailureRecorder:
     def _record(self, one: Abandoned, payload: Payload) -> FailureRecord:
         job = one.job
         return FailureRecord(job.offset, _packed(job.cursor), job.attempts, job.kind, job.error, job.message,
-                             job.traceback, self._handler, job.holder, one.time, *payload)
+                             job.traceback, self._handler, job.holder, one.time, *payload, one.epoch)
 
 
 def _describe(batch: Batch | None) -> Payload:

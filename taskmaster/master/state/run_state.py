@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 
 from taskmaster import defaults
+from taskmaster.core.failure import FailureRecord
 from taskmaster.core.portable import digest, freeze
 from taskmaster.core.settled import Above, Snapshot
 from taskmaster.core.window import AbandonedJob, Window
 from taskmaster.errors import StateUnwritable
 from taskmaster.job import NO_CURSOR
+from taskmaster.master.state.chances import Chances, new_chances
 from taskmaster.master.state.checkpoint import Checkpoint
 from taskmaster.master.state.failures import FailuresFile
 from taskmaster.master.state.folder import StateFolder
@@ -23,6 +26,8 @@ from taskmaster.master.state.payloads import PayloadReader
 from taskmaster.master.state.recorder import Abandoned, FailureRecorder
 from taskmaster.master.state.writer import StateWriter
 from taskmaster.master.workload import Identity
+
+log = logging.getLogger(__name__)
 
 
 class RunState:
@@ -46,6 +51,8 @@ class RunState:
         self._offered_settled = 0
         self.first_offset = 0
         self.settled_before = Above()
+        self._chances = Chances()
+        self._any_settled_again = False
         self._started = False
 
     @property
@@ -89,16 +96,36 @@ class RunState:
                                      arguments=self._identity.arguments)
         self.first_offset = first_offset if before.first_offset is None else before.first_offset
         self.settled_before = before.above if isinstance(before.above, Above) else before.above.above()
-        self._last = replace(before, epoch=before.epoch + 1, finished=False, written_at=time.time(),
-                             cursor=freeze(before.cursor) if before.has_cursor else None,
-                             first_offset=self.first_offset)
         try:
-            self.failed_before = self._failures.prune(before.offset, self.settled_before)
+            self._take_over_failures(before)
+            self._last = replace(before, epoch=before.epoch + 1, finished=False, written_at=time.time(),
+                                 cursor=freeze(before.cursor) if before.has_cursor else None,
+                                 first_offset=self.first_offset, above=self.settled_before, stopped=False,
+                                 chances=self._chances.runs, chances_epoch=self._chances.epoch)
             self._folder.save(self._last)
+            if before.stopped:  # only now: what is no longer settled must not lose its record before that is durable
+                self.failed_before = self._failures.prune(before.offset, self.settled_before)
         except OSError as error:
             raise self._folder.unwritable(error) from error
         marked = self._folder.handed_out.read()
         self.handed_out_before = before.offset if marked is None else max(before.offset, marked)
+
+    def _take_over_failures(self, before: Checkpoint) -> None:
+        """Drop the records that do not count any more, and find those whose jobs are to be tried again."""
+        old = Chances.of(before)
+        self.failed_before = self._failures.prune(before.offset, self.settled_before, old.is_obsolete)
+        self._chances = old
+        if before.stopped or len(old):
+            self._chances, above = new_chances(before, self._failures.read())
+            self.settled_before = self.settled_before.without(above)
+
+    @property
+    def chances(self) -> int:
+        return len(self._chances)
+
+    def to_try_again(self) -> Iterator[FailureRecord]:
+        chances = Chances(self._chances.runs, self._chances.epoch)  # for another thread
+        return filter(chances.wants, self._failures.read()) if len(chances) else iter(())
 
     def start(self) -> None:
         self._writer.start()
@@ -110,12 +137,16 @@ class RunState:
 
     def abandon(self, jobs: Sequence[AbandonedJob]) -> None:
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-        self._writer.record([Abandoned(job, now) for job in jobs])
+        self._writer.record([Abandoned(job, now, self.epoch) for job in jobs])
 
-    def offer(self, window: Window, counters: Mapping[str, int], now: float, finished: bool = False) -> None:
+    def offer(self, window: Window, counters: Mapping[str, int], now: float, finished: bool = False,
+              stopped: bool = False) -> None:
         assert self._last is not None
         whole = self._is_above_unread(window.watermark) or window.kept_bytes > defaults.KEPT_BYTES
         point = window.resume_point(now, whole)
+        again = window.take_settled_again()
+        self._any_settled_again |= len(again) > 0
+        self._chances.settle(again)
         self._offered_at = now
         self._offered_settled = window.settled if point.complete else -1  # -1: there is more to save
         moved = point.cursor is not NO_CURSOR
@@ -123,7 +154,8 @@ class RunState:
         self._last = replace(
             self._last, offset=point.offset, cursor=point.cursor if moved else self._last.cursor,
             has_cursor=moved or self._last.has_cursor, digest=None, counters=dict(counters), finished=finished,
-            written_at=time.time(), above=Snapshot(point.above.entries + unread))
+            written_at=time.time(), above=Snapshot(point.above.entries + unread), stopped=stopped,
+            chances=self._chances.runs)
         self._writer.offer(self._last, self._digest_of_next(window) if point.offset == window.watermark else None)
 
     def _is_above_unread(self, offset: int) -> bool:
@@ -153,8 +185,18 @@ class RunState:
 
     def close(self, seconds: float) -> bool:
         durable = self._writer.close(seconds) if self._started else True
+        if durable and self._any_settled_again:
+            self._drop_obsolete_records()
         self._folder.close()
         return durable
+
+    def _drop_obsolete_records(self) -> None:
+        self._any_settled_again = False
+        try:
+            self._failures.drop(self._chances.is_obsolete)
+        except OSError as error:
+            log.warning("%s still has jobs that were handled since (%s); the next run will remove them.",
+                        self.failures_path, error)
 
     def _digest_of_next(self, window: Window) -> Callable[[], str | None] | None:
         """Makes the digest of the first unfinished job, with which a resume compares what the source yields there.

@@ -13,7 +13,7 @@ import gevent.threadpool
 from taskmaster.core.wire import FailedAttempt
 from taskmaster.forks import call_in_children
 from taskmaster.handlers import RUNNING, settings_of
-from taskmaster.native import Empty, Lock, SimpleQueue, get_ident
+from taskmaster.native import Empty, Lock, SimpleQueue, get_ident, refused_thread
 from taskmaster.slave.pools.base import Execution
 from taskmaster.slave.pools.sequential import SequentialExecution
 from taskmaster.slave.slice import Slice
@@ -115,8 +115,11 @@ class ThreadPool:
     def _start(self, threads: int) -> None:
         if threads:
             native = gevent.threadpool.ThreadPool(threads)  # its own, because only the thread that made one may use it
-            for _ in range(threads):
-                native.spawn(self._loop)
+            try:
+                for _ in range(threads):
+                    native.spawn(self._loop)
+            except RuntimeError as error:
+                raise refused_thread(error) from error
 
     def _loop(self) -> None:
         """Take slices and run them, for as long as the process lives.

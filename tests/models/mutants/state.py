@@ -59,7 +59,7 @@ class KeepsFailuresOfJobsThatRunAgain(RunState):
     """Leaves failures in the file although their jobs run again."""
 
     def begin(self, found: Checkpoint | None, first_offset: int) -> None:
-        self._failures.prune = lambda watermark, above=(): 0  # type: ignore[method-assign]
+        self._failures.prune = lambda watermark, above=(), obsolete=None: 0  # type: ignore[method-assign, assignment]
         super().begin(found, first_offset)
 
 
@@ -82,6 +82,44 @@ class ForgetsWhatIsUnread(RunState):
         read = tuple(one for one in self._last.above.entries if one.first < window.head)
         self._last = replace(self._last, above=Snapshot(read))
         self._writer.offer(self._last)
+
+
+class TriesNothingAgain(RunState):
+    """Ignores that too many failures stopped the last run."""
+
+    def begin(self, found: Checkpoint | None, first_offset: int) -> None:
+        super().begin(found and replace(found, stopped=False), first_offset)
+
+
+class TriesAgainWithoutARecord(RunState):
+    """Drops a failure from the file as soon as its job has another chance."""
+
+    def begin(self, found: Checkpoint | None, first_offset: int) -> None:
+        super().begin(found, first_offset)
+        self._failures.drop(self._chances.wants)
+
+
+class DropsRecordsTooEarly(RunState):
+    """Drops those of jobs that are to be pulled again before a checkpoint says that they are no longer settled."""
+
+    def _take_over_failures(self, before: Checkpoint) -> None:
+        super()._take_over_failures(before)
+        self._failures.prune(before.offset, self.settled_before)
+
+
+class KeepsRecordsOfHandledJobs(RunState):
+    """Leaves failures in the file although their jobs were handled since."""
+
+    def _drop_obsolete_records(self) -> None:
+        pass
+
+
+class ForgetsWhichWereTriedAgain(RunState):
+    """Saves of the failed jobs that all of them are still to be tried again."""
+
+    def begin(self, found: Checkpoint | None, first_offset: int) -> None:
+        super().begin(found, first_offset)
+        self._chances.settle = lambda runs: None  # type: ignore[method-assign]
 
 
 class SavesBeforeFailures(StateWriter[Any]):
