@@ -88,6 +88,7 @@ CONCURRENCY: Final = 10  # threads: most handlers wait for a network or a disk, 
 CONCURRENCY_ASYNC: Final = 100  # tasks or greenlets, a few kB each; the services they call may not bear a thousand
 CONCURRENCY_MOST: Final = 10_000  # more must be a typo: the stacks of that many threads reserve 80 GB
 SLICE_SECONDS: Final = 0.002  # of work that a thread takes from the backlog at once: 40 times the cost of taking it
+TEAR_DOWN_SECONDS: Final = 5.0  # for the threads of a slave to close what they have: as long as tm-run waits
 REPORT_SECONDS: Final = 0.05  # how long settled jobs wait at most to be reported while the slave is busy
 # The same while a thread is idle, since the window may be waiting for them. In simulated fleets with two jobs a thread,
 # 50 ms cost 5 %, 10 ms 1 %, and less than 2 ms gains nothing.

@@ -6,6 +6,7 @@ It imports nothing of the house, so that the user's module loads nothing but thi
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
 from collections.abc import Callable, MutableMapping
 from contextvars import ContextVar
@@ -93,6 +94,35 @@ def settings_of(function: Callable[..., Any]) -> HandlerSettings:
 
 def _types(given: type[BaseException] | Types) -> Types:
     return tuple(given) if isinstance(given, (tuple, list)) else (given,)
+
+
+_LIFESPAN: Final = "__taskmaster_lifespan__"
+
+
+def lifespan(function: Any = None, *, per_thread: bool = False) -> Any:
+    """Decorates a generator or async generator function that yields once: the set-up and tear-down of each slave.
+
+    It is called before the first job, in slaves alone. What it yields is the second argument of the handler in the same
+    module. The rest of it runs after the last job. With `per_thread`, each thread of a slave has one of its own.
+    """
+    def decorate(function: _Function) -> _Function:
+        if not (inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)):
+            raise TypeError("@lifespan decorates a function that yields once")
+        if per_thread and inspect.isasyncgenfunction(function):
+            raise TypeError("@lifespan(per_thread=True): an async function has no threads")
+        setattr(function, _LIFESPAN, per_thread)
+        return function
+    return decorate if function is None else decorate(function)
+
+
+def is_lifespan(value: object) -> bool:
+    """Whether it is a function with @lifespan."""
+    return inspect.isfunction(value) and hasattr(value, _LIFESPAN)
+
+
+def is_for_each_thread(function: Callable[..., Any]) -> bool:
+    """Whether a function with @lifespan is called in each thread."""
+    return bool(getattr(function, _LIFESPAN))
 
 
 class CurrentJob:

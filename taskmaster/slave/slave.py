@@ -19,7 +19,9 @@ from taskmaster.malloc import keep_freed_memory
 from taskmaster.native import Thread
 from taskmaster.slave.control import Control
 from taskmaster.slave.current_job import name_handler
-from taskmaster.slave.pools.choice import PoolChoice, make_pool
+from taskmaster.slave.lifespan import make_lifespan
+from taskmaster.slave.pools.choice import THREADS, PoolChoice, make_pool
+from taskmaster.targets.lifespans import lifespan_of
 from taskmaster.transport.addresses import dial_address, is_local
 from taskmaster.transport.dialer import Dialer
 from taskmaster.transport.keys import Keys
@@ -28,6 +30,10 @@ from taskmaster.transport.waker import Waker
 log = logging.getLogger(__name__)
 
 _clock = time.monotonic
+
+
+def _nothing() -> None:
+    """For a thread to do when it has nothing to tear down."""
 
 
 class Slave:
@@ -51,7 +57,11 @@ class Slave:
         name_handler(f"{(code or {}).get('module', '')}:{name.rpartition(':')[2]}")
         self._waker = waker = Waker()
         self._agent = Agent(os.urandom(16).hex(), pool.slots, info, patience, _clock())
-        self._pool = make_pool(pool, handler, _clock, waker.wake)
+        function = lifespan_of(handler)
+        self._lifespan = None if function is None else make_lifespan(function, pool.kind == THREADS)
+        called = handler if self._lifespan is None else self._lifespan.bind(handler)
+        leave_thread = _nothing if self._lifespan is None else self._lifespan.leave_thread
+        self._pool = make_pool(pool, called, _clock, waker.wake, leave_thread)
         trusting = keys is not None or is_local(dial_address(address))
         self._control = Control(self._agent, Dialer(address, keys), self._pool, waker, _clock, job_timeout=job_timeout,
                                 show=show, trusting=trusting, beat=beat, grace=grace, settings=settings_of(handler))
@@ -86,8 +96,19 @@ class Slave:
         thread.start()
         thread.join()
         self._pool.close()
+        self._tear_down()
         self._waker.close()
         return EXIT_ERROR if self._crashed else self._control.exit_code
+
+    def set_up(self) -> None:
+        """Run the user's set-up, before `run`. Raises SetUpFailed."""
+        if self._lifespan is not None:
+            self._lifespan.set_up(self._pool.call)
+
+    def _tear_down(self) -> None:
+        """Run the user's tear-down, unless a handler still uses what it closes: then the process just ends."""
+        if self._lifespan is not None and not self.stuck:
+            self._lifespan.tear_down(self._pool.call)
 
     def _serve(self) -> None:
         try:

@@ -165,3 +165,102 @@ def test_settings_that_make_no_sense_are_shown_before_the_first_job(place: Place
     place.write("import taskmaster\n@taskmaster.handler(attempts=0)\ndef handle_job(job): pass\n")
     ended = place.run("run", "work.py", 1)
     assert ended.code == 2 and ended.explained("@handler(attempts=0)")
+
+
+SYNC_LIFESPAN = """
+from taskmaster import lifespan
+@lifespan
+def client():
+    record(f"up {'slave' in ' '.join(sys.orig_argv)}")
+    yield {"calls": 0}
+    record("down")
+def handle_job(job, client):
+    client["calls"] += 1
+    time.sleep(0.005)
+    record(job)
+"""
+ASYNC_LIFESPAN = """
+import asyncio
+from taskmaster import lifespan
+@lifespan
+async def client():
+    loop = asyncio.get_running_loop()
+    record(f"up {'slave' in ' '.join(sys.orig_argv)}")
+    yield loop
+    await asyncio.sleep(0)
+    record("down")
+async def handle_job(job, loop):
+    assert loop is asyncio.get_running_loop()
+    await asyncio.sleep(0.005)
+    record(job)
+"""
+LIFESPANS = pytest.mark.parametrize("handler, options", [
+    (SYNC_LIFESPAN, ()), (SYNC_LIFESPAN, ("--pool", "greenlets")), (ASYNC_LIFESPAN, ())],
+    ids=["threads", "greenlets", "asyncio"])
+
+
+@LIFESPANS
+def test_a_lifespan_is_set_up_once_in_each_slave_and_never_in_the_master(place: Place, handler: str,
+                                                                         options: tuple[str, ...]) -> None:
+    place.write(handler)
+    assert place.run("run", "work.py", 2, "n=300", *options).code == 0
+    assert place.handled() == {**dict.fromkeys(numbers(300), 1), "up True": 2, "down": 2}
+
+
+@LIFESPANS
+def test_a_lifespan_is_torn_down_after_a_signal_too(place: Place, handler: str, options: tuple[str, ...]) -> None:
+    place.write(handler)
+    run = place.start("run", "work.py", 1, "n=100000", *options)
+    assert wait_until(lambda: len(place.handled()) > 50)
+    run.signal(signal.SIGTERM)
+    assert run.end().code == 75
+    assert place.handled()["up True"] == place.handled()["down"] == 1
+
+
+def test_a_resource_for_each_thread_is_used_and_closed_there(place: Place) -> None:
+    """sqlite3 refuses a connection that was made in another thread."""
+    place.write("""
+import sqlite3
+from taskmaster import lifespan
+@lifespan(per_thread=True)
+def database():
+    connection = sqlite3.connect(":memory:")
+    record("up")
+    yield connection
+    connection.close()
+    record("down")
+def handle_job(job, connection):
+    connection.execute("select 1")
+    time.sleep(0.01)
+    record(job)
+""")
+    ended = place.run("run", "work.py", 1, "n=200", "--concurrency", 4)
+    assert ended.code == 0 and not ended.tracebacks
+    assert place.handled() == {**dict.fromkeys(numbers(200), 1), "up": 4, "down": 4}
+
+
+def test_a_set_up_that_fails_is_shown_once_and_ends_the_run(place: Place) -> None:
+    place.write("""
+from taskmaster import lifespan
+@lifespan
+def client():
+    raise ConnectionError("no such host")
+    yield
+def handle_job(job, client):
+    record(job)
+""")
+    ended = place.run("run", "work.py", 2)
+    assert ended.code == 1 and not place.handled()
+    assert ended.tracebacks == 1 and "raise ConnectionError" in ended.err
+    assert ended.err.count("The function with @lifespan failed: ConnectionError: no such host") == 1
+    slave = place.run("slave", "work.py", "--address", "ipc://m.sock")
+    assert slave.code == 1 and slave.tracebacks == 1 and slave.explained("@lifespan failed: ConnectionError")
+
+
+@pytest.mark.parametrize("more, words", [
+    ("def handle_job(job): pass", ["what that function yields", "def handle_job(job, resource)"]),
+    ("@lifespan\ndef other(): yield\ndef handle_job(job, client): pass", ["several functions with @lifespan"])])
+def test_a_handler_that_does_not_fit_its_lifespan_is_refused(place: Place, more: str, words: list[str]) -> None:
+    place.write(f"from taskmaster import lifespan\n@lifespan\ndef client(): yield\n{more}\n")
+    ended = place.run("run", "work.py", 1)
+    assert ended.code == 2 and ended.explained(*words)

@@ -25,7 +25,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("cli",),
 )
 BESIDE: Mapping[str, set[str]] = {"job": {"errors", "defaults"}, "forks": {"native"},
-                                  "outlet": {"defaults", "errors", "native"}, "native": {"errors"}, "limits": {"errors", "native"},
+                                  "outlet": {"defaults", "errors", "native"}, "native": {"errors"},
+                                  "limits": {"errors", "native"},
                                   "__init__": {"job", "api", "handlers", "errors"}}
 #: Floors that are further down than their number says: these may import nothing else of the house.
 ALONE: Mapping[str, set[str]] = {

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from taskmaster.core.runs import Run
 from taskmaster.core.wire import FailedAttempt
@@ -112,6 +112,10 @@ class Pool(Protocol):
 
     def resize(self, slots: int) -> None:
         """Run up to `slots` jobs at once from now on. Surplus slots finish what they run and take nothing new."""
+
+    def call(self, function: Callable[[], Any]) -> Any:
+        """Call a function where handlers run, wait for it, and return or raise what it does. In a loop, what it returns
+        is awaited, if that is possible. Not for jobs."""
 
     def close(self) -> None:
         """Start nothing more. Does not wait for what is running."""

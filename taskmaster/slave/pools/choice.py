@@ -11,6 +11,7 @@ from taskmaster.errors import UsageError
 from taskmaster.handlers import settings_of
 from taskmaster.slave.pools.base import Pool
 from taskmaster.targets.lazy import is_async
+from taskmaster.targets.lifespans import lifespan_of
 from taskmaster.targets.signature import check_arity
 
 THREADS: Final = "threads"
@@ -41,7 +42,7 @@ def choose_pool(handler: Callable[..., Any], pool: str | None = None, concurrenc
 
 def check_handler(handler: Callable[..., Any], pool: str | None = None) -> None:
     """Raise TargetError or UsageError unless this pool, or the one for this handler, can run it."""
-    check_arity(handler)
+    check_arity(handler, lifespan_of(handler) is not None)
     choose_pool(handler, pool)
 
 
@@ -57,8 +58,9 @@ def patch_for_greenlets() -> None:
 
 
 def make_pool(choice: PoolChoice, handler: Callable[[Any], Any], clock: Callable[[], float],
-              wake: Callable[[], None]) -> Pool:
-    """A pool of this kind, which is at work at once."""
+              wake: Callable[[], None], leave_thread: Callable[[], object] = lambda: None) -> Pool:
+    """A pool of this kind, which is at work at once. `leave_thread` is called by a thread that has nothing more to run.
+    """
     # Each here, because only one is needed: asyncio alone takes 40 ms to import, a tenth of a slave's start.
     if choice.kind == ASYNCIO:
         from taskmaster.slave.pools.coroutines import CoroutinePool  # see above
@@ -70,4 +72,4 @@ def make_pool(choice: PoolChoice, handler: Callable[[Any], Any], clock: Callable
         return GreenletPool(handler, choice.slots, clock, wake)
     from taskmaster.slave.pools.threads import ThreadPool  # see above
 
-    return ThreadPool(handler, choice.slots, clock, wake)
+    return ThreadPool(handler, choice.slots, clock, wake, leave_thread)

@@ -53,6 +53,19 @@ class CoroutinePool(SharedThreadPool):
 
     _code = _run.__code__
 
+    def _call_in_loop(self, function: Callable[[], Any], end: Callable[[BaseException | None, Any], None]) -> None:
+        async def call() -> None:
+            error, result = None, None
+            try:
+                result = function()
+                if isawaitable(result):
+                    result = await result
+            except BaseException as raised:
+                error = raised
+            end(error, result)
+
+        self._called = self._loop.create_task(call())  # kept, because the loop does not
+
     def _ended_task(self, execution: ConcurrentExecution, index: int, task: asyncio.Task[Any]) -> None:
         # Cancelled before its first step, it never got into `_run`.
         error, result = (asyncio.CancelledError(), None) if task.cancelled() else task.result()

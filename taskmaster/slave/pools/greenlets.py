@@ -59,6 +59,17 @@ class GreenletPool(SharedThreadPool):
 
     _code = _run.__code__
 
+    def _call_in_loop(self, function: Callable[[], Any], end: Callable[[BaseException | None, Any], None]) -> None:
+        def call() -> None:
+            error, result = None, None
+            try:
+                result = function()
+            except BaseException as raised:
+                error = raised
+            end(error, result)
+
+        gevent.spawn(call)
+
     def _interrupt(self, handle: gevent.Greenlet) -> None:
         handle.kill(JobTimeout("--job-timeout"), block=False)
 

@@ -14,7 +14,7 @@ from typing import Any
 from taskmaster.core.wire import FailedAttempt
 from taskmaster.forks import call_in_children
 from taskmaster.handlers import settings_of
-from taskmaster.native import Thread, get_ident
+from taskmaster.native import Flag, Thread, get_ident
 from taskmaster.slave.pools.base import Execution
 from taskmaster.slave.pools.concurrent import ConcurrentExecution
 from taskmaster.slave.slice import Slice
@@ -64,6 +64,10 @@ class SharedThreadPool(ABC):
     @abstractmethod
     def _start(self, execution: ConcurrentExecution, index: int, payload: Any) -> Any:
         """Start the handler, and call `_end` when it has ended; returns a handle on it. Called in the loop."""
+
+    @abstractmethod
+    def _call_in_loop(self, function: Callable[[], Any], end: Callable[[BaseException | None, Any], None]) -> None:
+        """Start this function as a handler is started, and call `end` with what it raised or returned."""
 
     @abstractmethod
     def _interrupt(self, handle: Any) -> None:
@@ -133,6 +137,21 @@ class SharedThreadPool(ABC):
         """Run up to `slots` jobs at once from now on."""
         self.slots = slots
         self._fill_soon()
+
+    def call(self, function: Callable[[], Any]) -> Any:
+        """Call a function in the loop, and wait for it."""
+        ended, outcome = Flag(), []
+
+        def end(error: BaseException | None, result: Any) -> None:
+            outcome.append((error, result))
+            ended.set()
+
+        self._call(lambda: self._call_in_loop(function, end))
+        ended.wait()
+        error, result = outcome[0]
+        if error is not None:
+            raise error
+        return result
 
     def close(self) -> None:
         """Start nothing more; does not wait for what is running."""

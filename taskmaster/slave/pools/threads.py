@@ -28,9 +28,10 @@ class ThreadPool:
     """
 
     def __init__(self, handler: Callable[[Any], Any], slots: int, clock: Callable[[], float],
-                 wake: Callable[[], None]) -> None:
+                 wake: Callable[[], None], leave_thread: Callable[[], object] = lambda: None) -> None:
         self.slots = 0
         self.wake_below = 1
+        self._leave_thread = leave_thread  # called by a thread that has nothing more to run
         self._handler = handler
         self._settings = settings_of(handler)
         self._clock = clock
@@ -104,6 +105,10 @@ class ThreadPool:
             self._waiting.put(None)
         self._start(missing - resumed)
 
+    def call(self, function: Callable[[], Any]) -> Any:
+        """In the calling thread: none of the others is special."""
+        return function()
+
     def close(self) -> None:
         """Start no further slice; does not wait for those that are running."""
         self.resize(0)
@@ -139,6 +144,7 @@ class ThreadPool:
     def _step(self, ident: int, hand: list[Slice | SequentialExecution | None], source: Iterator[Slice | None]) -> None:
         if not hand:
             if self._is_surplus():
+                self._leave_thread()
                 self._resumed.get()
             hand.extend(islice(source, 1))  # one step: between taking it and keeping it no exception can arrive
         taken = hand[0]
