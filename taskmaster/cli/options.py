@@ -93,6 +93,12 @@ slave_options = compose(
     option("--job-timeout", group=FAILURES, type=click.FloatRange(0, min_open=True), metavar="SECONDS",
            help="Fail an attempt that takes longer than this, and replace its slave if it cannot be ended  [default: "
                 "the handler's own]"),
+    option("--max-jobs-per-slave", group=HOW_MUCH, type=click.IntRange(1), metavar="N",
+           help="Replace a slave once it has run N jobs or a few more."),
+    option("--max-memory", group=HOW_MUCH, type=click.FloatRange(1), metavar="MB",
+           help="Replace a slave once it takes this much memory."),
+    option("--lifetime", group=HOW_MUCH, type=click.FloatRange(0, min_open=True), metavar="SECONDS",
+           help="Replace a slave once it is this old."),
     option("--timeout", group=NETWORK, type=click.IntRange(defaults.REPLY_TIMEOUT_MS_LEAST),
            default=defaults.REPLY_TIMEOUT_MS, metavar="MS",
            help="Milliseconds that a slave waits for an answer before asking again."),

@@ -18,6 +18,7 @@ from taskmaster.errors import LimitReached, SetUpFailed, TaskmasterError
 from taskmaster.fleet.command import SlaveOptions
 from taskmaster.slave import lifeline
 from taskmaster.slave.pools.choice import GREENLETS, check_handler, choose_pool, patch_for_greenlets
+from taskmaster.slave.recycling import RecyclingLimits
 from taskmaster.slave.slave import Slave
 from taskmaster.targets import parent_main, search_path
 from taskmaster.targets.code import describe
@@ -57,6 +58,7 @@ def command(target: str, address: str, key_file: Path | None, insecure: bool, sl
         one = Slave(handler, str(wanted), address, pool=choose_pool(handler, slave.pool, slave.concurrency),
                     patience=Patience(slave.timeout / 1000, slave.retries), job_timeout=slave.timeout_of(handler),
                     show=draw, keys=shared, grace=grace, code=describe(wanted),
+                    limits=RecyclingLimits(slave.max_jobs_per_slave, slave.max_memory, slave.lifetime),
                     beat=lifeline.say_beat if in_fleet else None)
         one.set_up()
         lifeline.say_ready()

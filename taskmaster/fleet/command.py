@@ -32,6 +32,9 @@ class SlaveOptions:
     concurrency: int | None = None
     pool: str | None = None
     job_timeout: float | None = None  # seconds
+    max_jobs_per_slave: int | None = None
+    max_memory: float | None = None  # MiB
+    lifetime: float | None = None  # seconds
     timeout: int = defaults.REPLY_TIMEOUT_MS
     retries: int = defaults.RETRIES
 

@@ -21,6 +21,7 @@ from taskmaster.slave.control import Control
 from taskmaster.slave.current_job import name_handler
 from taskmaster.slave.lifespan import make_lifespan
 from taskmaster.slave.pools.choice import THREADS, PoolChoice, make_pool
+from taskmaster.slave.recycling import RecyclingLimits
 from taskmaster.targets.lifespans import lifespan_of
 from taskmaster.transport.addresses import dial_address, is_local
 from taskmaster.transport.dialer import Dialer
@@ -49,7 +50,8 @@ class Slave:
                  pool: PoolChoice = PoolChoice(), patience: Patience = Patience(),
                  job_timeout: float | None = None, show: Callable[[SlaveStats], None] = lambda stats: None,
                  keys: Keys | None = None, beat: Callable[[], object] | None = None,
-                 grace: float | None = None, code: Mapping[str, str] | None = None) -> None:
+                 grace: float | None = None, code: Mapping[str, str] | None = None,
+                 limits: RecyclingLimits = RecyclingLimits()) -> None:
         info = {"host": socket.gethostname(), "pid": os.getpid(), "threads": pool.slots, "handler": name,
                 "python": sys.version.split()[0], "version": defaults.PRODUCT_VERSION, **(code or {})}
         if beat is not None:
@@ -64,7 +66,8 @@ class Slave:
         self._pool = make_pool(pool, called, _clock, waker.wake, leave_thread)
         trusting = keys is not None or is_local(dial_address(address))
         self._control = Control(self._agent, Dialer(address, keys), self._pool, waker, _clock, job_timeout=job_timeout,
-                                show=show, trusting=trusting, beat=beat, grace=grace, settings=settings_of(handler))
+                                show=show, trusting=trusting, beat=beat, grace=grace, settings=settings_of(handler),
+                                limits=limits)
         self._crashed = False
 
     @property

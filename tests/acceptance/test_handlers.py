@@ -202,7 +202,13 @@ LIFESPANS = pytest.mark.parametrize("handler, options", [
 @LIFESPANS
 def test_a_lifespan_is_set_up_once_in_each_slave_and_never_in_the_master(place: Place, handler: str,
                                                                          options: tuple[str, ...]) -> None:
-    place.write(handler)
+    place.write(handler + """
+def get_jobs(last=0, n: int = 100):
+    for job in range(last, n):
+        while job == 200 and not (os.path.exists("handled") and open("handled").read().count("up") == 2):
+            time.sleep(0.01)  # the run must not end before both are there
+        yield job
+""")
     assert place.run("run", "work.py", 2, "n=300", *options).code == 0
     assert place.handled() == {**dict.fromkeys(numbers(300), 1), "up True": 2, "down": 2}
 
@@ -264,3 +270,24 @@ def test_a_handler_that_does_not_fit_its_lifespan_is_refused(place: Place, more:
     place.write(f"from taskmaster import lifespan\n@lifespan\ndef client(): yield\n{more}\n")
     ended = place.run("run", "work.py", 1)
     assert ended.code == 2 and ended.explained(*words)
+
+
+@pytest.mark.parametrize("options, leak", [
+    (("--max-jobs-per-slave", 200), 0), (("--lifetime", 0.1), 0), (("--max-memory", 150), 1 << 20)],
+    ids=["jobs", "lifetime", "memory"])
+@pytest.mark.parametrize("kind", ["def", "async def"])
+def test_slaves_are_replaced_at_their_limits_and_nothing_is_repeated_or_blamed(
+        place: Place, kind: str, options: tuple[object, ...], leak: int) -> None:
+    place.write(f"""
+kept = []
+{kind} handle_job(job):
+    kept.append(b"x" * {leak})
+    time.sleep(0.002)
+    record(job)
+""")
+    ended = place.run("run", "work.py", 2, "n=800", "--summary", "summary.json", "--concurrency", 4, *options)
+    assert ended.code == 0 and place.handled() == dict.fromkeys(numbers(800), 1)
+    assert ended.err.count(" joined") > 3 and "a limit of its own" in ended.err
+    summary = place.summary()
+    assert (summary["failed"], summary["retried"], summary["duplicates"]) == (0, 0, 0)
+    assert " is gone" not in ended.err
