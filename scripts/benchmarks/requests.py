@@ -29,7 +29,7 @@ def requests(name: str, plan: Plan) -> Report:
     seconds = ours.job_module("requests").SECONDS
     ideal = SLAVES * AT_ONCE / seconds
     with _server(seconds) as port:
-        contenders = [Ours("requests", 4_000 if plan.quick else 100_000, SLAVES, {"port": port},
+        contenders = [Ours("requests", 4_000 if plan.quick else 200_000, SLAVES, {"port": port},
                            slave_options=("--concurrency", str(AT_ONCE), *options)) for options in KINDS.values()]
         standings = take_turns(contenders, plan.rounds, plan.tell)
     rows = [[kind, *rate_cells(one), f"{one.rate / ideal:.1%}", f"{one.middle(_slaves_cpu):.0f}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass
 
@@ -31,15 +32,14 @@ class RecyclingLimits:
 
 
 def resident_bytes() -> int:
-    """What this process has in memory now; at its largest, where the system tells nothing else."""
+    """What this process has in memory now; where only Linux would tell that, the most that it ever had."""
+    if sys.platform == "win32":
+        return 0
     try:
         with open("/proc/self/statm") as file:
-            pages = int(file.read().split()[1])
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         return _largest()
-    import resource  # here: Windows has no such module
-
-    return pages * resource.getpagesize()
 
 
 def _largest() -> int:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
@@ -331,6 +332,24 @@ def test_an_exception_that_ends_loops_ends_only_the_job_that_waits_for_it(bench:
     progress = outcomes(pool, 9)
     assert [(one.offset, one.error) for one in progress.failed] == [(2, "SystemExit")] and len(progress.settled) == 8
     pool.close()
+
+
+@pytest.mark.parametrize("bench", [ASYNCIO, GREENLETS], indirect=True)
+def test_a_job_does_not_see_what_an_earlier_one_put_into_its_context(bench: Bench) -> None:
+    """It was started by the end of the one before it, in a copy of that one's context."""
+    mine: ContextVar[int] = ContextVar("mine", default=-1)
+    seen: list[int] = []
+
+    def act(job: int) -> None:
+        seen.append(mine.get())
+        mine.set(job)
+
+    bench.act = act
+    pool = bench.pool(1)
+    pool.put(Slice(1, 0, 1, [0, 1, 2]))
+    put(pool, 3, 4)
+    outcomes(pool, 5)
+    assert seen == [-1] * 5
 
 
 async def answer(job: int) -> None:

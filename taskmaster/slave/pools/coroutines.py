@@ -70,6 +70,7 @@ class CoroutinePool(SharedThreadPool):
         # Cancelled before its first step, it never got into `_run`.
         error, result = (asyncio.CancelledError(), None) if task.cancelled() else task.result()
         self._end(execution, index, error, result)
+        self._fill()  # at once, not two turns of the loop later
 
     def _interrupt(self, handle: asyncio.Task[Any]) -> None:
         handle.cancel()

@@ -56,6 +56,7 @@ class GreenletPool(SharedThreadPool):
         if self._forked:
             leave(error)
         self._end(execution, index, error, result)
+        self._fill_soon()  # in the hub: started here, the next job would inherit the context of this one
 
     _code = _run.__code__
 

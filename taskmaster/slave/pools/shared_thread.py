@@ -63,7 +63,7 @@ class SharedThreadPool(ABC):
 
     @abstractmethod
     def _start(self, execution: ConcurrentExecution, index: int, payload: Any) -> Any:
-        """Start the handler, and call `_end` when it has ended; returns a handle on it. Called in the loop."""
+        """Start the handler; when it has ended, call `_end` and fill its slot. Returns a handle. Called in the loop."""
 
     @abstractmethod
     def _call_in_loop(self, function: Callable[[], Any], end: Callable[[BaseException | None, Any], None]) -> None:
@@ -205,7 +205,6 @@ class SharedThreadPool(ABC):
         self._jobs.pop((execution, index), None)
         execution.end(index, self._clock(), error)
         self._end_if_over(execution)
-        self._fill_soon()
 
     def _end_if_over(self, execution: ConcurrentExecution) -> None:
         if execution.over and execution in self._running:
