@@ -107,6 +107,9 @@ class Entry:
     def is_identified(self) -> bool:
         return self._batch is None
 
+    def follows(self, other: Entry) -> bool:
+        return self.first == other.first + other.count
+
     def above(self, offset: int) -> Entry:
         """The part of it from `offset` on, which is inside it."""
         cut = offset - self.first
@@ -115,6 +118,14 @@ class Entry:
                      None if cursors is None else cursors[cut:],
                      None if known is None else known[cut * IDENTITY_BYTES:],
                      0 if cursors is None else self._cursor_bytes * (self.count - cut) // self.count)
+
+
+def joined(entries: Sequence[Entry]) -> Entry:
+    """One of several that follow each other and are identified."""
+    if len(entries) == 1:
+        return entries[0]
+    known = b"".join([one.identify() for one in entries])
+    return Entry(entries[0].first, sum([one.count for one in entries]), None, known=known)
 
 
 @dataclass(frozen=True)
@@ -167,6 +178,7 @@ class SettledAbove:
         """All of it from `offset` on, in order, or what of that begins below `until`."""
         self.passed(offset)
         self._forget_identified()
+        self._join_identified()
         found = [self._entries[first] for first in sorted(self._entries)]
         kept = [one if one.first >= offset else one.above(offset) for one in found]
         return Snapshot(tuple(kept if until is None else [one for one in kept if one.first < until]))
@@ -176,6 +188,20 @@ class SettledAbove:
             if one.is_identified and one.size:
                 self.bytes -= one.size
                 one.size = 0
+
+    def _join_identified(self) -> None:
+        """Neighbours become one: 100,000 jobs, settled one by one above a slow one, took 38 MiB."""
+        groups: list[list[Entry]] = []
+        for first in sorted(self._entries):
+            one, last = self._entries[first], groups[-1][-1] if groups else None
+            # Not by `is_identified`, which the writer's thread may set at any moment: their bytes were still counted.
+            if last is not None and one.follows(last) and not one.size and not last.size:
+                groups[-1].append(one)
+            else:
+                groups.append([one])
+        if len(groups) < len(self._entries):
+            self._entries = {group[0].first: joined(group) for group in groups}
+            self._firsts = list(self._entries)  # ascending, which is a heap
 
 
 class SettledBefore:

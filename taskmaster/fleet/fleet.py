@@ -161,6 +161,8 @@ class Fleet:
         """
         self.signal(signal.SIGTERM)
         deaths = self._watch_until(time.monotonic() + grace_seconds)
+        if grace_seconds:
+            self._warn_of_late_ones(grace_seconds)
         self._kill()
         deaths += self._watch_until(time.monotonic() + defaults.REAP_SECONDS)
         self._launcher.close()
@@ -168,6 +170,11 @@ class Fleet:
             _log.warning("%d slaves are still running %g s after being killed; leaving them", self.alive,
                          defaults.REAP_SECONDS)
         return deaths
+
+    def _warn_of_late_ones(self, seconds: float) -> None:
+        for process in self._processes():
+            _log.warning("Slave %s has not ended within %g s and is killed: what it still does at exit, such as atexit "
+                         "functions of its handler, is cut off", process.name, seconds)
 
     def _processes(self) -> list[Process]:
         return [slot.process for slot in self._slots if slot.process is not None]

@@ -15,7 +15,8 @@ from taskmaster.core.dispatch import Dispatcher
 from taskmaster.core.interrupts import Interrupts
 from taskmaster.core.settled import SettledBefore
 from taskmaster.core.window import Window
-from taskmaster.errors import EXIT_DONE, EXIT_DONE_WITH_FAILURES, StateUnwritable, UsageError
+from taskmaster.errors import (EXIT_DONE, EXIT_DONE_WITH_FAILURES, EXIT_TOO_MANY_FAILURES, StateUnwritable,
+                               UsageError)
 from taskmaster.job import NO_CURSOR
 from taskmaster.malloc import keep_freed_memory
 from taskmaster.master.crew import Crew
@@ -40,6 +41,7 @@ from taskmaster.transport.waker import Waker
 log = logging.getLogger(__name__)
 
 _clock = time.monotonic
+_SAVED = (EXIT_DONE, EXIT_DONE_WITH_FAILURES, EXIT_TOO_MANY_FAILURES)  # true only if the last checkpoint is durable
 
 
 class Master:
@@ -153,10 +155,11 @@ class Master:
     def _conclude(self, server: Server, ending: Ending) -> Outcome:
         durable = self._state.close(defaults.ABORT_SECONDS if server.aborted else defaults.CLOSE_SECONDS)
         code, error, stats = ending.code, ending.error, server.stats()
-        # Someone who aborts is in a hurry and knows that the run can be resumed; exit code 0 would say it need not be.
+        # Someone who aborts is in a hurry and knows that the run can be resumed; but 0 would say that it need not be,
+        # and 5 that the next run tries the failed jobs again.
         if not durable and self._state.lost is not None:
             code, error = self._state.lost.exit_code, self._state.lost
-        elif not durable and (not server.aborted or code in (EXIT_DONE, EXIT_DONE_WITH_FAILURES)):
+        elif not durable and (not server.aborted or code in _SAVED):
             why = self._state.trouble or "it took too long"
             error = StateUnwritable(f"The last checkpoint could not be written to {self._state.path}: {why}. Jobs "
                                     "settled since the previous checkpoint will run again.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import traceback
 
 from taskmaster import defaults
@@ -24,8 +25,13 @@ def failed_attempt(offset: int, attempt: int, error: BaseException, kind: str = 
 
 
 def undescribed_attempt(offset: int, attempt: int, error: BaseException) -> FailedAttempt:
-    """The same for an exception whose description failed. It lets go of the frames, where the handler's data are."""
+    """The same for an exception whose description failed. It lets go of the frames, where the handler's data are.
+
+    Data that refer to themselves are only freed by a collection, which Python begins when it allocates, and not when it
+    fails to: until then, every step failed for lack of memory, for minutes.
+    """
     error.__traceback__ = error.__context__ = error.__cause__ = None
+    gc.collect()
     return FailedAttempt(offset, attempt, "raised", type_name(error), "could not be described for lack of memory", "")
 
 

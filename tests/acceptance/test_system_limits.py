@@ -9,9 +9,10 @@ from functools import partial
 import pytest
 from helpers import Ended, Place
 
-from taskmaster.errors import EXIT_ERROR
+from taskmaster.errors import EXIT_DONE_WITH_FAILURES, EXIT_ERROR
 
 FILES = resource.RLIMIT_NOFILE
+MEMORY = 700  # MiB: a slave with two threads begins with about 600, most of it reserved only
 
 
 def limit(kind: int, most: int) -> Callable[[], None]:
@@ -46,3 +47,22 @@ def test_a_slave_without_room_for_its_threads_says_so_once(place: Place) -> None
     ended = place.run("run", "work.py", 1, "--concurrency", 1000, preexec=limit(resource.RLIMIT_AS, 4 << 30))
     assert refused(ended, "`ulimit -v`"), ended
     assert ended.err.count("No more threads can be started") == 1
+
+
+def test_data_that_refer_to_themselves_and_fill_the_memory_fail_their_job_only(place: Place) -> None:
+    """Python frees cycles when it allocates, not when it fails to: each step failed for lack of memory, for minutes."""
+    place.write(f"""
+import resource
+if "slave" in sys.argv[0]:
+    resource.setrlimit(resource.RLIMIT_AS, ({MEMORY} << 20, {MEMORY} << 20))
+
+def handle_job(job):
+    hog = {{}}
+    while job == 57:
+        hog[len(hog)] = (hog, str(len(hog)))
+    record(job)
+""")
+    ended = place.run("run", "work.py", 1, "--concurrency", 2, "--attempts", 2)
+    assert ended.code == EXIT_DONE_WITH_FAILURES and len(place.handled()) == 99
+    [failure] = place.failures()
+    assert (failure["offset"], failure["error"]) == (57, "MemoryError")

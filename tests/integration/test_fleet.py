@@ -157,13 +157,14 @@ def test_a_slave_too_young_to_drain_is_not_replaced_when_asked_to_end() -> None:
         assert [death.status for death in watched.deaths] == ["killed by SIGTERM"] * 2
 
 
-def test_stop_kills_what_outlives_the_grace_and_reaps_it(tmp_path: Path) -> None:
+def test_stop_kills_what_outlives_the_grace_and_reaps_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     script = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + noting(tmp_path, SLEEP)
     with fleet_of(script, 2) as watched:
         watched.until(lambda: len(noted(tmp_path)) == 2)
         deaths = watched.fleet.stop(0.1)
         assert [death.status for death in deaths] == ["killed by SIGKILL"] * 2
         assert not any(Path(f"/proc/{pid}").exists() for pid in noted(tmp_path))
+        assert caplog.text.count("has not ended within 0.1 s and is killed") == 2
 
 
 def test_leaving_by_an_error_leaves_no_slave(tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 import threading
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -202,6 +204,56 @@ def test_a_failure_that_there_is_no_memory_to_describe_is_recorded_all_the_same(
     [failed] = work.look(0.0).failed
     assert (failed.offset, failed.error) == (0, "MemoryError") and "memory" in failed.message
     assert frames[0].__traceback__ is None, "the frames hold what filled the memory"
+
+
+class Cycle:
+    """Refers to itself, so that only a collection frees it."""
+
+    def __init__(self) -> None:
+        self.me = self
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("uncollected")
+def test_a_handler_s_cycles_are_freed_if_there_is_no_memory_to_describe_its_failure(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    """They filled the memory until Python happened to collect them: every step failed, for minutes."""
+    def full(*what: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("taskmaster.slave.failed_attempt.message_of", full)
+    hogs = []
+
+    def handler(job: int) -> None:
+        hog = Cycle()
+        hogs.append(weakref.ref(hog))
+        raise MemoryError
+
+    work = execution(0, 1)
+    work.run(handler, time.monotonic)
+    assert hogs[0]() is None and len(work.look(0.0).failed) == 1
+
+
+def test_a_slice_that_runs_on_after_a_lack_of_memory_says_what_was_lacking(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*what: Any) -> None:
+        raise MemoryError
+
+    def handler(job: int) -> None:
+        raise MemoryError
+
+    work = execution(0, 1)
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr(SequentialExecution, "_described", full)
+        work.run(handler, time.monotonic)
+    work.run(handler, time.monotonic)
+    [failed] = work.look(0.0).failed
+    assert (failed.error, failed.message) == ("MemoryError", "and no memory was left to describe where")
 
 
 def test_a_slice_that_was_interrupted_continues_and_fails_the_job_in_doubt() -> None:

@@ -7,12 +7,18 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import sys
+import time
 from pathlib import Path
 
+from taskmaster import defaults
+from taskmaster.core.log_limit import LogLimit
 from taskmaster.forks import close_in_children, keep_in_children
 from taskmaster.master.state.trust import open_own
+
+log = logging.getLogger(__name__)
 
 BINARY = getattr(os, "O_BINARY", 0)  # without it, Windows changes line ends
 # What link() reports on file systems without hard links, such as FAT, CIFS and some FUSE ones.
@@ -20,6 +26,7 @@ _NO_LINKS = {
     errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV, errno.EMLINK,
     errno.EINVAL,
 }
+_slow_syncs = LogLimit(defaults.SLOW_SYNC_WARNING_SECONDS)
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
 _HELD = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK}
 
@@ -34,6 +41,16 @@ def write_all(file: int, data: bytes) -> None:
         rest = rest[written:]
 
 
+def sync(file: int, folder: Path) -> None:
+    """fsync a file, or the folder itself. Logs a warning if that takes long, at most one in a minute."""
+    began = time.monotonic()
+    os.fsync(file)
+    now = time.monotonic()
+    if now - began > defaults.SLOW_SYNC_SECONDS and _slow_syncs.allows(now):
+        log.warning("The disk is slow: an fsync in %s took %.1f s, and a checkpoint takes two of them. Until it is "
+                    "complete, a crash repeats the work of that time, too", folder, now - began)
+
+
 def write_fresh(path: Path, data: bytes) -> None:
     """Write and fsync a new file at `path` (mode 0600). After an error nothing is left there.
 
@@ -44,7 +61,7 @@ def write_fresh(path: Path, data: bytes) -> None:
     try:
         try:
             write_all(file, data)
-            os.fsync(file)
+            sync(file, path.parent)
         finally:
             close_quietly(file)
     except OSError as error:
@@ -93,7 +110,7 @@ def sync_folder(folder: Path) -> None:
         return  # folders cannot be opened there
     file = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(file)
+        sync(file, folder)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # network file systems may not fsync folders
             raise

@@ -106,7 +106,7 @@ class FailuresFile:
         os.lseek(file, end, os.SEEK_SET)
         try:
             durable.write_all(file, data)
-            os.fsync(file)
+            durable.sync(file, self.path.parent)
         except OSError as error:
             error.filename = str(self.path)
             self._cut_back(file, end)
@@ -135,7 +135,7 @@ class FailuresFile:
             with open(fresh, "xb", opener=_private) as file:
                 file.writelines(line.rstrip(b"\n") + b"\n" for line in compress(self._lines(), stay))
                 file.flush()
-                os.fsync(file.fileno())
+                durable.sync(file.fileno(), self.path.parent)
         except OSError:
             durable.remove_quietly(fresh)
             raise

@@ -146,7 +146,8 @@ class ConcurrentExecution:
         try:
             return failed_attempt(self.first + index, self.attempt, error, kind, self._settings)
         except BaseException:  # MemoryError, while the frames of `error` still hold what filled the memory
-            return undescribed_attempt(self.first + index, self.attempt, error)
+            pass  # so do those of this exception, until the end of this block
+        return undescribed_attempt(self.first + index, self.attempt, error)
 
 
 def opened(execution: ConcurrentExecution, payload: Any) -> Any:

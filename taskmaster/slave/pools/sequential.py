@@ -42,8 +42,8 @@ class SequentialExecution:
     here or taken back, never both.
     """
 
-    __slots__ = ("_begun", "_collected", "_ended_at", "_failed", "_forked", "_jobs", "_lock", "_payloads",
-                 "_reported", "_sealed", "_seen", "_settings", "_since", "_total", "attempt", "epoch", "first")
+    __slots__ = ("_begun", "_collected", "_ended_at", "_failed", "_forked", "_jobs", "_lock", "_payloads", "_reported",
+                 "_sealed", "_seen", "_settings", "_short", "_since", "_total", "attempt", "epoch", "first")
 
     def __init__(self, work: Slice, now: float, settings: HandlerSettings = NO_SETTINGS) -> None:
         self.epoch = work.epoch
@@ -57,6 +57,7 @@ class SequentialExecution:
         self._begun = False
         self._collected = False
         self._forked = False
+        self._short = False  # the last exception was for lack of memory
         self._failed: dict[int, FailedAttempt] = {}
         self._ended_at: float | None = None
         self._reported = 0  # jobs that had ended at the last look
@@ -85,7 +86,7 @@ class SequentialExecution:
         A second call, after an exception that another thread raised in this one, continues with the next job.
         """
         if self._begun:
-            self._note(LateException("raised into this thread from another one"))  # the job may or may not have ended
+            self._note(self._interruption())  # the job may or may not have ended
         self._begun = True
         call = partial(_open_and_call, handler) if self._sealed else handler
         while True:
@@ -99,12 +100,19 @@ class SequentialExecution:
             except BaseException as error:  # SystemExit and KeyboardInterrupt in a handler are failures as well
                 if self._forked:
                     leave(error)
+                self._short = isinstance(error, MemoryError)
                 self._note(error)
         if self._forked:
             leave()
         self._payloads = []
         with self._lock:
             self._ended_at = clock()
+
+    def _interruption(self) -> BaseException:
+        """Why `run` is called again."""
+        if self._short:
+            return MemoryError("and no memory was left to describe where")
+        return LateException("raised into this thread from another one")
 
     def current_job(self) -> CurrentJob:
         """The job that is running now; for its handler."""
@@ -172,7 +180,8 @@ class SequentialExecution:
         try:
             return failed_attempt(offset, self.attempt, error, kind, self._settings)
         except BaseException:  # MemoryError, while the frames of `error` still hold what filled the memory
-            return undescribed_attempt(offset, self.attempt, error)
+            pass  # so do those of this exception, until the end of this block
+        return undescribed_attempt(offset, self.attempt, error)
 
 
 def _open_and_call(handler: Callable[[Any], Any], part: bytes) -> Any:

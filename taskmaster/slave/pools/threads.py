@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -135,9 +136,15 @@ class ThreadPool:
         """
         hand: list[Slice | SequentialExecution | None] = []
         source = starmap(self._waiting.get, repeat(()))
+        short = False  # of memory
         while True:
             try:
+                if short:
+                    short = False
+                    gc.collect()  # frees cycles, which may be what fills the memory; failed allocations do not
                 self._step(get_ident(), hand, source)
+            except MemoryError:
+                short = True
             except BaseException:
                 continue
 
