@@ -11,6 +11,7 @@ PRODUCT_VERSION: Final = "0.1.0"  # of Taskmaster; setup.cfg and what slaves say
 ADDRESS: Final = "tcp://0.0.0.0:3050"
 GET_JOBS: Final = "get_jobs"  # as in the ancestor
 HANDLE_JOB: Final = "handle_job"  # as in the ancestor
+HANDLE_RESULT: Final = "handle_result"
 STATE_FOLDER: Final = ".taskmaster"  # in the working folder, so that two checkouts do not share a run by accident
 NAMES_OFFERED: Final = 8  # functions listed where one is not found: enough to spot a typo, short enough to read
 # Of a state folder's name, before the hash: together well below the 143 bytes that encrypted file systems allow.
@@ -117,7 +118,9 @@ LEAVING_SECONDS: Final = 10.0  # of silence once a slave is to end: the master m
 
 # Limits on what the wire carries; a message over one is dropped and counted.
 HEADER_BYTES: Final = 256 << 10
-REPORT_BYTES: Final = 1 << 20  # a slave's whole frame: the texts of failures are cut to fit
+REPORT_BYTES: Final = 2 << 20  # a slave's whole frame: the texts of failures are cut to fit, results wait for the next
+RESULT_BYTES: Final = 1 << 20  # of one result: larger data belongs into a file, and its name is the result
+RESULTS_BYTES: Final = 512 << 10  # of results in a request: a message costs as much as copying a megabyte
 BLOB_BYTES: Final = 64 << 20  # a master's frame: four of the largest jobs
 FRAMES: Final = 2
 FRAMES_KEPT: Final = 8  # of one message: those two and the routing frames; the rest is dropped while it is read
@@ -158,13 +161,13 @@ CHECKPOINT_SECONDS: Final = 1.0  # while jobs settle: a crash repeats the last s
 STANDS_SECONDS: Final = 0.25
 KEPT_BYTES: Final = 64 << 20  # of settled jobs' payloads above the watermark: then a checkpoint is due at once
 UNSAVED_SECONDS: Final = 5.0  # without a checkpoint no new jobs are handed out, so that a crash still repeats little
-SLOW_SYNC_SECONDS: Final = 1.0  # an fsync that takes longer makes a crash repeat more than it should: a warning,
-SLOW_SYNC_WARNING_SECONDS: Final = 60.0  # at most one in this time
 SAVE_RETRY_SECONDS: Final = 0.1  # after a failed write, because the failure may be temporary; doubled up to
 SAVE_RETRY_SECONDS_MOST: Final = 5.0  # this, so that a run continues within 5 s after somebody makes room
 SAVE_WARNING_SECONDS: Final = 30.0  # between two warnings that the state cannot be written
 PAYLOAD_SECONDS: Final = 1.0  # to decode a job in the master: a checkpoint without its digest beats a late one
 OLD_STATES_KEPT: Final = 3  # after --reset: a mistaken one can be undone, and disks do not fill up with old states
+SQLITE_BUSY_SECONDS: Final = 5.0  # for other programs that read the results; then it is retried like any failed write
+PARQUET_PART_BYTES: Final = 64 << 20  # of results as JSON: a few MB compressed, and little memory to write
 CLOSE_SECONDS: Final = 10.0  # for the last checkpoint at the end of a run: a disk that takes longer is an error
 ABORT_SECONDS: Final = 0.5  # the same after a second Ctrl-C: someone is waiting
 SOURCE_CLOSE_SECONDS: Final = 3.0  # at the end of a run, for get_jobs to return and run its `finally`

@@ -63,6 +63,16 @@ class StateMismatch(TaskmasterError):
     exit_code = EXIT_STATE_MISMATCH
 
 
+class ResultsError(TaskmasterError):
+    """A result does not fit where results go. The run can be resumed, and handles that job again."""
+
+
+class ResultHandlerError(UserCodeError):
+    """`handle_result` raised; `__cause__` is that exception, shown with its traceback. The run can be resumed."""
+
+    exit_code = EXIT_ERROR
+
+
 class SlaveRefused(TaskmasterError):
     """The master refused this slave, whose handler is for other jobs or which speaks another version of the protocol.
 

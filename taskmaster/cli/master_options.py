@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from taskmaster.core.codec import CODECS
 from taskmaster.errors import StateUnwritable, UsageError
 from taskmaster.master.outcome import Outcome, write_summary
 from taskmaster.master.workload import Options, Workload, workload_of
-from taskmaster.targets.load import Target, load_target
+from taskmaster.targets.load import Target, load_module, load_target
 from taskmaster.targets.search_path import working_folder
 from taskmaster.targets.signature import convert_arguments
 
@@ -51,6 +52,12 @@ master_options = compose(
            help="Resume by count, even if the source now yields a different job at that point."),
     option("--codec", group=NETWORK, type=click.Choice(CODECS), default="pickle",
            help="How jobs are encoded: json for handlers that are not Python (it turns tuples into lists)."),
+    option("--results", group=OUTPUT, type=click.Path(path_type=Path), metavar="FILE",
+           help="Write what the handlers return to FILE: .jsonl, .csv, .sqlite, or a folder of .parquet parts."),
+    option("--unordered", group=OUTPUT, is_flag=True,
+           help="Write each result as soon as it is there, not in the order of the jobs."),
+    option("--results-with-failures", group=OUTPUT, is_flag=True,
+           help="In place of the result of a job that failed, write why it failed."),
     option("--total", group=OUTPUT, type=click.IntRange(0), metavar="N",
            help="Total number of jobs, for estimating when the run will end."),
     option("--summary", group=OUTPUT, type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
@@ -61,14 +68,21 @@ master_options = compose(
 def master_settings(given: dict[str, Any], grace: float | None) -> Options:
     """The options of a master as one value. Raises UsageError."""
     names = ("size", "attempts", "limit", "rate", "total", "codec", "reset", "force_resume")
-    return Options(budget=parse_budget(given["max_failures"]), grace=grace, **{name: given[name] for name in names})
+    results = given["results"]
+    if results is None and (given["unordered"] or given["results_with_failures"]):
+        raise UsageError("--unordered and --results-with-failures say how to write results. Add --results FILE.")
+    return Options(budget=parse_budget(given["max_failures"]), grace=grace,
+                   results=None if results is None else results.absolute(), in_order=not given["unordered"],
+                   results_with_failures=given["results_with_failures"], **{name: given[name] for name in names})
 
 
 def workload(source: Target, handler: Target, pairs: Sequence[str], state: Path | None) -> Workload:
     """The workload: imports the user's module and converts its arguments. Raises TargetError, UsageError."""
     get_jobs = load_target(source)
     arguments = convert_arguments(get_jobs, pairs)
-    return workload_of(get_jobs, source, handler, arguments, dict(pair.split("=", 1) for pair in pairs), state)
+    texts = dict(pair.split("=", 1) for pair in pairs)
+    handle_result = getattr(load_module(source), defaults.HANDLE_RESULT, None)
+    return replace(workload_of(get_jobs, source, handler, arguments, texts, state), handle_result=handle_result)
 
 
 def check_summary(summary: Path | None) -> None:

@@ -20,6 +20,7 @@ from taskmaster.core.job_duration import JobDuration
 from taskmaster.core.outstanding_request import OutstandingRequest
 from taskmaster.core.prefetch_target import PrefetchTarget
 from taskmaster.core.reports import Reports
+from taskmaster.core.results import Results
 from taskmaster.core.runs import Runs
 from taskmaster.core.slave_effects import (Cancel, DiscardAll, Drain, Effect, Enqueue, Exit, MasterLost, Rebuild,
                                            Refused, Request)
@@ -67,10 +68,13 @@ class Agent:
 
     # -- from the pool
 
-    def settled(self, epoch: int, first: int, count: int, now: float) -> None:
-        """The handler returned for these jobs, which came in a lease of `epoch`."""
+    def settled(self, epoch: int, first: int, count: int, now: float, lines: bytes | None = None) -> None:
+        """The handler returned for these jobs of a lease of `epoch`; `lines` are their results, if wanted."""
         if epoch == self.epoch and self.held.remove(first, count):
-            self._reports.settled(first, count, now)
+            if lines is None:
+                self._reports.settled(first, count, now)
+            else:
+                self._reports.returned_results(Results(first, count, lines), now)
             self.prefetch.handled(count)
 
     def failed(self, epoch: int, failure: FailedAttempt, now: float) -> None:
@@ -204,7 +208,8 @@ class Agent:
         self._request.parkable = want > 0 and load.idle > load.queued and not self._reports.pending
         wait_ms = self._wait_ms if self._request.parkable else 0
         poll = Poll(self._run, self._master_epoch, self.slave_id, seq, want, wait_ms, state, self._reports.listed,
-                    self._reports.done, self._reports.failures, {} if self._introduced else self._info)
+                    self._reports.done, self._reports.failures, {} if self._introduced else self._info,
+                    results=self._reports.results)
         self._request.frames = wire.encode_poll(poll)
         return self._request.frames
 
@@ -268,7 +273,7 @@ class Agent:
             self._reports.leased(lease.first, lease.count)
         jobs, size = sum(lease.count for lease in reply.leases), sum(len(lease.blob) for lease in reply.leases)
         self.prefetch.received(jobs, size, len(self.held), now - self._request.sent_at)
-        taken: list[Effect] = [Enqueue(reply.leases)]
+        taken: list[Effect] = [Enqueue(reply.leases, reply.results)]
         if self.prefetch.cut_short and len(self.held) < self._target:
             # Before decoding these, so that the master prepares the next megabyte meanwhile.
             taken.insert(0, Request(self._ask(Load(load.queued + jobs, 0), now)))

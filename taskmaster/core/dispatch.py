@@ -25,6 +25,7 @@ from taskmaster.core.joining import Joining
 from taskmaster.core.leasing import Leasing
 from taskmaster.core.master_effects import Effect, Log, Send
 from taskmaster.core.refusals import Refusals
+from taskmaster.core.results import PendingResults
 from taskmaster.core.roster import Roster
 from taskmaster.core.runs import Runs
 from taskmaster.core.second_chances import FailedJob
@@ -42,14 +43,15 @@ class Dispatcher:
     """
 
     def __init__(self, window: Window, run: str, epoch: int, rate: float | None = None,
-                 code: Mapping[str, str] | None = None) -> None:
+                 code: Mapping[str, str] | None = None, results: PendingResults | None = None) -> None:
         self.window = window
         self.run = run
         self.epoch = epoch
         self.counts = Counts()
         self._slaves = Roster()
         self._joining = Joining(window, self._slaves)
-        self._accounting = Accounting(window, self._slaves, self.counts)
+        self.results = results
+        self._accounting = Accounting(window, self._slaves, self.counts, results)
         self._leasing = Leasing(window, self._slaves, rate)
         self._deaths = Deaths(window, self._slaves, self._accounting, self.counts)
         self._refusals = Refusals(self.counts)
@@ -190,7 +192,8 @@ class Dispatcher:
                reason: str = "") -> Send:
         leases = tuple([Lease(one.first, one.count, one.attempt, one.batch.form, one.batch.blob()) for one in chunks])
         drops = () if chunks else session.drops.pop_some(defaults.DROP_RUNS)
-        reply = Reply(self.run, self.epoch, session.slave_id, session.seq, kind, leases, drops, wait_ms, reason=reason)
+        reply = Reply(self.run, self.epoch, session.slave_id, session.seq, kind, leases, drops, wait_ms, reason=reason,
+                      results=bool(leases) and self.results is not None)
         session.last_reply = wire.encode_reply(reply)
         return Send(session.route, session.last_reply)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from taskmaster import defaults
+from taskmaster.core.results import Results
 from taskmaster.core.runs import Run, Runs
 from taskmaster.core.wire import FailedAttempt
 
@@ -20,8 +21,11 @@ class Reports:
         self.pending_since: float | None = None  # the oldest report that no request has carried yet
         self._to_list = Runs()  # leased, and not yet reported as settled or failed: unlisted, they would be given back
         self._done = Runs()
+        self._results: deque[Results] = deque()  # of jobs that are in neither of the two lists of settled ones
+        self._results_bytes = 0
         self._failed: deque[FailedAttempt] = deque()
         self._reported_done = Runs()  # carried by a request that is unanswered
+        self._reported_results: list[Results] = []
         self._reported_failed: list[FailedAttempt] = []
 
     # -- what happened
@@ -37,6 +41,14 @@ class Reports:
     def settled(self, first: int, count: int, now: float) -> None:
         """The handler returned for these jobs."""
         self._done.add(first, count)
+        self._note(now)
+
+    def returned_results(self, results: Results, now: float) -> None:
+        """The handler returned these, so these jobs are settled."""
+        self._results_bytes += len(results.lines)
+        if self._results and self._results[-1].is_short_before(results):
+            results = self._results.pop().with_next(results)
+        self._results.extend(results.cut(defaults.RESULTS_BYTES))
         self._note(now)
 
     def failed(self, failure: FailedAttempt, now: float) -> None:
@@ -58,8 +70,9 @@ class Reports:
     def collect(self) -> None:
         """Put what is pending into the next request, as far as it fits."""
         self._collect_done()
+        self._collect_results()
         self._collect_failed()
-        if not self._failed and not self._done:
+        if not self._failed and not self._done and not self._results:
             self.pending_since = None
 
     def _collect_done(self) -> None:
@@ -67,6 +80,18 @@ class Reports:
             run = self._done.pop_first()
             self._reported_done.add(*run)
             self._to_list.remove(*run)
+
+    def _collect_results(self) -> None:
+        size = sum([len(one.lines) for one in self._reported_results])
+        while self._results and len(self._reported_results) < defaults.REPORT_RUNS:
+            size += len(self._results[0].lines)
+            if self._reported_results and size > defaults.RESULTS_BYTES:
+                break
+            one = self._results.popleft()
+            self._results_bytes -= len(one.lines)
+            self._reported_results.append(one)
+            self._reported_done.add(one.first, one.count)
+            self._to_list.remove(one.first, one.count)
 
     def _collect_failed(self) -> None:
         size = sum(map(_characters, self._reported_failed))
@@ -88,6 +113,11 @@ class Reports:
         return tuple(self._reported_done)
 
     @property
+    def results(self) -> tuple[Results, ...]:
+        """What the handlers returned for jobs among those."""
+        return tuple(self._reported_results)
+
+    @property
     def failures(self) -> tuple[FailedAttempt, ...]:
         """The failed attempts that the next request carries."""
         return tuple(self._reported_failed)
@@ -101,8 +131,8 @@ class Reports:
 
     @property
     def congested(self) -> bool:
-        """Whether the waiting failures would fill a request."""
-        return len(self._failed) >= defaults.REPORT_FAILURES
+        """Whether the waiting failures, or results, would fill a request."""
+        return len(self._failed) >= defaults.REPORT_FAILURES or self._results_bytes > defaults.RESULTS_BYTES
 
     @property
     def delivered(self) -> bool:
@@ -111,13 +141,15 @@ class Reports:
 
     def answered(self) -> None:
         """The master has heard what the newest request carried."""
-        self._reported_done, self._reported_failed = Runs(), []
+        self._reported_done, self._reported_failed, self._reported_results = Runs(), [], []
 
     def clear(self) -> None:
         """Forget everything: it was for another master."""
         self._to_list, self._done, self._reported_done = Runs(), Runs(), Runs()
         self._failed.clear()
-        self._reported_failed = []
+        self._results.clear()
+        self._results_bytes = 0
+        self._reported_failed, self._reported_results = [], []
         self.pending_since = None
 
 

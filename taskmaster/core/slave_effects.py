@@ -24,9 +24,10 @@ class Rebuild:
 
 @dataclass(frozen=True)
 class Enqueue:
-    """Put these leases into the backlog."""
+    """Put these leases into the backlog; the master wants what their handlers return if `results` is set."""
 
     leases: tuple[Lease, ...]
+    results: bool = False
 
 
 @dataclass(frozen=True)

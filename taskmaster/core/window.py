@@ -10,7 +10,7 @@ It knows nothing of messages, and slaves only by their ids; time is an argument,
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
@@ -49,6 +49,7 @@ class Settled:
     fresh: int
     repeated: int
     drops: tuple[tuple[str, Run], ...]
+    runs: tuple[Run, ...] = field(default=(), compare=False)  # the newly settled
 
 
 class Window(WindowView):
@@ -125,16 +126,17 @@ class Window(WindowView):
 
         Jobs that were never leased cannot be done, and stay as they are.
         """
-        fresh, drops = 0, []
+        fresh, drops, settled = 0, [], []
         for chunk in self._chunks.crossing(first, count):
             if not chunk.granted_by_seq:
                 continue
             runs = chunk.left.inside(first, count)
             fresh += sum([length for _, length in runs])
+            settled += runs
             if chunk.state is State.LEASED and chunk.holder != holder:
                 drops += [(chunk.holder, run) for run in runs]
             self._settle_in(chunk, runs)
-        return Settled(fresh, count - fresh, tuple(drops))
+        return Settled(fresh, count - fresh, tuple(drops), tuple(settled))
 
     def fail(self, holder: str, failures: Iterable[FailedAttempt], now: float) -> tuple[list[AbandonedJob], int]:
         """Attempts failed: returns the jobs abandoned, and how many others will be retried.

@@ -36,6 +36,7 @@ class WindowView:
         self.look_ahead = LookAhead(size)
         self._first = first
         self.passed_over = 0  # jobs that an earlier run had settled above its watermark
+        self.results_bytes = 0  # of results that wait to be written; set by their owner
         self._most_bytes = most_bytes
         self._mark = Watermark(first)
         self._chunks = Chunks()
@@ -81,7 +82,7 @@ class WindowView:
         READY_BYTES of ready payloads are enough: more of them would have left the processor's cache by the time they
         are sent.
         """
-        kept = self._chunks.bytes + self._mark.bytes
+        kept = self._chunks.bytes + self._mark.bytes + self.results_bytes
         if kept >= self._most_bytes or self._chunks.ready_bytes >= defaults.READY_BYTES:
             return 0
         free = self.watermark + self.size - self.head - len(self._again)
@@ -89,11 +90,11 @@ class WindowView:
 
     # -- where the run can be resumed
 
-    def resume_point(self, now: float, whole: bool = False) -> ResumePoint:
+    def resume_point(self, now: float, whole: bool = False, never: bool = False) -> ResumePoint:
         """What a checkpoint says now. What is settled above the watermark is in it where the watermark stands, or when
-        the `whole` of it is asked for."""
-        whole = whole or self.stands(now)
-        complete = whole or self._mark.settled_above == 0
+        the `whole` of it is asked for; and `never` if that is set."""
+        whole = not never and (whole or self.stands(now))
+        complete = whole or never or self._mark.settled_above == 0
         return ResumePoint(self._mark.resume_offset, self._mark.cursor, self._mark.snapshot(whole), complete)
 
     def take_settled_again(self) -> Runs:
@@ -118,6 +119,10 @@ class WindowView:
     def cursor_of(self, offset: int) -> Any:
         """Where to resume after this job, as it was frozen."""
         return self._again.cursor_of(offset) if offset < self._first else self._mark.cursor_of(offset)
+
+    def cursors_of(self, first: int, count: int) -> list[Any] | None:
+        """The cursors of these unsettled jobs, frozen; None if none of them has its own."""
+        return self._mark.cursors.of(first, count)
 
     @property
     def next_cursor(self) -> Any:

@@ -45,6 +45,7 @@ class Server:
         self._listener = listener
         self._dispatcher = dispatcher
         self._window = dispatcher.window
+        self._results = dispatcher.results
         self._feeder = feeder
         self._state = state
         self._waker = waker
@@ -150,6 +151,7 @@ class Server:
                         self._window.end_of_source()
                 case Raised(error):
                     self._source_end = source_failed(error)
+        self._window.results_bytes = self._state.results_bytes + (self._results.bytes if self._results else 0)
         self._feeder.allow(self._window.head + self._window.room())
 
     def _admit_pulled(self, pulled: Pulled, now: float) -> None:
@@ -210,9 +212,13 @@ class Server:
 
     def _save(self, now: float) -> None:
         if self._state.due(self._window, now):
-            self._state.offer(self._window, self._report.counters, now)
+            self._offer(now)
         if self.ending is None:
             self._dispatcher.hold(self._state.behind(now))
+
+    def _offer(self, now: float, finished: bool = False, stopped: bool = False) -> None:
+        results = self._results.take(self._window.watermark) if self._results else []
+        self._state.offer(self._window, self._report.counters, now, finished, stopped, results)
 
     def _show(self, now: float) -> None:
         if now >= self._show_due:
@@ -235,7 +241,7 @@ class Server:
         """Save, then dismiss the slaves: if this master dies in between, the next one still has them."""
         idle = self._dispatcher.leased == 0 and (self._dispatcher.drained or not ending.drains)
         if idle and self._save_by is None:
-            self._state.offer(self._window, self._report.counters, now, ending.finished, ending.tries_again)
+            self._offer(now, ending.finished, ending.tries_again)
             self._save_by = now + defaults.CLOSE_SECONDS
             self._drain_by = inf
         if self._save_by is None or self._stop_by is not None:
@@ -276,6 +282,6 @@ class Server:
         if self.aborted:
             if self._save_by is None:  # else the last checkpoint is offered already, perhaps as that of a finished run
                 again = self.ending is not None and self.ending.tries_again
-                self._state.offer(self._window, self._report.counters, now, stopped=again)
+                self._offer(now, stopped=again)
             return True
         return self._stop_by is not None and (self._dispatcher.slaves == 0 or now >= self._stop_by)

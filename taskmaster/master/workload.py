@@ -32,6 +32,7 @@ class Workload:
     arguments: Mapping[str, Any]
     identity: Identity
     state: Path | None
+    handle_result: Callable[[Any, Any], object] | None = None  # called for each result, unless they go to a file
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class Options:
     `size` is the size of the window in jobs; `attempts` how often a job is tried,
     None for what the handler says or, if it says nothing, ATTEMPTS; `limit` the most jobs to pull in
     this run; `rate` the most jobs to hand out per second; `total` the number of jobs, for the ETA; `grace` the most
-    seconds that running jobs get after an interrupt.
+    seconds that running jobs get after an interrupt. Results go to `results`, in the order of their jobs if `in_order`;
+    with `results_with_failures`, failed jobs have an entry that says why.
     """
 
     size: int = defaults.WINDOW_JOBS
@@ -54,6 +56,9 @@ class Options:
     reset: bool = False
     force_resume: bool = False
     grace: float | None = None
+    results: Path | None = None
+    in_order: bool = True
+    results_with_failures: bool = False
 
 
 def workload_of(get_jobs: Callable[..., Any], source: Target, handler: Target, arguments: Mapping[str, Any],

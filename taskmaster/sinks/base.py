@@ -11,8 +11,9 @@ from taskmaster.core.results import Results
 class Sink(Protocol):
     """Belongs to one thread at a time. Results come in the order of their jobs, unless the run is unordered.
 
+    `flush` is also called right after `open(None)`, before any `write`, so that even the first checkpoint holds a mark.
     In the order on disk, `flush` comes before the checkpoint that holds its mark. So a sink may hold more than the last
-    checkpoint knows of; `open` cuts it back.
+    checkpoint knows of; `open` cuts it back. After an error only `open` and `close` may be called.
     """
 
     def open(self, mark: Any | None) -> None:

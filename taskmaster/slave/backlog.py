@@ -29,7 +29,7 @@ class Backlog:
         begun = sum([execution.count for execution in self._pool.running()])
         return Load(max(0, self.jobs - begun), self._pool.idle)
 
-    def enqueue(self, lease: Lease, now: float) -> None:
+    def enqueue(self, lease: Lease, now: float, results: bool = False) -> None:
         """Hand a lease to the pool, whose threads decode the jobs that need the user's code for it.
 
         If they were decoded here, those that take seconds would be decoded one by one and delay lease renewals.
@@ -41,7 +41,7 @@ class Backlog:
             offsets = range(lease.first, lease.first + lease.count)
             failures = [failed_attempt(offset, lease.attempt, error, "undecodable") for offset in offsets]
             return self._outcomes.fail(epoch, failures, now)
-        self._put(Slice(epoch, lease.first, lease.attempt, payloads, codec.is_sealed(lease.form)))
+        self._put(Slice(epoch, lease.first, lease.attempt, payloads, codec.is_sealed(lease.form), results))
 
     def ended(self) -> list[Execution]:
         """The slices that have ended since the last call."""

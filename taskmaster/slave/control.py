@@ -182,8 +182,8 @@ class Control:
                     log.warning("No answer from %s; trying again over a new connection", self._dialer.address)
                     self._dialer.rebuild()
                     self._send(frames)
-                case slave_effects.Enqueue(leases):
-                    self._enqueue(leases, now)
+                case slave_effects.Enqueue(leases, results):
+                    self._enqueue(leases, results, now)
                 case slave_effects.Cancel(runs):
                     self._backlog.rebalance(now, Runs(runs))
                 case slave_effects.DiscardAll():
@@ -203,13 +203,13 @@ class Control:
         self._dialer.send(frames)
         self._agent.sent(self._dialer.transfer())
 
-    def _enqueue(self, leases: Iterable[Lease], now: float) -> None:
+    def _enqueue(self, leases: Iterable[Lease], results: bool, now: float) -> None:
         for lease in leases:
             if not self._trusting and lease.form not in codec.HARMLESS_FORMS:
                 return self._end(KeyRefused(
                     f"{self._dialer.address} sent a pickle, which could run any code here, and without a key nobody "
                     "knows who listens there. Use a key, or start the master with --codec json."))
-            self._backlog.enqueue(lease, now)
+            self._backlog.enqueue(lease, now, results)
 
     def _note_drain(self, reason: str) -> None:
         """The backlog is run, too: it is 50 ms of work, and given back it would leave holes below settled jobs, which

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from itertools import zip_longest
 
 from taskmaster.core.agent import Agent
 from taskmaster.core.meter import Meter
@@ -22,11 +23,11 @@ class Outcomes:
         self._agent = agent
         self._meter = Meter()
 
-    def settle(self, epoch: int, runs: Iterable[Run], now: float) -> None:
-        """The handler returned for these jobs."""
-        for first, count in runs:
+    def settle(self, epoch: int, runs: Iterable[Run], now: float, results: Iterable[bytes] = ()) -> None:
+        """The handler returned for these jobs; `results` has the lines of each run where they are wanted."""
+        for (first, count), lines in zip_longest(runs, results):
             self.handled += count
-            self._agent.settled(epoch, first, count, now)
+            self._agent.settled(epoch, first, count, now, lines)
 
     def fail(self, epoch: int, failures: Iterable[FailedAttempt], now: float) -> None:
         """These attempts failed."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -10,7 +10,8 @@ from typing import Any
 class Slice:
     """`payloads` are the jobs from `first` on, all of one attempt, leased in one epoch of the agent.
 
-    While they are `sealed`, each is a pickle, which the thread that calls the handler opens just before the call.
+    While they are `sealed`, each is a pickle, which the thread that calls the handler opens just before the call. With
+    `results`, what the handler returns is to be reported.
     """
 
     epoch: int
@@ -18,6 +19,7 @@ class Slice:
     attempt: int
     payloads: list[Any]
     sealed: bool = False
+    results: bool = False
 
     @property
     def count(self) -> int:
@@ -28,7 +30,7 @@ class Slice:
         """All of it, in slices of at most `size` jobs."""
         if size >= len(self.payloads):
             return [self]
-        return [Slice(self.epoch, self.first + at, self.attempt, self.payloads[at:at + size], self.sealed)
+        return [self.part(self.first + at, min(size, len(self.payloads) - at))
                 for at in range(0, len(self.payloads), size)]
 
     def part(self, first: int, count: int) -> Slice:
@@ -36,4 +38,4 @@ class Slice:
         if count == self.count:
             return self
         start = first - self.first
-        return Slice(self.epoch, first, self.attempt, self.payloads[start:start + count], self.sealed)
+        return replace(self, first=first, payloads=self.payloads[start:start + count])

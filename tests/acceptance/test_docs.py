@@ -239,6 +239,7 @@ def test_the_exit_codes_are_those_of_the_code() -> None:
 
 @pytest.mark.parametrize("name, said", [
     ("operating", f"A job is at most {defaults.JOB_BYTES >> 20} MiB when encoded"),
+    ("results", f"One result may take {defaults.RESULT_BYTES >> 20} MiB"),
     ("sources", f"An encoded job is at most {defaults.JOB_BYTES >> 20} MiB"),
     ("operating", f"at most {defaults.WINDOW_JOBS:,} jobs (``--size``) and {defaults.WINDOW_BYTES >> 20} MiB of"),
     ("operating", f"At most {defaults.SHARED_CURSOR_JOBS:,} jobs in a row may have the same cursor"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 
 import pytest
@@ -291,3 +292,13 @@ kept = []
     summary = place.summary()
     assert (summary["failed"], summary["retried"], summary["duplicates"]) == (0, 0, 0)
     assert " is gone" not in ended.err
+
+
+@KINDS
+def test_results_of_each_kind_of_handler_are_written_once_and_in_order(place: Place, handler: str,
+                                                                       options: tuple[str, ...]) -> None:
+    place.write(handler + "    return {'job': job}\n" + NOTHING)
+    ended = place.run("run", "work.py", 2, "n=500", "--results", "out.jsonl", *options)
+    assert ended.code == 0
+    lines = [json.loads(line) for line in (place.folder / "out.jsonl").read_text().splitlines()]
+    assert [line["result"] for line in lines] == [{"job": job} for job in range(500)]

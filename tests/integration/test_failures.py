@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.limits import no_file_larger_than
 from support.values import closing_with
 from support.values import failure_record as failure
 
+from taskmaster import durable
 from taskmaster.core.failure import to_line
 from taskmaster.core.identity import IDENTITY_BYTES
 from taskmaster.core.settled import Above
-from taskmaster.master.state import durable
 from taskmaster.master.state.failures import FailuresFile
 
 
@@ -28,16 +27,6 @@ def offsets(file: FailuresFile) -> list[int]:
 @pytest.fixture
 def file(tmp_path: Path) -> FailuresFile:
     return FailuresFile(tmp_path / "failures.jsonl")
-
-
-@contextmanager
-def no_file_larger_than(size: int) -> Iterator[None]:
-    old = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, old[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, old)
 
 
 def failing(real: Callable[..., Any], times: int = 1) -> Callable[..., Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import pickle
 import threading
 import time
@@ -331,6 +332,27 @@ def test_an_exception_that_ends_loops_ends_only_the_job_that_waits_for_it(bench:
     put(pool, *range(9))
     progress = outcomes(pool, 9)
     assert [(one.offset, one.error) for one in progress.failed] == [(2, "SystemExit")] and len(progress.settled) == 8
+    pool.close()
+
+
+def test_what_handlers_return_is_reported_where_it_is_wanted(bench: Bench) -> None:
+    async def double(job: int) -> Any:
+        return object() if job == 3 else {"twice": 2 * job}
+
+    def double_too(job: int) -> Any:
+        return object() if job == 3 else {"twice": 2 * job}
+
+    pool = make_pool(PoolChoice(bench.kind, 2), double if bench.kind == ASYNCIO else double_too, time.monotonic,
+                     lambda: None)
+    pool.put(Slice(1, 0, 1, [0, 1, 2, 3, 4], results=True))
+    pool.put(Slice(1, 5, 1, [5]))
+    found: list[Any] = []
+    assert until(lambda: found.extend(pool.ended()) or len(found) == 2)
+    wanted, unwanted = sorted([one.look(0.0) for one in found], key=lambda look: -look.ended)
+    assert list(wanted.settled) == [(0, 3), (4, 1)] and [failed.offset for failed in wanted.failed] == [3]
+    assert [json.loads(line) for lines in wanted.results for line in lines.splitlines()] == [
+        {"twice": 0}, {"twice": 2}, {"twice": 4}, {"twice": 8}]
+    assert list(unwanted.settled) == [(5, 1)] and not unwanted.results
     pool.close()
 
 

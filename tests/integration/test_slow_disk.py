@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import time
+from math import inf
 from pathlib import Path
 
 import pytest
 from support.state_folder import at
 from support.values import failure_record
 
-from taskmaster import defaults
-from taskmaster.core.log_limit import LogLimit
-from taskmaster.master.state import durable
+from taskmaster import durable
 from taskmaster.master.state.failures import FailuresFile
 from taskmaster.master.state.folder import StateFolder
 
@@ -31,7 +30,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Clock:
     made = Clock(request.param)
-    monkeypatch.setattr(durable, "_slow_syncs", LogLimit(defaults.SLOW_SYNC_WARNING_SECONDS))
+    monkeypatch.setattr(durable, "_warn_from", [-inf])
     monkeypatch.setattr(os, "fsync", made.fsync)
     monkeypatch.setattr(time, "monotonic", lambda: made.now)
     return made

@@ -14,10 +14,11 @@ import pytest
 from support.state_folder import at, names, refusing
 from support.values import failure_record
 
+from taskmaster import durable
 from taskmaster.errors import StateMismatch, StateUnwritable
-from taskmaster.master.state import durable
 from taskmaster.master.state.failures import FailuresFile
 from taskmaster.master.state.folder import StateFolder
+from taskmaster.master.state.lock import LockLost
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -195,9 +196,9 @@ def test_nothing_is_written_once_the_lock_was_lost(tmp_path: Path, lose: Callabl
         folder.save(at(1))
         failures = FailuresFile(folder.failures_path, folder.verify)
         lose(folder.path)
-        with pytest.raises(durable.LockLost):
+        with pytest.raises(LockLost):
             folder.save(at(2))
-        with pytest.raises(durable.LockLost):
+        with pytest.raises(LockLost):
             failures.append([failure_record(1)])
     assert not [path for path in tmp_path.rglob("*") if path.name == "failures.jsonl"]
 

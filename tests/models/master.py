@@ -23,6 +23,7 @@ from taskmaster import defaults
 from taskmaster.console.progress import NullProgress
 from taskmaster.core.dispatch import Dispatcher
 from taskmaster.core.interrupts import Interrupts
+from taskmaster.core.results import Results
 from taskmaster.core.window import Window
 from taskmaster.master.crew import Crew
 from taskmaster.master.failed_jobs import failed_jobs
@@ -130,8 +131,8 @@ def run_state_at(place: Place, wake: Callable[[], None], offered: Callable[[], N
             super().begin(found or fresh, first_offset)
 
         def offer(self, window: Window, counters: Mapping[str, int], now: float, finished: bool = False,
-                  stopped: bool = False) -> None:
-            super().offer(window, counters, now, finished, stopped)
+                  stopped: bool = False, results: Sequence[Results] = ()) -> None:
+            super().offer(window, counters, now, finished, stopped, results)
             offered()
 
     state: RunState = Simulated(Path("simulated"), IDENTITY, wake)

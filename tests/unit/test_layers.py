@@ -17,7 +17,7 @@ MOST_LINES = 300
 
 # A floor may import what is on the floors below it, and nobody beside itself but those named here.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "defaults", "job", "malloc", "handlers", "forks", "native", "outlet", "limits"),
+    ("errors", "defaults", "job", "malloc", "handlers", "forks", "native", "outlet", "durable", "limits"),
     ("core", "targets"),
     ("transport", "fleet", "console", "sources", "sinks"),
     ("master", "slave", "control"),
@@ -52,7 +52,7 @@ ROOMS = _rooms()
 # No socket, file, thread, clock, chance or log: with these alone a whole cluster is simulated from one seed.
 PURE = {
     "__future__", "base64", "bisect", "collections", "collections.abc", "copyreg", "dataclasses", "enum",
-    "functools", "hashlib", "heapq", "io", "itertools", "json", "math", "operator", "pickle", "re", "struct",
+    "functools", "hashlib", "heapq", "io", "itertools", "json", "math", "operator", "orjson", "pickle", "re", "struct",
     "types", "typing", "zlib",
 }
 IMPURE_NAMES = {"open", "print", "input", "__import__", "exec", "eval"}

@@ -15,14 +15,16 @@ from taskmaster.core import wire
 from taskmaster.core.codec import FORMS
 from taskmaster.core.dispatch import Dispatcher
 from taskmaster.core.master_effects import Send
+from taskmaster.core.results import Results
 from taskmaster.core.window import Window
 from taskmaster.core.wire import DeathReport, FailedAttempt, Frames, Lease, Poll, Reply, WireError, frames, poll, reply
 
 LARGEST = 1 << 62
 FULL_POLL = Poll("r", 3, "s", 7, 10, 500, "drain", ((5, 2),), ((1, 4),), info={"host": "h"},
                  failed=(FailedAttempt(9, 1, "raised", "ValueError", "no", "Traceback"),),
-                 deaths=(DeathReport("vm", 71, "killed by SIGSEGV", True),))
-FULL_REPLY = Reply("r", 3, "s", 7, "jobs", (Lease(5, 2, 1, "json", b"[1,2]"),), ((1, 1),), 20, 4000, "because")
+                 deaths=(DeathReport("vm", 71, "killed by SIGSEGV", True),),
+                 results=(Results(1, 2, b'{"n":1}\nnull\n'), Results(3, 1, b"3\n")))
+FULL_REPLY = Reply("r", 3, "s", 7, "jobs", (Lease(5, 2, 1, "json", b"[1,2]"),), ((1, 1),), 20, 4000, "because", True)
 POLL_FIELDS, REPLY_FIELDS = table("Header of a poll"), table("Header of a reply")
 BOTH = [(FULL_POLL, POLL_FIELDS), (FULL_REPLY, REPLY_FIELDS)]
 ATTRIBUTES = {"sid": "slave_id", "n": "seq", "wait": "wait_ms", "hb": "heartbeat_ms"}
@@ -37,9 +39,13 @@ def decoded(message: Poll | Reply, parts: Sequence[bytes]) -> Poll | Reply | Wir
 
 
 def changed(message: Poll | Reply, name: str, value: Any) -> Poll | Reply | WireError:
-    """The message with another value in one field of its header, and no leases beside."""
-    header = {**json.loads(encoded(message)[0]), "leases": [], name: value}
+    """The message with another value in one field of its header, and nothing beside that has a part of the blob."""
+    header = {**without_blob(message), name: value}
     return decoded(message, [json.dumps(header).encode(), b""])
+
+
+def without_blob(message: Poll | Reply) -> dict[str, Any]:
+    return {**json.loads(encoded(message)[0]), **({"results": []} if isinstance(message, Poll) else {"leases": []})}
 
 
 def field_of(message: Poll | Reply | WireError, name: str) -> Any:
@@ -85,7 +91,7 @@ def test_the_tables_name_the_fields_that_are_read(message: Poll | Reply, rows: S
 @pytest.mark.parametrize("message, row", each(BOTH))
 def test_a_field_that_is_absent_has_its_default_or_is_missed(message: Poll | Reply, row: Row) -> None:
     name = plain(row["Field"])
-    header = {**json.loads(encoded(message)[0]), "leases": []}
+    header = without_blob(message)
     del header[name]
     found = decoded(message, [json.dumps(header).encode(), b""])
     if row["If absent"] == "required":
@@ -97,13 +103,14 @@ def test_a_field_that_is_absent_has_its_default_or_is_missed(message: Poll | Rep
 
 ACCEPTED: dict[str, list[Any]] = {
     "0 to 2^62": [0, LARGEST], "200 characters": ["", "x" * 200], "1": [1], "20,000 runs": [[[5, 1]] * 20_000],
-    "100 deaths": [[["h", 1, "", True]] * 100],
+    "100 deaths": [[["h", 1, "", True]] * 100], "true, false": [True, False], "4,000 results": [[]],
     "20 entries kept": [{str(number): "x" for number in range(21)}, {"x" * 99: "y" * 999}],
     "2,000 characters kept": ["x" * 2001], "what fits": [[]]}
 REFUSED: dict[str, list[Any]] = {
     "0 to 2^62": [-1, LARGEST + 1, "1", True, 1.0, None, []], "200 characters": ["x" * 201, 5, None, ["x"]],
     "1": [0, 2, "1", None], "20,000 runs": [[[5, 1]] * 20_001, 5, "x", [5], [[5]], [[5, 0]], [["5", 1]]],
     "100 deaths": [[["h", 1, "", True]] * 101, 5, "x", [5], [["h", 1, ""]], [["h", -1, "", True]], [["h", 1, "", 1]]],
+    "true, false": [1, "true", None], "4,000 results": [[[1, 1, 0]] * 4001, 5, "x", [5], [[1, 1]], [[1, 0, 0]]],
     "20 entries kept": ["x", 5, [["x", "y"]]], "2,000 characters kept": [], "what fits": ["x", 5, {"x": 1}, [5]]}
 
 
@@ -116,9 +123,19 @@ def test_a_field_is_taken_up_to_its_limit(message: Poll | Reply, row: Row) -> No
         assert isinstance(changed(message, name, value), WireError), value
 
 
+@pytest.mark.parametrize("row, blob", [
+    ([1, 2, 4], b"1\n2\n"), ([1, 1, 2], b"1\n"), ([-5, 3, 6], b"1\n2\n3\n"),
+])
+def test_results_are_a_line_for_each_job(row: list[int], blob: bytes) -> None:
+    header = {**without_blob(FULL_POLL), "results": [row]}
+    assert isinstance(wire.decode_poll([json.dumps(header).encode(), blob]), Poll)
+    for wrong in (blob[:-1], blob.replace(b"\n", b""), blob[:-1] + b"x"):
+        assert isinstance(wire.decode_poll([json.dumps(header).encode(), wrong]), WireError)
+
+
 def test_the_types_are_those_of_the_values_that_are_written() -> None:
-    types = {"integer": int, "text": str, "list of runs": list, "list of leases": list, "list of deaths": list,
-             "object": dict}
+    types = {"boolean": bool, "list of results": list, "integer": int, "text": str, "list of runs": list,
+             "list of leases": list, "list of deaths": list, "object": dict}
     for message, rows in BOTH:
         header = json.loads(encoded(message)[0])
         assert all(type(header[plain(row["Field"])]) is types[row["Type"]] for row in rows)
@@ -146,7 +163,7 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
 
 
 def failed(row: list[Any]) -> Any:
-    found = wire.decode_poll([wire.encode_poll(FULL_POLL)[0], json.dumps([row]).encode()])
+    found = wire.decode_poll([json.dumps(without_blob(FULL_POLL)).encode(), json.dumps([row]).encode()])
     return found.failed[0] if isinstance(found, Poll) else None
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from taskmaster import defaults
 from taskmaster.core.codec import Bytes
+from taskmaster.core.results import Results
 from taskmaster.core.runs import Run
 from taskmaster.core.wire.frames import (VERSION, Frames, Header, Malformed, WireError, decode, dump, is_natural,
                                          is_offset, load, numbers, other_version, printable, request_id, require, runs,
@@ -56,8 +57,8 @@ class Poll:
 
     `seq` grows by one with each new request and stays the same when a request is repeated. `wait_ms` is how long the
     master may hold the request while it has no work. `held` lists every job that the slave has neither settled nor
-    dropped: leases of listed jobs are renewed, all others go back to the master. A fleet, which is no slave, reports
-    `deaths` and nothing else.
+    dropped: leases of listed jobs are renewed, all others go back to the master. `results` are those of jobs that are
+    `done`. A fleet, which is no slave, reports `deaths` and nothing else.
     """
 
     run: str
@@ -72,6 +73,7 @@ class Poll:
     failed: tuple[FailedAttempt, ...] = ()
     info: dict[str, Any] = field(default_factory=dict)
     deaths: tuple[DeathReport, ...] = ()
+    results: tuple[Results, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,12 @@ def encode_poll(poll: Poll) -> Frames:
         header["info"] = poll.info
     if poll.deaths:
         header["deaths"] = poll.deaths
-    failures = [list(vars(failure).values()) for failure in poll.failed]
-    return [dump(header), dump(failures) if failures else b""]
+    rows = [list(vars(failure).values()) for failure in poll.failed]
+    failures = dump(rows) if rows else b""
+    if not poll.results:
+        return [dump(header), failures]
+    header["results"] = [[one.first, one.count, len(one.lines)] for one in poll.results]
+    return [dump(header), b"".join([*(one.lines for one in poll.results), failures])]
 
 
 def decode_poll(frames: Sequence[Bytes]) -> Poll | WireError:
@@ -117,8 +123,10 @@ def _poll(header: Header, blob: Bytes) -> Poll:
     slave_id, seq = request_id(header)
     run = text(header, "run")
     epoch, want, wait = numbers(header, "epoch", "want", "wait")
+    results, failures = _results(header.get("results"), blob)
     return Poll(run, epoch, slave_id, seq, want, wait, state, runs(header, "held"), runs(header, "done"),
-                _failed(blob) if blob else (), _info(info) if info is not None else {}, _deaths(header.get("deaths")))
+                _failed(failures) if failures else (), _info(info) if info is not None else {},
+                _deaths(header.get("deaths")), results)
 
 
 def _info(info: Any) -> dict[str, str]:
@@ -141,6 +149,24 @@ def _death(row: Any) -> DeathReport:
     require(isinstance(host, str) and is_natural(pid) and isinstance(how, str) and isinstance(blame, bool),
             "a death with a value of another type")
     return DeathReport(printable(host, INFO_VALUE_CHARACTERS), pid, printable(how, INFO_VALUE_CHARACTERS), blame)
+
+
+def _results(rows: Any, blob: Bytes) -> tuple[tuple[Results, ...], Bytes]:
+    """The results, which come first in the blob, and the rest of it."""
+    if not rows:
+        return (), blob
+    require(isinstance(rows, list) and len(rows) <= defaults.REPORT_RUNS, "the results are not a short list")
+    found, at = [], 0
+    for row in rows:
+        require(isinstance(row, list) and len(row) >= 3 and is_offset(row[0]) and is_natural(row[1])
+                and is_natural(row[2]), "results with a bad number")
+        first, count, size = row[:3]
+        lines = bytes(blob[at:at + size])
+        require(0 < count == lines.count(b"\n") and lines.endswith(b"\n") and len(lines) == size,
+                "results that are not a line for each job")
+        found.append(Results(first, count, lines))
+        at += size
+    return tuple(found), blob[at:]
 
 
 def _failed(blob: Bytes) -> tuple[FailedAttempt, ...]:

@@ -44,6 +44,7 @@ class Reply:
     wait_ms: int = 0
     heartbeat_ms: int = int(defaults.HEARTBEAT_SECONDS * 1000)
     reason: str = ""
+    results: bool = False  # whether the slave is to report what the handler returns for these jobs
 
 
 def encode_reply(reply: Reply) -> Frames:
@@ -53,6 +54,8 @@ def encode_reply(reply: Reply) -> Frames:
     if reply.leases:
         rows = [f'[{one.first},{one.count},{one.attempt},"{one.form}",{len(one.blob)}]' for one in reply.leases]
         header += f',"leases":[{",".join(rows)}]'
+    if reply.results:
+        header += ',"results":true'
     if reply.drop:
         header += f',"drop":{quoted(reply.drop)}'
     if reply.wait_ms:
@@ -89,8 +92,10 @@ def _reply(header: Header, blob: Bytes) -> Reply:
     slave_id, seq = request_id(header)
     run = text(header, "run")
     epoch, wait, heartbeat = numbers(header, "epoch", "wait", "hb")
+    results = header.get("results", False)
+    require(isinstance(results, bool), "results is not a boolean")
     return Reply(run, epoch, slave_id, seq, str(kind), _leases(header, blob), runs(header, "drop"), wait, heartbeat,
-                 _reason(header))
+                 _reason(header), results)
 
 
 def _leases(header: Header, blob: Bytes) -> tuple[Lease, ...]:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Protocol
 
 from taskmaster.core.failure import FailureRecord
+from taskmaster.core.results import Results
 from taskmaster.core.settled import Above
 from taskmaster.core.window import AbandonedJob, Window
-from taskmaster.errors import StateUnwritable
+from taskmaster.errors import TaskmasterError
 from taskmaster.master.state.checkpoint import Checkpoint
 
 
@@ -61,7 +62,7 @@ class StateStore(Protocol):
         """Why the state cannot be written at the moment; None when it can."""
 
     @property
-    def lost(self) -> StateUnwritable | None:
+    def lost(self) -> TaskmasterError | None:
         """Why the state can never be written again by this master; None while it can."""
 
     def open(self, reset: bool) -> Checkpoint | None:
@@ -86,8 +87,13 @@ class StateStore(Protocol):
         """Record these failures, before any checkpoint that is offered later."""
 
     def offer(self, window: Window, counters: Mapping[str, int], now: float, finished: bool = False,
-              stopped: bool = False) -> None:
-        """Save how far the window has got; `stopped`: the next run is to try the failed jobs again."""
+              stopped: bool = False, results: Sequence[Results] = ()) -> None:
+        """Save how far the window has got, and these results, which no earlier offer had; `stopped`: the next run is to
+        try the failed jobs again."""
+
+    @property
+    def results_bytes(self) -> int:
+        """Bytes of results that were offered and are not durable yet."""
 
     def due(self, window: Window, now: float) -> bool:
         """Whether a checkpoint would contain something new, and the last one was long enough ago."""

@@ -55,6 +55,7 @@ class Checkpoint:
     stopped: bool = False
     chances: tuple[Run, ...] = ()
     chances_epoch: int = 0
+    sink: Any = None  # where the results are, and the sink's mark; None where nobody wanted any
 
 
 def encode(checkpoint: Checkpoint) -> bytes:
@@ -111,6 +112,7 @@ def parse(data: bytes) -> Checkpoint:
             stopped=_of(bool, fields.get("stopped", False)),
             chances=_runs(fields.get("chances", [])),
             chances_epoch=_of(int, fields.get("chances_epoch", 0)),
+            sink=_sink(fields.get("sink")),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"lacks a field or has a wrong one ({error})") from error
@@ -149,6 +151,12 @@ def _mapping(kind: type, value: Any) -> dict[str, Any]:
 def _packed_above(above: Above | Snapshot) -> dict[str, Any]:
     found = above.above() if isinstance(above, Snapshot) else above
     return {"runs": found.runs, "identities": base64.b64encode(found.identities).decode("ascii")}
+
+
+def _sink(said: Any) -> Any:
+    if said is not None:
+        _of(str, _of(dict, said)["place"])
+    return said
 
 
 def _above(packed: Any) -> Above:

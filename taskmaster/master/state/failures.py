@@ -12,8 +12,8 @@ from itertools import compress
 from pathlib import Path
 from typing import BinaryIO
 
+from taskmaster import durable
 from taskmaster.core.failure import FailureRecord, from_line, to_line
-from taskmaster.master.state import durable
 from taskmaster.master.state.trust import open_own
 
 log = logging.getLogger(__name__)

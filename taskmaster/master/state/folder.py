@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 
-from taskmaster import defaults
+from taskmaster import defaults, durable
 from taskmaster.errors import StateMismatch, StateUnwritable
-from taskmaster.master.state import durable
 from taskmaster.master.state.checkpoint import Checkpoint, checked, encode, parse
 from taskmaster.master.state.handed_out import HandedOut
+from taskmaster.master.state.lock import FileLock, LockHeld, NoLocks
 from taskmaster.master.state.trust import check_folder, read_own
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class StateFolder:
         self._main = self.path / "checkpoint.json"
         self._previous = self.path / "checkpoint.prev.json"
         self._fresh = self.path / "checkpoint.json.tmp"
-        self._lock = durable.FileLock(self.path / "lock")
+        self._lock = FileLock(self.path / "lock")
         self._clock = clock
         # True only when it is known to be: a damaged main file must not replace a good previous one.
         self._main_is_sound = False
@@ -53,13 +53,13 @@ class StateFolder:
             # A whole block: on a full disk a few bytes may still fit into the lock file's old one.
             durable.write_fresh(self._fresh, b"\n" * 4096)
             self._fresh.unlink()
-        except durable.LockHeld as error:
+        except LockHeld as error:
             who = f"process {error.holder}" if error.holder else "its process id is unknown"
             raise StateUnwritable(
                 f"The state folder {self.path} is in use by another master ({who}). "
                 f"Wait for it or stop it, or choose another folder for this one with --state DIR."
             ) from error
-        except durable.NoLocks as error:
+        except NoLocks as error:
             raise StateUnwritable(
                 f"The file system of the state folder {self.path} has no locks ({error.strerror}), without which a "
                 f"second master could use it too. Choose a folder on another file system with --state DIR."

@@ -7,7 +7,7 @@ import os
 import re
 from pathlib import Path
 
-from taskmaster.master.state import durable
+from taskmaster import durable
 from taskmaster.master.state.trust import open_own, read_own
 
 log = logging.getLogger(__name__)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 
 from taskmaster.core.failure import FailureRecord
+from taskmaster.core.results import Results
 from taskmaster.core.settled import Above
 from taskmaster.core.window import AbandonedJob, Window
 from taskmaster.master.state.checkpoint import Checkpoint
@@ -24,6 +25,7 @@ class MemoryState:
     lost: None = None
     epoch = 1
     failed_before = 0
+    results_bytes = 0
     chances = 0
 
     def __init__(self) -> None:
@@ -51,7 +53,7 @@ class MemoryState:
         """Not kept; see above."""
 
     def offer(self, window: Window, counters: Mapping[str, int], now: float, finished: bool = False,
-              stopped: bool = False) -> None:
+              stopped: bool = False, results: Sequence[Results] = ()) -> None:
         """Nothing is saved."""
 
     def due(self, window: Window, now: float) -> bool:

@@ -10,13 +10,16 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from taskmaster import defaults
 from taskmaster.core.failure import FailureRecord
 from taskmaster.core.portable import digest, freeze
+from taskmaster.core.results import Results
 from taskmaster.core.settled import Above, Snapshot
 from taskmaster.core.window import AbandonedJob, Window
-from taskmaster.errors import StateUnwritable
+from taskmaster.core.window_view import ResumePoint
+from taskmaster.errors import StateMismatch, StateUnwritable, TaskmasterError
 from taskmaster.job import NO_CURSOR
 from taskmaster.master.state.chances import Chances, new_chances
 from taskmaster.master.state.checkpoint import Checkpoint
@@ -24,6 +27,7 @@ from taskmaster.master.state.failures import FailuresFile
 from taskmaster.master.state.folder import StateFolder
 from taskmaster.master.state.payloads import PayloadReader
 from taskmaster.master.state.recorder import Abandoned, FailureRecorder
+from taskmaster.master.state.results_log import ResultsLog
 from taskmaster.master.state.writer import StateWriter
 from taskmaster.master.workload import Identity
 
@@ -36,7 +40,8 @@ class RunState:
     `wake` is called, in another thread, each time something became durable.
     """
 
-    def __init__(self, path: Path, identity: Identity, wake: Callable[[], None]) -> None:
+    def __init__(self, path: Path, identity: Identity, wake: Callable[[], None],
+                 results: ResultsLog | None = None, in_order: bool = True) -> None:
         self.path = path
         self.failed_before = 0
         self.handed_out_before = 0
@@ -45,7 +50,9 @@ class RunState:
         self._folder = StateFolder(path)
         self._failures = FailuresFile(self._folder.failures_path, self._folder.verify)
         recorder = FailureRecorder(self._failures, identity.handler, self._payloads)
-        self._writer = StateWriter(self._folder, recorder, wake)
+        self._results = results
+        self._in_order = in_order
+        self._writer = StateWriter(self._folder, recorder, wake, results=results)
         self._last: Checkpoint | None = None
         self._offered_at = 0.0
         self._offered_settled = 0
@@ -74,9 +81,13 @@ class RunState:
         return self._writer.trouble
 
     @property
-    def lost(self) -> StateUnwritable | None:
+    def results_bytes(self) -> int:
+        return self._writer.results_bytes
+
+    @property
+    def lost(self) -> TaskmasterError | None:
         reason = self._writer.lost
-        return None if reason is None else StateUnwritable(
+        return self._writer.fatal if reason is None else StateUnwritable(
             f"The state in {self.path} cannot be saved any more: {reason}. Jobs settled since the last checkpoint will "
             "run again. If nobody else is using it, put the folder back, and run the same command again to resume.")
 
@@ -96,12 +107,13 @@ class RunState:
                                      arguments=self._identity.arguments)
         self.first_offset = first_offset if before.first_offset is None else before.first_offset
         self.settled_before = before.above if isinstance(before.above, Above) else before.above.above()
+        sink = self._open_results(before.sink)
         try:
             self._take_over_failures(before)
             self._last = replace(before, epoch=before.epoch + 1, finished=False, written_at=time.time(),
                                  cursor=freeze(before.cursor) if before.has_cursor else None,
                                  first_offset=self.first_offset, above=self.settled_before, stopped=False,
-                                 chances=self._chances.runs, chances_epoch=self._chances.epoch)
+                                 chances=self._chances.runs, chances_epoch=self._chances.epoch, sink=sink)
             self._folder.save(self._last)
             if before.stopped:  # only now: what is no longer settled must not lose its record before that is durable
                 self.failed_before = self._failures.prune(before.offset, self.settled_before)
@@ -127,6 +139,16 @@ class RunState:
         chances = Chances(self._chances.runs, self._chances.epoch)  # for another thread
         return filter(chances.wants, self._failures.read()) if len(chances) else iter(())
 
+    def _open_results(self, saved: Any) -> Any:
+        if self._results is not None:
+            try:
+                return self._results.open(saved)
+            except OSError as error:
+                raise StateUnwritable(f"The results cannot be written: {error}.") from error
+        if saved is not None:
+            raise StateMismatch(f"This run writes its results to {saved['place']}. Resume it in the same way, as with "
+                                "--results, or start over with --reset.")
+
     def start(self) -> None:
         self._writer.start()
         self._started = True
@@ -140,10 +162,9 @@ class RunState:
         self._writer.record([Abandoned(job, now, self.epoch) for job in jobs])
 
     def offer(self, window: Window, counters: Mapping[str, int], now: float, finished: bool = False,
-              stopped: bool = False) -> None:
+              stopped: bool = False, results: Sequence[Results] = ()) -> None:
         assert self._last is not None
-        whole = self._is_above_unread(window.watermark) or window.kept_bytes > defaults.KEPT_BYTES
-        point = window.resume_point(now, whole)
+        point = self._resume_point(window, now)
         again = window.take_settled_again()
         self._any_settled_again |= len(again) > 0
         self._chances.settle(again)
@@ -156,7 +177,16 @@ class RunState:
             has_cursor=moved or self._last.has_cursor, digest=None, counters=dict(counters), finished=finished,
             written_at=time.time(), above=Snapshot(point.above.entries + unread), stopped=stopped,
             chances=self._chances.runs)
-        self._writer.offer(self._last, self._digest_of_next(window) if point.offset == window.watermark else None)
+        plain = point.offset == window.watermark
+        self._writer.offer(self._last, self._digest_of_next(window) if plain else None, results)
+
+    def _resume_point(self, window: Window, now: float) -> ResumePoint:
+        """Results wait in memory until the watermark passes their jobs, so those above it run again after a crash, for
+        the sake of their results. Without an order they are in the sink, and then the checkpoint has to say so."""
+        if self._results is not None:
+            return window.resume_point(now, not self._in_order, never=self._in_order)
+        crowded = window.kept_bytes > defaults.KEPT_BYTES
+        return window.resume_point(now, crowded or self._is_above_unread(window.watermark))
 
     def _is_above_unread(self, offset: int) -> bool:
         """Whether an earlier run settled jobs at or above `offset`, above its own watermark."""
@@ -168,7 +198,8 @@ class RunState:
         if due is None:
             return False
         # What is settled above a slow job is kept in memory until a checkpoint has been made of it.
-        crowded = window.kept_bytes > defaults.KEPT_BYTES and self._writer.behind_since() is None
+        kept = max(window.kept_bytes, 4 * window.results_bytes)
+        crowded = kept > defaults.KEPT_BYTES and self._writer.behind_since() is None
         return now >= due or crowded
 
     def next_due(self, window: Window) -> float | None:
@@ -185,6 +216,8 @@ class RunState:
 
     def close(self, seconds: float) -> bool:
         durable = self._writer.close(seconds) if self._started else True
+        if self._results is not None:
+            self._results.close()
         if durable and self._any_settled_again:
             self._drop_obsolete_records()
         self._folder.close()

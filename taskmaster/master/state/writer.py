@@ -13,8 +13,11 @@ from typing import Generic, Protocol, TypeVar
 
 from taskmaster import defaults
 from taskmaster.core.backoff import Backoff
+from taskmaster.core.results import Results
+from taskmaster.errors import TaskmasterError
 from taskmaster.master.state.checkpoint import Checkpoint
-from taskmaster.master.state.durable import LockLost
+from taskmaster.master.state.lock import LockLost
+from taskmaster.master.state.results_log import ResultsLog
 from taskmaster.native import Condition, Flag, Thread
 
 log = logging.getLogger(__name__)
@@ -50,10 +53,12 @@ class StateWriter(Generic[Failure]):
 
     def __init__(
         self, folder: Folder, failures: Failures[Failure], wake: Callable[[], object], *,
-        clock: Callable[[], float] = time.monotonic, rest: Callable[[float], object] | None = None,
+        results: ResultsLog | None = None, clock: Callable[[], float] = time.monotonic,
+        rest: Callable[[float], object] | None = None,
     ) -> None:
         self._folder = folder
         self._failures = failures
+        self._results_log = results
         self._wake = wake
         self._clock = clock
         self._nudge = Flag()
@@ -62,6 +67,8 @@ class StateWriter(Generic[Failure]):
         self._changed = Condition()
         # Guarded by _changed:
         self._unwritten: list[Failure] = []
+        self._results: list[Results] = []  # that the offered checkpoint covers
+        self._results_bytes = 0
         self._offered: Checkpoint | None = None
         self._digest: Callable[[], str | None] | None = None  # makes that of the offered checkpoint
         self._fresh_since: float | None = None  # the oldest thing that no write has tried yet
@@ -71,6 +78,7 @@ class StateWriter(Generic[Failure]):
         self._saved: Checkpoint | None = None
         self._trouble: str | None = None
         self._lost: str | None = None
+        self._fatal: TaskmasterError | None = None
         # The thread's own:
         self._backoff = Backoff(defaults.SAVE_RETRY_SECONDS, defaults.SAVE_RETRY_SECONDS_MOST)
         self._failed_writes = 0  # in a row
@@ -94,6 +102,18 @@ class StateWriter(Generic[Failure]):
         with self._changed:
             return self._lost
 
+    @property
+    def fatal(self) -> TaskmasterError | None:
+        """What the sink of the results raised that trying again cannot help."""
+        with self._changed:
+            return self._fatal
+
+    @property
+    def results_bytes(self) -> int:
+        """Bytes of results that are not durable yet."""
+        with self._changed:
+            return self._results_bytes
+
     def behind_since(self) -> float | None:
         """The time since which something taken here has not been durable; None if everything is."""
         with self._changed:
@@ -111,15 +131,18 @@ class StateWriter(Generic[Failure]):
                 self._take()
                 self._unwritten += taken
 
-    def offer(self, checkpoint: Checkpoint, digest: Callable[[], str | None] | None = None) -> None:
+    def offer(self, checkpoint: Checkpoint, digest: Callable[[], str | None] | None = None,
+              results: Sequence[Results] = ()) -> None:
         """Take a checkpoint, in place of one that is still waiting. Raises RuntimeError after `close`.
 
         `digest` is called in the writer's thread before the checkpoint is written, and its result becomes the
-        checkpoint's digest.
+        checkpoint's digest. `results` are those that the checkpoint covers and earlier ones did not.
         """
         with self._changed:
             self._take()
             self._offered, self._digest = checkpoint, digest
+            self._results += results
+            self._results_bytes += sum([len(one.lines) for one in results])
 
     def close(self, timeout: float) -> bool:
         """Write what is waiting, trying for up to `timeout` seconds, and end; True when everything is durable."""
@@ -144,7 +167,7 @@ class StateWriter(Generic[Failure]):
         while self._await_something():
             try:
                 self._write()
-            except LockLost as error:
+            except (LockLost, TaskmasterError) as error:
                 self._end(error)
                 return
             except Exception as error:  # of any kind: without its writer the run would stall silently
@@ -164,6 +187,7 @@ class StateWriter(Generic[Failure]):
         with self._changed:
             # All at one moment: a checkpoint offered later may depend on a failure recorded later.
             failures, checkpoint, digest = tuple(self._unwritten), self._offered, self._digest
+            results = tuple(self._results)
             if self._tried_since is None:
                 self._tried_since = self._fresh_since
             self._fresh_since = None
@@ -172,8 +196,18 @@ class StateWriter(Generic[Failure]):
             with self._changed:
                 del self._unwritten[:len(failures)]
         if checkpoint is not None:
-            self._folder.save(checkpoint if digest is None else replace(checkpoint, digest=digest()))
+            self._save(checkpoint if digest is None else replace(checkpoint, digest=digest()), results)
         self._settle(checkpoint)
+
+    def _save(self, checkpoint: Checkpoint, results: Sequence[Results]) -> None:
+        log = self._results_log
+        said = log.write(results) if log is not None else checkpoint.sink
+        self._folder.save(replace(checkpoint, sink=said))
+        if log is not None:
+            log.saved(said)
+        with self._changed:
+            del self._results[:len(results)]
+            self._results_bytes -= sum([len(one.lines) for one in results])
 
     def _settle(self, checkpoint: Checkpoint | None) -> None:
         with self._changed:
@@ -183,9 +217,12 @@ class StateWriter(Generic[Failure]):
                 self._offered = self._digest = None
             self._tried_since = None
 
-    def _end(self, error: LockLost) -> None:
+    def _end(self, error: LockLost | TaskmasterError) -> None:
         with self._changed:
-            self._trouble = self._lost = error.strerror or str(error)
+            if isinstance(error, LockLost):
+                self._trouble = self._lost = error.strerror or str(error)
+            else:
+                self._trouble, self._fatal = str(error), error
         self._wake()
 
     def _stumble(self, error: Exception) -> None:

@@ -23,13 +23,15 @@ class RunningJob:
 class Progress:
     """What became of a slice's jobs since the last look at it, and what is running now.
 
-    `seconds` is how long the jobs that ended occupied their slots, summed over the slots.
+    `seconds` is how long the jobs that ended occupied their slots, summed over the slots. `results` has, for each run
+    that settled, the lines of what its handlers returned; it is empty where nobody wants them.
     """
 
     settled: Sequence[Run]
     failed: Sequence[FailedAttempt]
     seconds: float
     running: Sequence[RunningJob]
+    results: Sequence[bytes] = ()
 
     @property
     def ended(self) -> int:

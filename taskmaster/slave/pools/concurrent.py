@@ -7,6 +7,7 @@ from operator import length_hint
 from typing import Any
 
 from taskmaster.core.codec import open_part
+from taskmaster.core.result_codec import encode_result
 from taskmaster.core.runs import Runs
 from taskmaster.core.wire import FailedAttempt
 from taskmaster.handlers import NO_SETTINGS, CurrentJob, HandlerSettings
@@ -24,8 +25,8 @@ class ConcurrentExecution:
     The pool's thread begins and ends jobs, the control thread looks and takes back.
     """
 
-    __slots__ = ("_failed", "_jobs", "_lock", "_seconds", "_settings", "_settled", "_since", "_timed_out", "_total",
-                 "attempt", "epoch", "first", "sealed")
+    __slots__ = ("_failed", "_jobs", "_lines", "_lock", "_seconds", "_settings", "_settled", "_since", "_timed_out",
+                 "_total", "attempt", "epoch", "first", "results", "sealed")
 
     def __init__(self, work: Slice, settings: HandlerSettings = NO_SETTINGS) -> None:
         self.epoch = work.epoch
@@ -37,7 +38,9 @@ class ConcurrentExecution:
         self._total = work.count
         self._since: dict[int, float] = {}  # when the running ones began
         self._timed_out: set[int] = set()  # of the running ones, those whose failure has been recorded
-        self._settled: list[int] = []  # offsets that ended since the last look,
+        self.results = work.results
+        self._lines: dict[int, bytes] = {}  # by offset: results of jobs that ended since the last look
+        self._settled: list[int] = []  # offsets of those,
         self._failed: list[FailedAttempt] = []
         self._seconds = 0.0  # and how long they took
         self._lock = Lock()
@@ -53,8 +56,14 @@ class ConcurrentExecution:
                 return index, payload
         return None
 
-    def end(self, index: int, now: float, error: BaseException | None = None) -> None:
-        """A job has ended, with this exception or none; only the first call counts."""
+    def end(self, index: int, now: float, error: BaseException | None = None, result: Any = None) -> None:
+        """A job has ended, with this exception or, if that is None, this result; only the first call counts."""
+        line = b""
+        if self.results and error is None:
+            try:
+                line = encode_result(result)
+            except BaseException as raised:  # JSON cannot hold it, or the user's code was asked and raised
+                error = raised
         failure = None if error is None else self._described(index, error)
         with self._lock:
             since = self._since.pop(index, None)
@@ -65,6 +74,8 @@ class ConcurrentExecution:
             self._seconds += now - since
             if failure is None:
                 self._settled.append(self.first + index)
+                if self.results:
+                    self._lines[self.first + index] = line
             else:
                 self._failed.append(failure)
 
@@ -126,17 +137,23 @@ class ConcurrentExecution:
         with self._lock:
             rest = list(self._jobs)
             self._total -= len(rest)
-            return Slice(self.epoch, self.first + self._total, self.attempt, rest, self.sealed) if rest else None
+            if not rest:
+                return None
+            return Slice(self.epoch, self.first + self._total, self.attempt, rest, self.sealed, self.results)
 
     def look(self, now: float) -> Progress:
         """What became of its jobs since the last look."""
         with self._lock:
             settled, self._settled = self._settled, []
             failed, self._failed = self._failed, []
+            lines, self._lines = self._lines, {}
             seconds, self._seconds = self._seconds, 0.0
             running = [RunningJob(self.first + index, since) for index, since in self._since.items()]
         runs = list(Runs((offset, 1) for offset in sorted(settled)))
-        return Progress(runs, failed, seconds, running)
+        if not self.results:
+            return Progress(runs, failed, seconds, running)
+        return Progress(runs, failed, seconds, running, [
+            b"".join([lines[offset] for offset in range(first, first + count)]) for first, count in runs])
 
     def _begun(self) -> int:
         return self._total - length_hint(self._jobs)

@@ -11,6 +11,7 @@ from operator import length_hint
 from typing import Any
 
 from taskmaster.core.codec import open_part
+from taskmaster.core.result_codec import encode_result
 from taskmaster.core.runs import Run, Runs
 from taskmaster.core.wire import FailedAttempt
 from taskmaster.forks import leave
@@ -43,7 +44,7 @@ class SequentialExecution:
     """
 
     __slots__ = ("_begun", "_collected", "_ended_at", "_failed", "_forked", "_jobs", "_lock", "_payloads", "_reported",
-                 "_sealed", "_seen", "_settings", "_short", "_since", "_total", "attempt", "epoch", "first")
+                 "_results", "_sealed", "_seen", "_settings", "_short", "_since", "_total", "attempt", "epoch", "first")
 
     def __init__(self, work: Slice, now: float, settings: HandlerSettings = NO_SETTINGS) -> None:
         self.epoch = work.epoch
@@ -54,6 +55,7 @@ class SequentialExecution:
         self._total = work.count
         self._sealed = work.sealed
         self._settings = settings
+        self._results: list[bytes] | None = [] if work.results else None  # a line for each job that has ended
         self._begun = False
         self._collected = False
         self._forked = False
@@ -89,6 +91,8 @@ class SequentialExecution:
             self._note(self._interruption())  # the job may or may not have ended
         self._begun = True
         call = partial(_open_and_call, handler) if self._sealed else handler
+        if self._results is not None:
+            call = partial(_call_and_keep, call, self._results)
         while True:
             try:
                 for payload in self._jobs:
@@ -135,20 +139,25 @@ class SequentialExecution:
         with self._lock:
             rest = list(self._jobs)
             self._total -= len(rest)
-            return Slice(self.epoch, self.first + self._total, self.attempt, rest, self._sealed) if rest else None
+            if not rest:
+                return None
+            return Slice(self.epoch, self.first + self._total, self.attempt, rest, self._sealed,
+                         self._results is not None)
 
     def look(self, now: float) -> Progress:
         """What became of its jobs since the last look."""
         with self._lock:
             since = self._since
             if self._ended_at is not None:
-                return Progress(*self._outcomes(self._total), self._ended_at - since, [])
+                settled, failed = self._outcomes(self._total)
+                return Progress(settled, failed, self._ended_at - since, [], self._lines_of(settled))
             started = self.started
             if started != self._seen:
                 self._seen, self._since = started, now
             settled, failed = self._outcomes(started - 1)
             if settled or failed:
-                return Progress(settled, failed, now - since, [RunningJob(self.first + started - 1, now)])
+                running = [RunningJob(self.first + started - 1, now)]
+                return Progress(settled, failed, now - since, running, self._lines_of(settled))
             return Progress([], [], 0.0, [RunningJob(self.first + started - 1, since)] if started else [])
 
     def _outcomes(self, ended: int) -> tuple[list[Run], list[FailedAttempt]]:
@@ -166,10 +175,17 @@ class SequentialExecution:
             settled.remove(failure.offset, 1)
         return list(settled), failed
 
+    def _lines_of(self, settled: list[Run]) -> list[bytes]:
+        if self._results is None:
+            return []
+        return [b"".join(self._results[first - self.first:first - self.first + count]) for first, count in settled]
+
     def _note(self, error: BaseException) -> None:
         """The job that started last has failed."""
         with self._lock:
             index = self.started - 1
+            if self._results is not None and len(self._results) <= index:
+                self._results.append(b"")  # its place, so that each job's line is at its index
         if index >= 0 and index not in self._failed:  # only once, whatever follows
             failure = self._described(self.first + index, error)
             with self._lock:
@@ -182,6 +198,13 @@ class SequentialExecution:
         except BaseException:  # MemoryError, while the frames of `error` still hold what filled the memory
             pass  # so do those of this exception, until the end of this block
         return undescribed_attempt(offset, self.attempt, error)
+
+
+def _call_and_keep(call: Callable[[Any], Any], lines: list[bytes], payload: Any) -> None:
+    result = call(payload)
+    if result is not None:
+        refuse_lazy(result)
+    lines.append(encode_result(result))
 
 
 def _open_and_call(handler: Callable[[Any], Any], part: bytes) -> Any:

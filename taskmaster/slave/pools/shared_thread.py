@@ -203,7 +203,7 @@ class SharedThreadPool(ABC):
     def _end(self, execution: ConcurrentExecution, index: int, error: BaseException | None, result: Any = None) -> None:
         """A job has ended; `result` is what its handler returned."""
         self._jobs.pop((execution, index), None)
-        execution.end(index, self._clock(), error)
+        execution.end(index, self._clock(), error, result)
         self._end_if_over(execution)
 
     def _end_if_over(self, execution: ConcurrentExecution) -> None:
