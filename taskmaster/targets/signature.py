@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from taskmaster.errors import TargetError, UsageError
-from taskmaster.targets.lazy import is_lazy
+from taskmaster.targets.lazy import is_generator
 from taskmaster.targets.search_path import python_module
 
 
@@ -123,19 +123,29 @@ def _shown(function: Callable[..., Any]) -> str:
     return f"{name}{signature.replace(parameters=bare, return_annotation=signature.empty)}"
 
 
-def check_arity(handler: Callable[..., Any]) -> None:
-    """Raise TargetError unless calling `handler(job)` does the work before it returns."""
+def check_arity(handler: Callable[..., Any], with_resource: bool = False) -> None:
+    """Raise TargetError unless calling `handler(job)`, and awaiting that if it is async, does the work.
+
+    `with_resource`: what a function with @lifespan yields is a second argument.
+    """
     signature = _signature(handler)
     try:
         if signature is not None:
-            signature.bind(object())
+            signature.bind(*[object()] * (1 + with_resource))
     except TypeError:
-        raise TargetError(f"A handler is called with one job, but {_shown(handler)} does not accept that. Write it as: "
-                          "def handle_job(job).") from None
-    if is_lazy(handler):
+        raise TargetError(_wrong_arity(handler, with_resource)) from None
+    if is_generator(handler):
         # Calling it only creates an object: every job would count as handled although none was.
-        raise TargetError(f"{_shown(handler)} is async or yields, so calling it does not run it. Write it as: "
-                          "def handle_job(job), with asyncio.run or a loop inside.")
+        raise TargetError(f"{_shown(handler)} yields, so calling it does not run it. Write it as: def handle_job(job), "
+                          "without yield.")
+
+
+def _wrong_arity(handler: Callable[..., Any], with_resource: bool) -> str:
+    if with_resource:
+        return (f"A handler in a module with @lifespan is called with one job and what that function yields, but "
+                f"{_shown(handler)} does not accept that. Write it as: def handle_job(job, resource).")
+    return (f"A handler is called with one job, but {_shown(handler)} does not accept that. Write it as: "
+            "def handle_job(job).")
 
 
 def accepts_last(get_jobs: Callable[..., Any]) -> bool:
