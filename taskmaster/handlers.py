@@ -42,13 +42,12 @@ class HandlerSettings:
     concurrency: int | None = None
     attempts: int | None = None
     timeout: float | None = None
-    batch: int | None = None
     retry_on: Types | None = None
     give_up_on: Types = ()
     backoff: float | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (("concurrency", 1), ("attempts", 1), ("batch", 1)):
+        for name, least in (("concurrency", 1), ("attempts", 1)):
             value = getattr(self, name)
             if value is not None and not (type(value) is int and value >= least):
                 raise ValueError(f"@handler({name}={value!r}): give a whole number of at least {least}")
@@ -66,16 +65,15 @@ NO_SETTINGS: Final = HandlerSettings()
 
 
 def handler(*, concurrency: int | None = None, attempts: int | None = None, timeout: float | None = None,
-            batch: int | None = None, retry_on: type[BaseException] | Types | None = None,
-            give_up_on: type[BaseException] | Types = (),
+            retry_on: type[BaseException] | Types | None = None, give_up_on: type[BaseException] | Types = (),
             backoff: float | None = None) -> Callable[[_Function], _Function]:
     """Decorates a handler with its settings; the same options on the command line win.
 
     `concurrency` jobs run at once in each slave. A job has `attempts`, each of which may take `timeout` seconds. Only
     exceptions in `retry_on`, if given, and none in `give_up_on` are worth another attempt; the second one comes after
-    `backoff` seconds, each further one after twice that. `batch` is how many jobs one call takes. Raises ValueError.
+    `backoff` seconds, each further one after twice that. Raises ValueError.
     """
-    settings = HandlerSettings(concurrency, attempts, timeout, batch, None if retry_on is None else _types(retry_on),
+    settings = HandlerSettings(concurrency, attempts, timeout, None if retry_on is None else _types(retry_on),
                                _types(give_up_on), backoff)
 
     def decorate(function: _Function) -> _Function:

@@ -14,8 +14,7 @@ class PrefetchTarget:
 
     Nothing waits behind jobs that take longer than that: fetching the next one takes little compared to running it, and
     another slave may have a free slot for it now. But among MANY some end all the time, so what waits does not wait
-    for long: 1,000 requests of 200 ms at once reached 87 % of the ideal without it and 95 % with it. Work for two round
-    trips to the master is added to what waits, because half of it has to last until the next answer, however far away
+    for long. Work for two round trips to the master is added to what waits, because half of it has to last until the next answer, however far away
     or busy the master is.
 
     A slave never holds more than it has handled so far, because the first jobs may be faster than the rest; nor more

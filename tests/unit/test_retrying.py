@@ -73,7 +73,7 @@ def test_a_decorated_handler_is_still_itself_and_has_settings() -> None:
 
 
 @pytest.mark.parametrize("wrong", [
-    {"concurrency": 0}, {"attempts": 1.5}, {"batch": True}, {"timeout": 0}, {"backoff": "2"}, {"retry_on": "OSError"},
+    {"concurrency": 0}, {"attempts": 1.5}, {"timeout": 0}, {"backoff": "2"}, {"retry_on": "OSError"},
     {"give_up_on": [ValueError, 3]}])
 def test_settings_that_make_no_sense_are_refused_by_name(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=rf"@handler\({next(iter(wrong))}"):
