@@ -14,8 +14,8 @@ class PrefetchTarget:
 
     Nothing waits behind jobs that take longer than that: fetching the next one takes little compared to running it, and
     another slave may have a free slot for it now. But among MANY some end all the time, so what waits does not wait
-    for long. Work for two round trips to the master is added to what waits, because half of it has to last until the next answer, however far away
-    or busy the master is.
+    for long. Work for two round trips to the master is added to what waits, because half of it has to last until the
+    next answer, however far away or busy the master is.
 
     A slave never holds more than it has handled so far, because the first jobs may be faster than the rest; nor more
     than HELD_BYTES of payloads, beyond one job for each slot.
