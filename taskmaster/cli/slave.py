@@ -13,14 +13,17 @@ from taskmaster.cli import entry, options
 from taskmaster.cli.shared_key import hide_key, slave_keys, warn_of_insecure_master
 from taskmaster.core.agent import Patience
 from taskmaster.core.interrupts import Interrupts
-from taskmaster.errors import LimitReached, TaskmasterError
 from taskmaster.core.stats import SlaveStats
+from taskmaster.errors import LimitReached, SetUpFailed, TaskmasterError
+from taskmaster.fleet.command import SlaveOptions
 from taskmaster.slave import lifeline
+from taskmaster.slave.pools.choice import GREENLETS, check_handler, choose_pool, patch_for_greenlets
+from taskmaster.slave.recycling import RecyclingLimits
 from taskmaster.slave.slave import Slave
 from taskmaster.targets import parent_main, search_path
 from taskmaster.targets.code import describe
+from taskmaster.targets.frames import import_traceback
 from taskmaster.targets.load import load_target, parse_target
-from taskmaster.targets.signature import check_arity
 from taskmaster.transport import addresses
 
 _slaves: list[Slave] = []
@@ -32,9 +35,8 @@ _slaves: list[Slave] = []
 @options.key_options
 @options.slave_options
 @options.common_options
-def command(target: str, address: str, key_file: Path | None, insecure: bool, concurrency: int,
-            job_timeout: float | None, timeout: int, retries: int, grace: float | None, log_level: str,
-            log_format: str, no_progress: bool) -> int:
+def command(target: str, address: str, key_file: Path | None, insecure: bool, slave: SlaveOptions, grace: float | None,
+            log_level: str, log_format: str, no_progress: bool) -> int:
     """Call handle_job for each job of the master at ADDRESS.
 
     TARGET is module, module:function, file.py or file.py:function.
@@ -47,21 +49,26 @@ def command(target: str, address: str, key_file: Path | None, insecure: bool, co
     if insecure and not in_fleet:
         warn_of_insecure_master(address)
     wanted = parse_target(target, defaults.HANDLE_JOB)
+    if slave.pool == GREENLETS:
+        patch_for_greenlets()
     parent_main.inherit()
     handler = load_target(wanted, search_here=not search_path.inherit())
-    check_arity(handler)
-    lifeline.say_ready()
-    # systemd signals the whole unit, and the fleet of a slave passes its signal on: that is one request.
-    interrupts = Interrupts(once=in_fleet)
-    entry.on_signals(interrupts)
+    check_handler(handler, slave.pool)
     try:
-        slave = Slave(handler, str(wanted), address, threads=concurrency, patience=Patience(timeout / 1000, retries),
-                      job_timeout=job_timeout, show=draw, keys=shared, grace=grace, code=describe(wanted),
-                      beat=lifeline.say_beat if in_fleet else None)
-        _slaves.append(slave)
-        interrupts.pass_on_to(slave.drain)
-        return _serve(slave)
-    except LimitReached as error:
+        one = Slave(handler, str(wanted), address, pool=choose_pool(handler, slave.pool, slave.concurrency),
+                    patience=Patience(slave.timeout / 1000, slave.retries), job_timeout=slave.timeout_of(handler),
+                    show=draw, keys=shared, grace=grace, code=describe(wanted),
+                    limits=RecyclingLimits(slave.max_jobs_per_slave, slave.max_memory, slave.lifetime),
+                    beat=lifeline.say_beat if in_fleet else None)
+        one.set_up()
+        lifeline.say_ready()
+        _slaves.append(one)
+        # systemd signals the whole unit, and the fleet of a slave passes its signal on: that is one request.
+        interrupts = Interrupts(once=in_fleet)
+        entry.on_signals(interrupts)
+        interrupts.pass_on_to(one.drain)
+        return _serve(one)
+    except (LimitReached, SetUpFailed) as error:
         return _say_once(error)
     finally:
         close()
@@ -97,7 +104,7 @@ def _serve(slave: Slave) -> int:
 
 def _say_once(error: TaskmasterError) -> int:
     """Leave it to the fleet to show this error, which its other slaves may have as well; without one, raise it."""
-    if lifeline.say_error(str(error)):
+    if lifeline.say_error(import_traceback(error) + str(error)):
         return error.exit_code
     raise error
 
