@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from models.mutants import agent, dispatcher, settled, state, transport, window
+from models.mutants import agent, dispatcher, settled, state, transport, watchdog, window
 from models.parts import Parts
+from models.scenario import FateShares, Scenario
+from models.world import World
 from simulation.play import play
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -64,6 +66,8 @@ BROKEN: list[tuple[str, type[Any], int]] = [
     ("writer", state.LosesAnOfferMadeWhileItWrites, 10),
     ("peers", transport.TakesLastWordsForASignOfLife, 271),
     ("peers", transport.TakesADescriptorForAConnection, 309),
+    ("watchdog", watchdog.NeverKills, 1),
+    ("watchdog", watchdog.TakesItsOwnSuspensionForSilence, 8),
 ]
 
 
@@ -102,6 +106,18 @@ def test_many_processes_play_what_one_plays() -> None:
 
     jobs = sum(play(seed).counts["handled"] for seed in seeds)
     assert f"12 seeds, 0 broken: {jobs:,} jobs handled" in many.stdout
+
+
+@pytest.mark.parametrize("job_timeout", [None, 3.0])
+def test_a_job_that_holds_the_interpreter_for_ever_fails_alone(job_timeout: float | None) -> None:
+    world = World(Scenario(jobs=40, size=40, slaves=3, threads=2, fleet=True, watchdog=True, job_timeout=job_timeout,
+                           fates=FateShares(holders=1)))
+    result = world.play()
+
+    assert result.broken is None
+    assert [one.kind for one in world.disk.failures] == ["killed"]
+    assert len(world.oracle.executed) == 39
+    assert result.counts["killed by their fleet"] == result.counts["slave deaths"]
 
 
 @pytest.mark.limit(150)
