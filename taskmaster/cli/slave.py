@@ -112,7 +112,8 @@ def _serve(slave: Slave, in_fleet: bool) -> int:
 
 def _say_once(error: TaskmasterError) -> int:
     """Leave it to the fleet to show this error, which its other slaves may have as well; without one, raise it."""
-    if lifeline.say_error(import_traceback(error) + str(error)):
+    trace = import_traceback(error) if isinstance(error, SetUpFailed) else ""
+    if lifeline.say_error(trace + str(error)):
         return error.exit_code
     raise error
 

@@ -15,6 +15,10 @@ from models.scenario import FateShares, Scenario
 from models.world import World
 from simulation.play import play
 
+from taskmaster.core.window import Window
+from taskmaster.errors import EXIT_TOO_MANY_FAILURES
+from taskmaster.master.state.run_state import RunState
+
 TESTS = Path(__file__).resolve().parents[1]
 MOST_SEEDS = 1000  # in which each broken part must be found
 
@@ -118,6 +122,20 @@ def test_a_job_that_holds_the_interpreter_for_ever_fails_alone(job_timeout: floa
     assert [one.kind for one in world.disk.failures] == ["killed"]
     assert len(world.oracle.executed) == 39
     assert result.counts["killed by their fleet"] == result.counts["slave deaths"]
+
+
+class OffersAtEachTurn(RunState):
+    def due(self, window: Window, now: float) -> bool:
+        return True
+
+
+def test_a_checkpoint_after_the_last_one_still_says_that_too_many_jobs_had_failed() -> None:
+    world = World(Scenario(jobs=20, attempts=1, budget=1, fates=FateShares(raises_once=0.4)),
+                  Parts(run_state=OffersAtEachTurn))
+    result = world.play()
+
+    assert result.broken is None and EXIT_TOO_MANY_FAILURES in world.exit_codes
+    assert result.counts["tried again"] > 0
 
 
 @pytest.mark.limit(150)
