@@ -29,7 +29,10 @@ from taskmaster.job import NO_CURSOR
 
 @dataclass(frozen=True)
 class AbandonedJob:
-    """A job that failed for good, with everything the failures file needs; its payload is the only one in `batch`."""
+    """A job that failed for good, with everything the failures file needs; its payload is the only one in `batch`.
+
+    `rounds` counts the runs in which it has failed.
+    """
 
     offset: int
     cursor: Any
@@ -40,6 +43,7 @@ class AbandonedJob:
     traceback: str
     holder: str
     batch: Batch | None
+    rounds: int = 1
 
 
 @dataclass(frozen=True)
@@ -238,7 +242,7 @@ class Window(WindowView):
         offset = failure.offset
         cursor, batch = self.cursor_of(offset), chunk.batch.slice(offset - chunk.first, 1)
         job = AbandonedJob(offset, cursor, failure.attempt, failure.kind, failure.error, failure.message,
-                           failure.traceback, chunk.holder, batch)
+                           failure.traceback, chunk.holder, batch, self._again.rounds_of(offset) + 1)
         self._settle_in(chunk, [(offset, 1)])
         return job
 

@@ -59,6 +59,7 @@ BROKEN: list[tuple[str, type[Any], int]] = [
     ("run_state", state.ForgetsWhatIsAbove, 0),
     ("run_state", state.ForgetsWhatIsUnread, 0),
     ("run_state", state.TriesNothingAgain, 29),
+    ("run_state", state.RetriesAllButTheLast, 0),
     ("run_state", state.TriesAgainWithoutARecord, 29),
     ("run_state", state.DropsRecordsTooEarly, 209),
     ("run_state", state.KeepsRecordsOfHandledJobs, 29),

@@ -23,8 +23,8 @@ It raises `Broken` as soon as an invariant does not hold:
     I18 a slave that was taken for dead and returns keeps what it has and nobody else was given
     I19 no slave counts as connected once its connection is known to have dropped, whatever it sent before
     I20 no job is handed to a slave whose handler is for other jobs
-    I21 after a run that too many failures stopped, each recorded job is tried again; its record leaves the file only
-        once it is known to have been handled, or was recorded anew
+    I21 after a run that too many failures stopped, and with --retry-failed, each recorded job is tried again; its
+        record leaves the file only once it is known to have been handled, or was recorded anew
     I22 a fleet kills only a slave that was silent for the limit while the fleet was listening
 """
 

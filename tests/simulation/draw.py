@@ -40,8 +40,10 @@ def draw(seed: int) -> Scenario:
 
 
 def _watched(world: Scenario) -> Scenario:
-    """Of some of those whose slaves somebody keeps; by a chance of its own."""
+    """Some of those whose slaves somebody keeps have a watchdog, and some have failed jobs tried again; by a chance of
+    its own."""
     chance = Random(world.seed ^ 0xD06)
+    world = replace(world, retries_failed=not world.changes and chance.random() < 0.3)
     if not (world.fleet or world.crew) or chance.random() < 0.6:
         return world
     return replace(

@@ -59,7 +59,7 @@ class FailureRecorder:
     def _record(self, one: Abandoned, payload: Payload) -> FailureRecord:
         job = one.job
         return FailureRecord(job.offset, _packed(job.cursor), job.attempts, job.kind, job.error, job.message,
-                             job.traceback, self._handler, job.holder, one.time, *payload, one.epoch)
+                             job.traceback, self._handler, job.holder, one.time, *payload, one.epoch, job.rounds)
 
 
 def _describe(batch: Batch | None) -> Payload:
