@@ -127,6 +127,7 @@ class Masters:
         world = self._world
         world.trace.note("master", f"ends with exit code {code}")
         process.kill()
+        self.watch.master = None
         world.master_ended(code)
         self._replace()
         world.finished = finished and not self._is_to_retry()
