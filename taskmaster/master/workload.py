@@ -42,7 +42,8 @@ class Options:
     `size` is the size of the window in jobs; `attempts` how often a job is tried; `limit` the most jobs to pull in
     this run; `rate` the most jobs to hand out per second; `total` the number of jobs, for the ETA; `grace` the most
     seconds that running jobs get after an interrupt. Results go to `results`, in the order of their jobs if `in_order`;
-    with `results_with_failures`, failed jobs have an entry that says why.
+    with `results_with_failures`, failed jobs have an entry that says why. With `backup_attempts`, slaves that are idle
+    at the end are also given what others have been running for long.
     """
 
     size: int = defaults.WINDOW_JOBS
@@ -58,6 +59,7 @@ class Options:
     results: Path | None = None
     in_order: bool = True
     results_with_failures: bool = False
+    backup_attempts: bool = True
 
 
 def workload_of(get_jobs: Callable[..., Any], source: Target, handler: Target, arguments: Mapping[str, Any],

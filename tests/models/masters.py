@@ -80,8 +80,9 @@ class Masters:
         budget = FailureBudget(most=scenario.budget) if not self._unlimited else FailureBudget()
         limit, reset, force = None if self._unlimited else scenario.limit, self.reset, self._force
         self.reset = self._force = False
+        self._world.oracle.limit = limit
         return Options(size=scenario.size, attempts=scenario.attempts, budget=budget, limit=limit, rate=scenario.rate,
-                       reset=reset, force_resume=force)
+                       backup_attempts=scenario.backups, reset=reset, force_resume=force)
 
     def _run(self, master: WatchedMaster, process: Process) -> None:
         self.current = master
