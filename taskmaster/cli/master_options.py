@@ -38,6 +38,8 @@ master_options = compose(
            help="Maximum jobs read ahead of the oldest unfinished one; limits memory and replays."),
     option("--rate", group=HOW_MUCH, type=click.FloatRange(0, min_open=True), metavar="N",
            help="Hand out at most N jobs per second."),
+    option("--no-backup-attempts", group=HOW_MUCH, is_flag=True,
+           help="At the end, do not let idle slaves also run what others have been running for long."),
     option("--attempts", group=FAILURES, type=click.IntRange(1), default=defaults.ATTEMPTS, metavar="N",
            help="Attempts at a job before it is recorded as failed."),
     option("--max-failures", group=FAILURES, default=defaults.MAX_FAILURES, metavar="N|P%|none",
@@ -72,7 +74,8 @@ def master_settings(given: dict[str, Any], grace: float | None) -> Options:
         raise UsageError("--unordered and --results-with-failures say how to write results. Add --results FILE.")
     return Options(budget=parse_budget(given["max_failures"]), grace=grace,
                    results=None if results is None else results.absolute(), in_order=not given["unordered"],
-                   results_with_failures=given["results_with_failures"], **{name: given[name] for name in names})
+                   results_with_failures=given["results_with_failures"],
+                   backup_attempts=not given["no_backup_attempts"], **{name: given[name] for name in names})
 
 
 def workload(source: Target, handler: Target, pairs: Sequence[str], state: Path | None) -> Workload:

@@ -177,6 +177,8 @@ def _rows(stats: Stats, failures_file: str | None, resume: str | None,
         (stats.retried, "retried", f"{count_text(stats.retried)} after a failed attempt"),
         (stats.replayed, "replayed", f"{count_text(stats.replayed)} already handed out by an earlier run"),
         (stats.duplicates, "duplicates", f"{count_text(stats.duplicates)} reported more than once"),
+        (stats.backups, "backup attempts", f"{count_text(stats.backups)} at slow jobs, {count_text(stats.backups_won)} of "
+                                           "them done first"),
         (stats.run_settled and earlier, "previously completed", count_text(earlier)),
         (not stats.finished, "settled", f"every job below offset {count_text(stats.offset)}"),
         (not stats.finished and resume, "resume with", resume or ""),

@@ -93,12 +93,13 @@ class Agent:
         if self.state == "run":
             self.state = "drain"
 
-    def let_go(self, now: float) -> None:
-        """Give back everything that is held, even what is running, whose outcome no longer counts."""
-        self._let_go_of(self.held, now)
+    def speak_up(self, now: float) -> None:
+        """Send a request soon: the answer may say that what is held is not worth waiting for."""
+        self._reports.declined(now)
 
-    def _let_go_of(self, jobs: Runs, now: float) -> None:
-        for run in jobs:
+    def let_go(self, now: float, jobs: Runs | None = None) -> None:
+        """Give back these jobs, or all that are held, even what is running, whose outcome no longer counts."""
+        for run in self.held if jobs is None else jobs:
             for first, count in self.held.inside(*run):
                 self.returned(self.epoch, first, count, now)
 
@@ -134,7 +135,7 @@ class Agent:
     def tick(self, load: Load, now: float) -> list[Effect]:
         """What to send now, if anything."""
         if self._dropped and self.state != "run":
-            self._let_go_of(self._dropped, now)
+            self.let_go(now, self._dropped)
             self._dropped = Runs()
         request, overdue = self._request, self._request.overdue_at(self._patience.timeout) <= now
         if request.awaited and overdue and request.tries >= self._most_tries:

@@ -58,8 +58,10 @@ class BackupPolicy:
         """The jobs that another slave has had for longest; the first of them is to be backed up."""
         if not self.any_due(now):
             return None
-        others = [chunk for chunk in self._overdue if chunk.holder != slave_id]
-        return others[0] if others else None
+        chunk = next((one for one in self._overdue if one.holder != slave_id), None)
+        if chunk is not None and len(chunk.left) > 1:
+            self.look_at = now  # the others in it are as late
+        return chunk
 
     def _is_out(self, chunk: Chunk) -> bool:
         return self._window.is_leased(chunk) and not chunk.backed_up

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from math import inf
@@ -262,6 +263,8 @@ class Server:
         self._stop_by = now if ending.keeps_slaves and self._crew is None else now + defaults.STOP_SECONDS
         if not self._stopping and self._stop_by > now:
             self._stop(ending)
+        if self._crew is not None and self._window.backups.made:
+            self._crew.signal(signal.SIGTERM)  # wakes those that still run in vain what another slave has settled
 
     def _facts(self) -> Facts:
         counts = self._dispatcher.counts

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from models.mutants import agent, dispatcher, settled, state, transport, watchdog, window
+from models.mutants import agent, backups, dispatcher, settled, state, transport, watchdog, window
 from models.network import Weather
 from models.parts import Parts
 from models.scenario import FateShares, Scenario
@@ -68,6 +68,13 @@ BROKEN: list[tuple[str, type[Any], int]] = [
     ("writer", state.LosesAnOfferMadeWhileItWrites, 10),
     ("peers", transport.TakesLastWordsForASignOfLife, 271),
     ("peers", transport.TakesADescriptorForAConnection, 309),
+    ("dispatcher", backups.BacksUpBeforeTheEnd, 1),
+    ("dispatcher", backups.BacksUpWhatHasJustBegun, 0),
+    ("dispatcher", backups.BacksUpWhileRetriesWait, 0),
+    ("window", backups.CountsBothResults, 3),
+    ("window", backups.ChargesTheFirstOfTwoFailures, 0),
+    ("window", backups.RequeuesWhatTheSecondRuns, 76),
+    ("window", backups.BacksUpForEver, 0),
     ("watchdog", watchdog.NeverKills, 1),
     ("watchdog", watchdog.TakesItsOwnSuspensionForSilence, 8),
 ]

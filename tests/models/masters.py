@@ -97,7 +97,8 @@ class Masters:
             self._ended(process, outcome.exit_code, self._is_finished(master, outcome))
 
     def _crew(self) -> Crew | None:
-        return Crew(self._world.slaves.take_dead, self.watch.fleet_reports) if self._world.scenario.crew else None
+        slaves = self._world.slaves
+        return Crew(slaves.take_dead, self.watch.fleet_reports, slaves.drain) if self._world.scenario.crew else None
 
     def _check_code(self, outcome: Outcome) -> None:
         """A master ends for a reason; an error in its own code is none."""

@@ -62,6 +62,11 @@ class Slaves:
         dead, self._dead = self._dead, []
         return dead
 
+    def drain(self) -> None:
+        """SIGTERM to all of them."""
+        for slave in self.living:
+            slave.control.drain()
+
     def end(self, slave: WatchedSlave, noticed: bool = True, blame: bool = False) -> None:
         """Kill it from outside; `blame`: because of what a job does."""
         self._world.counts["slave deaths"] += 1
