@@ -26,23 +26,17 @@ class Backups:
     def __init__(self) -> None:
         self.made = 0
         self.won = 0  # where the second slave was done first
-        self._backups: dict[int, Backup] = {}  # by offset
+        self.leases: dict[int, Backup] = {}  # by offset
         self._offsets: dict[str, set[int]] = {}  # by holder
-
-    def __len__(self) -> int:
-        return len(self._backups)
-
-    def __contains__(self, offset: int) -> bool:
-        return offset in self._backups
 
     def add(self, offset: int, backup: Backup) -> None:
         self.made += 1
-        self._backups[offset] = backup
+        self.leases[offset] = backup
         self._offsets.setdefault(backup.holder, set()).add(offset)
 
     def pop(self, offset: int) -> Backup | None:
         """Remove the second lease of this job and return it; None if it has none."""
-        backup = self._backups.pop(offset, None)
+        backup = self.leases.pop(offset, None)
         if backup is not None:
             offsets = self._offsets[backup.holder]
             offsets.discard(offset)
@@ -69,15 +63,15 @@ class Backups:
         return drops
 
     def _inside(self, first: int, count: int) -> list[int]:
-        if count <= len(self._backups):
-            return [at for at in range(first, first + count) if at in self._backups]
-        return [at for at in self._backups if first <= at < first + count]
+        if count <= len(self.leases):
+            return [at for at in range(first, first + count) if at in self.leases]
+        return [at for at in self.leases if first <= at < first + count]
 
     def renew(self, holder: str, request: int, held: Runs) -> None:
         """End those that the slave does not list. One that answers this request or a later one stays, as the slave
         cannot know of it yet."""
         for offset in list(self._offsets.get(holder, ())):
-            if offset not in held and self._backups[offset].granted_by_seq < request:
+            if offset not in held and self.leases[offset].granted_by_seq < request:
                 self.pop(offset)
 
     def leave(self, holder: str) -> list[int]:

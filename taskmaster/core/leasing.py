@@ -14,6 +14,9 @@ from taskmaster.core.token_bucket import TokenBucket
 from taskmaster.core.window import Window
 from taskmaster.core.wire import Poll
 
+HEARTBEAT_MS = int(1000 * defaults.HEARTBEAT_SECONDS)
+HEARTBEAT_MS_TAIL = int(1000 * defaults.HEARTBEAT_SECONDS_TAIL)
+
 
 class Leasing:
     """Grants leases on the window's jobs; when and how a slave is answered is up to the dispatcher."""
@@ -51,8 +54,8 @@ class Leasing:
     def heartbeat_ms(self) -> int:
         """How often slaves are to be heard. At the end of a run one that runs in vain what another has settled should
         soon learn that."""
-        last = self._backups is not None and self._window.pulled_all and len(self._slaves) > 1
-        return int(1000 * (defaults.HEARTBEAT_SECONDS_TAIL if last else defaults.HEARTBEAT_SECONDS))
+        last = self._window.pulled_all and self._backups is not None and len(self._slaves) > 1
+        return HEARTBEAT_MS_TAIL if last else HEARTBEAT_MS
 
     def drain(self) -> None:
         """From now on grant only jobs that have been leased before.

@@ -148,7 +148,7 @@ class Window(WindowView):
             settled += runs
             if chunk.state is State.LEASED and chunk.holder != holder:
                 drops += [(chunk.holder, run) for run in runs]
-            if self.backups:
+            if self.backups.leases:
                 drops += self.backups.settle(holder, runs)
             self._settle_in(chunk, runs)
         return Settled(fresh, count - fresh, tuple(drops), tuple(settled))
@@ -187,7 +187,7 @@ class Window(WindowView):
             if missing:
                 requeued += sum(count for _, count in missing)
                 self._requeue(chunk, missing)
-        if self.backups:
+        if self.backups.leases:
             self.backups.renew(holder, request, held)
         return requeued
 
@@ -284,7 +284,7 @@ class Window(WindowView):
 
     def _hand_over(self, chunk: Chunk) -> bool:
         """If a second slave has it as well, it alone has it from now on; whether that is so."""
-        backup = self.backups.pop(chunk.first) if self.backups else None
+        backup = self.backups.pop(chunk.first) if self.backups.leases else None
         if backup is None:
             return False
         self._chunks.hand_over(chunk, backup.holder, backup.granted_by_seq, backup.since)

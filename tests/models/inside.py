@@ -44,7 +44,7 @@ def chunks_of(window: Window) -> Collection[Chunk]:
 
 def backups_of(window: Window) -> dict[int, str]:
     """The jobs that a second slave has as well, and which."""
-    return {offset: one.holder for offset, one in window.backups._backups.items()}
+    return {offset: one.holder for offset, one in window.backups.leases.items()}
 
 
 def settled_above(window: Window) -> Runs:
