@@ -31,9 +31,9 @@ def run(get_jobs: Callable[..., Any], handle_job: Callable[[Any], Any], *, slave
     Both functions must be importable from a module or a file, since each slave imports the handler itself; in a script,
     call `run` under ``if __name__ == "__main__":``. Slaves search for modules where this process does, and find the
     classes of its script. `arguments` are passed to `get_jobs`. With `retry_failed`, the jobs in the failures file are
-    tried again, and none is pulled from the source. `options` are the fields of
-    `Options`: size, attempts, limit, rate, total, codec, reset, force_resume, results (a Path), in_order. Returns the
-    outcome, whose `exit_code` is that of the same `tm-run`. Raises TaskmasterError if the run cannot begin.
+    tried again, and none is pulled from the source. `options` are the fields of `Options`: size, attempts, limit, rate,
+    total, codec, reset, force_resume, results (a Path), in_order, backup_attempts. Returns the outcome, whose
+    `exit_code` is that of the same `tm-run`. Raises TaskmasterError if the run cannot begin.
     """
     if importing():
         raise UsageError("run() was called while a slave was importing this module, which would start a run in each "

@@ -43,6 +43,8 @@ master_options = compose(
            help="Maximum jobs read ahead of the oldest unfinished one; limits memory and replays."),
     option("--rate", group=HOW_MUCH, type=click.FloatRange(0, min_open=True), metavar="N",
            help="Hand out at most N jobs per second."),
+    option("--no-backup-attempts", group=HOW_MUCH, is_flag=True,
+           help="At the end, do not let idle slaves also run what others have been running for long."),
     option("--attempts", group=FAILURES, type=click.IntRange(1), metavar="N",
            help=f"Attempts at a job before it is recorded as failed  [default: the handler's own, else "
                 f"{defaults.ATTEMPTS}]"),
@@ -84,7 +86,8 @@ def master_settings(given: dict[str, Any], grace: float | None) -> Options:
         raise UsageError("--unordered and --results-with-failures say how to write results. Add --results FILE.")
     return Options(retry=_selection(given), budget=parse_budget(given["max_failures"]), grace=grace,
                    results=None if results is None else results.absolute(), in_order=not given["unordered"],
-                   results_with_failures=given["results_with_failures"], **{name: given[name] for name in names})
+                   results_with_failures=given["results_with_failures"],
+                   backup_attempts=not given["no_backup_attempts"], **{name: given[name] for name in names})
 
 
 def _selection(given: dict[str, Any]) -> Selection | None:

@@ -179,12 +179,17 @@ def _rows(stats: Stats, failures_file: str | None, resume: str | None, retry: st
         (stats.retried, "retried", f"{count_text(stats.retried)} after a failed attempt"),
         (stats.replayed, "replayed", f"{count_text(stats.replayed)} already handed out by an earlier run"),
         (stats.duplicates, "duplicates", f"{count_text(stats.duplicates)} reported more than once"),
+        (stats.backups, "backup attempts", _backups_text(stats)),
         (stats.run_settled and earlier, "previously completed", count_text(earlier)),
         (not stats.finished, "settled", f"every job below offset {count_text(stats.offset)}"),
         (not stats.finished and resume, "resume with", resume or ""),
         (retry, "retry with", retry or ""),
     ]
     return [(name, text) for shown, name, text in rows if shown]
+
+
+def _backups_text(stats: Stats) -> str:
+    return f"{count_text(stats.backups)} at slow jobs, {count_text(stats.backups_won)} of them done first"
 
 
 def count_text(number: int) -> str:

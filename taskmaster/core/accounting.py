@@ -26,10 +26,17 @@ class Accounting:
 
     def record(self, session: Session, poll: Poll, now: float) -> list[Effect]:
         """Record one request; jobs that the previous request reported as done do not count as duplicates."""
+        if poll.done and now >= self._window.lease_times.due:
+            self._observe(session, poll, now)
         self._settle(session, poll)
         effects = self._fail(session, poll, now) if poll.failed else []
         self._counts.returned += self._window.renew(session.slave_id, poll.seq, Runs(poll.held))
         return effects
+
+    def _observe(self, session: Session, poll: Poll, now: float) -> None:
+        since = self._window.leased_since(session.slave_id, poll.done[0][0])
+        if since is not None:
+            self._window.lease_times.observe(now - since, now)
 
     def abandon(self, jobs: Sequence[AbandonedJob]) -> list[Effect]:
         """These jobs failed for good: count them, and have them written to the failures file."""

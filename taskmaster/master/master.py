@@ -138,7 +138,8 @@ class Master:
         window = Window(start.offset, options.size, defaults.WINDOW_BYTES, options.attempts)
         wanted = options.results is not None or self._workload.handle_result is not None
         results = PendingResults(options.in_order, options.results_with_failures) if wanted else None
-        dispatcher = Dispatcher(window, self._state.run, self._state.epoch, options.rate, self._code, results)
+        dispatcher = Dispatcher(window, self._state.run, self._state.epoch, options.rate, self._code, results,
+                                options.backup_attempts)
         again = failed_jobs(self._state.to_try_again(), options.codec)
         feeder = Feeder(self._source(start), start.offset, self._limit(), options.codec, _clock, self._waker.wake,
                         again)

@@ -106,7 +106,7 @@ class SimulatedMaster(Master):
         start = replace(self._where(), before=place.parts.settled_before(self._state.settled_before))
         window: Window = place.parts.window(start.offset, options.size, defaults.WINDOW_BYTES, options.attempts)
         dispatcher: Dispatcher = place.parts.dispatcher(window, self._state.run, self._state.epoch, options.rate,
-                                                        {"module": MODULE})
+                                                        {"module": MODULE}, backups=options.backup_attempts)
         feeder = Feeder(self._source(start), start.offset, self._limit(), options.codec, self.feeder_clock,
                         self._waker.wake, failed_jobs(self._state.to_try_again(), options.codec))
         feeder._room = Condition(place.process)  # type: ignore[assignment]

@@ -83,9 +83,11 @@ class Masters:
         budget = FailureBudget(most=scenario.budget) if not self._unlimited else FailureBudget()
         limit, reset, force = None if self._unlimited else scenario.limit, self.reset, self._force
         self.reset = self._force = False
+        self._world.oracle.limit = limit
         self._retry &= self.watch.stopped and not reset  # once one has begun to, the next ones continue by themselves
         return Options(size=scenario.size, attempts=scenario.attempts, budget=budget, limit=limit, rate=scenario.rate,
-                       reset=reset, force_resume=force, retry=Selection() if self._retry else None)
+                       reset=reset, force_resume=force, backup_attempts=scenario.backups,
+                       retry=Selection() if self._retry else None)
 
     def _run(self, master: WatchedMaster, process: Process) -> None:
         self.current = master
@@ -100,7 +102,8 @@ class Masters:
             self._ended(process, outcome.exit_code, self._is_finished(master, outcome))
 
     def _crew(self) -> Crew | None:
-        return Crew(self._world.slaves.take_dead, self.watch.fleet_reports) if self._world.scenario.crew else None
+        slaves = self._world.slaves
+        return Crew(slaves.take_dead, self.watch.fleet_reports, slaves.drain) if self._world.scenario.crew else None
 
     def _check_code(self, outcome: Outcome) -> None:
         """A master ends for a reason; an error in its own code is none."""

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from models.world import World
 
 
+SLOWNESS = 10.0  # of a slow slave
+
+
 class Slaves:
     """`living` are those whose process runs; it may be stalled."""
 
@@ -51,12 +54,18 @@ class Slaves:
             if world.chance.random() < 0.5:
                 serves_elsewhere(agent)
         slave = WatchedSlave(process, world.network, agent, self, self._watch, scenario.job_timeout, scenario.watchdog)
+        slave.slowness = SLOWNESS if self._started <= scenario.slow else 1.0
         self.living.append(slave)
 
     def take_dead(self) -> list[Gone]:
         """The processes that ended since the last call."""
         dead, self._dead = self._dead, []
         return dead
+
+    def drain(self) -> None:
+        """SIGTERM to all of them."""
+        for slave in self.living:
+            slave.control.drain()
 
     def end(self, slave: WatchedSlave, noticed: bool = True, blame: bool = False) -> None:
         """Kill it from outside; `blame`: because of what a job does."""
@@ -85,7 +94,7 @@ class Slaves:
     def handle(self, slave: WatchedSlave, work: SequentialExecution, payload: Any) -> None:
         slave.process.step()
         self._watch.starts(slave, work, payload)
-        self._world.fates.meet(slave.process, payload, lambda: self._killed_by_its_job(slave, work))
+        self._world.fates.meet(slave.process, payload, lambda: self._killed_by_its_job(slave, work), slave.slowness)
         self._watch.ends(slave, payload)
 
     def _killed_by_its_job(self, slave: WatchedSlave, work: SequentialExecution) -> None:

@@ -71,6 +71,7 @@ class WatchedSlave(Slave):
     def __init__(self, process: Process, network: Network, agent: Agent, owner: Owner, watcher: SlaveWatch,
                  job_timeout: float | None = None, beats: bool = False) -> None:
         super().__init__(process, network, agent, owner, job_timeout, self._beat if beats else None)
+        self.slowness = 1.0  # its handlers take so many times as long as those of others
         self.beats = 0  # that it has sent to its fleet
         self.beat_at = process.scheduler.now  # when it sent the last one
         self.lives: dict[int, int] = {}  # by the agent's epoch: the number of the master it belongs to

@@ -23,7 +23,7 @@ def draw(seed: int) -> Scenario:
     size = chance.choice([1, 2, 4, 6, 8, 12, 20, 40, 100])
     fates = _fates(chance)
     faults = tuple(name for name in FAULTS if chance.random() < 0.4)
-    return _watched(Scenario(
+    return _tailed(_watched(Scenario(
         seed=seed, jobs=min(_jobs(chance, speed), 30 * size), size=size, attempts=chance.randint(1, 3),
         slaves=chance.randint(1, 4), threads=chance.randint(1, 3), speed=speed,
         fates=fates, weather=_weather(chance), faults=faults,
@@ -36,7 +36,13 @@ def draw(seed: int) -> Scenario:
         limit=chance.randint(1, 30) if chance.random() < 0.05 else None,
         budget=chance.randint(0, 2) if chance.random() < 0.05 else None,
         retries=chance.choice([5, 60]), fleet=chance.random() < 0.7,
-        foreigners=_foreigners(seed)))
+        foreigners=_foreigners(seed))))
+
+
+def _tailed(world: Scenario) -> Scenario:
+    """How its last jobs are run; by a chance of its own."""
+    chance = Random(world.seed ^ 0x7A11)
+    return replace(world, backups=chance.random() < 0.8, slow=chance.choice([0, 0, 1]))
 
 
 def _watched(world: Scenario) -> Scenario:
