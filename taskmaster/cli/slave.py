@@ -8,7 +8,6 @@ from pathlib import Path
 
 import click
 
-from taskmaster import defaults
 from taskmaster.cli import entry, options
 from taskmaster.cli.shared_key import hide_key, slave_keys, warn_of_insecure_master
 from taskmaster.core.agent import Patience
@@ -23,7 +22,7 @@ from taskmaster.slave.slave import Slave
 from taskmaster.targets import parent_main, search_path
 from taskmaster.targets.code import describe
 from taskmaster.targets.frames import import_traceback
-from taskmaster.targets.load import load_target, parse_target
+from taskmaster.targets.handler import batch_of, load_handler
 from taskmaster.transport import addresses
 
 _slaves: list[Slave] = []
@@ -37,7 +36,7 @@ _slaves: list[Slave] = []
 @options.common_options
 def command(target: str, address: str, key_file: Path | None, insecure: bool, slave: SlaveOptions, grace: float | None,
             log_level: str, log_format: str, no_progress: bool) -> int:
-    """Call handle_job for each job of the master at ADDRESS.
+    """Call handle_job for each job of the master at ADDRESS, or handle_jobs for lists of them.
 
     TARGET is module, module:function, file.py or file.py:function.
     """
@@ -48,14 +47,14 @@ def command(target: str, address: str, key_file: Path | None, insecure: bool, sl
     hide_key()
     if insecure and not in_fleet:
         warn_of_insecure_master(address)
-    wanted = parse_target(target, defaults.HANDLE_JOB)
     if slave.pool == GREENLETS:
         patch_for_greenlets()
     parent_main.inherit()
-    handler = load_target(wanted, search_here=not search_path.inherit())
-    check_handler(handler, slave.pool)
+    wanted, handler = load_handler(target, search_here=not search_path.inherit())
+    batch = batch_of(handler, wanted.function, slave.batch)
+    check_handler(handler, slave.pool, batch)
     try:
-        one = Slave(handler, str(wanted), address, pool=choose_pool(handler, slave.pool, slave.concurrency),
+        one = Slave(handler, str(wanted), address, pool=choose_pool(handler, slave.pool, slave.concurrency, batch),
                     patience=Patience(slave.timeout / 1000, slave.retries), job_timeout=slave.timeout_of(handler),
                     show=draw, keys=shared, grace=grace, code=describe(wanted),
                     limits=RecyclingLimits(slave.max_jobs_per_slave, slave.max_memory, slave.lifetime),
