@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from models.mutants import agent, dispatcher, settled, state, transport, window
+from models.mutants import agent, batches, dispatcher, settled, state, transport, window
 from models.parts import Parts
 from simulation.play import play
 
@@ -64,6 +64,10 @@ BROKEN: list[tuple[str, type[Any], int]] = [
     ("writer", state.LosesAnOfferMadeWhileItWrites, 10),
     ("peers", transport.TakesLastWordsForASignOfLife, 271),
     ("peers", transport.TakesADescriptorForAConnection, 309),
+    ("batches", batches.ForgetsAHalf, 9),
+    ("batches", batches.ChargesTheNeighbours, 9),
+    ("batches", batches.SettlesTheNeighbours, 9),
+    ("batches", batches.TakesBackWhatRuns, 136),
 ]
 
 

@@ -25,6 +25,7 @@ It raises `Broken` as soon as an invariant does not hold:
     I20 no job is handed to a slave whose handler is for other jobs
     I21 after a run that too many failures stopped, each recorded job is tried again; its record leaves the file only
         once it is known to have been handled, or was recorded anew
+    I22 of a batch, an attempt at a job has failed only if the handler raised for that job alone, or did not end in time
 """
 
 from __future__ import annotations
@@ -231,6 +232,10 @@ class Oracle:
         for one in before:
             self._explain(one, start, offset)
         before.append(start)
+
+    def undo_start(self, payload: int, slave_id: str, life: int, attempt: int) -> None:
+        """The call raised, and had other jobs as well."""
+        self._starts[payload].remove(Start(slave_id, life, attempt))
 
     def _explain(self, before: Start, start: Start, offset: int) -> None:
         if before.life != start.life:

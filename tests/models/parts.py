@@ -11,6 +11,7 @@ from taskmaster.core.settled import SettledBefore
 from taskmaster.core.window import Window
 from taskmaster.master.state.run_state import RunState
 from taskmaster.master.state.writer import StateWriter
+from taskmaster.slave.pools.batches import BatchExecution
 from taskmaster.transport.peers import Peers
 
 
@@ -25,6 +26,7 @@ class Parts:
     writer: type[StateWriter[Any]] = StateWriter
     settled_before: type[SettledBefore] = SettledBefore
     peers: type[Peers] = Peers
+    batches: type[BatchExecution] = BatchExecution
 
 
 SHIPPED = Parts()

@@ -35,7 +35,13 @@ def draw(seed: int) -> Scenario:
         limit=chance.randint(1, 30) if chance.random() < 0.05 else None,
         budget=chance.randint(0, 2) if chance.random() < 0.05 else None,
         retries=chance.choice([5, 60]), fleet=chance.random() < 0.7,
-        foreigners=_foreigners(seed))
+        foreigners=_foreigners(seed), batch=_batch(seed))
+
+
+def _batch(seed: int) -> int | None:
+    """By a chance of its own, too."""
+    chance = Random(seed ^ 0xBA7C)
+    return chance.choice([1, 2, 3, 8, 50]) if chance.random() < 0.2 else None
 
 
 def _foreigners(seed: int) -> int:
