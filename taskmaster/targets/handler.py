@@ -16,15 +16,16 @@ from taskmaster.targets.load import Target, load_module, load_target, parse_targ
 log = logging.getLogger(__name__)
 
 
-def load_handler(text: str, name: str | None = None, search_here: bool = True) -> tuple[Target, Callable[..., Any]]:
+def load_handler(text: str, name: str | None = None, search_here: bool = True,
+                 say: Callable[..., object] = log.info) -> tuple[Target, Callable[..., Any]]:
     """Import the handler that `text` names, or else `name`. Without either it is `handle_jobs`, if the module has that,
     else `handle_job`. Raises what `parse_target` and `load_target` do."""
     target = parse_target(text, name or defaults.HANDLE_JOB)
     is_named = name is not None or target == parse_target(text, defaults.HANDLE_JOBS)
     if not is_named and hasattr(load_module(target, search_here), defaults.HANDLE_JOBS):
         if hasattr(load_module(target, search_here), defaults.HANDLE_JOB):
-            log.info("%s has handle_job and handle_jobs: handle_jobs is called. Name the other to have that called",
-                     target.source)
+            say("%s has handle_job and handle_jobs: handle_jobs is called. Name the other to have that called instead",
+                target.source)
         target = replace(target, function=defaults.HANDLE_JOBS)
     return target, load_target(target, search_here)
 

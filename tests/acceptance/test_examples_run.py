@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -157,3 +158,41 @@ def get_jobs(last="", root="tree"):
     assert (failure["error"], failure["attempts"]) == ("FileNotFoundError", 3)
     assert failure["cursor"] == {"json": "b.txt"}
     assert sums_of(place) == {path: digest for path, digest in tree.items() if path != str(gone)}
+
+
+@pytest.fixture
+def shop() -> Iterator[str]:
+    """The address of the shop that crawl.py serves."""
+    with subprocess.Popen([sys.executable, str(EXAMPLES / "crawl.py"), "--serve", "0"], stdout=subprocess.PIPE,
+                          env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True) as server:
+        assert server.stdout is not None
+        yield server.stdout.readline().rpartition(" ")[2].strip()
+        server.kill()
+
+
+def test_crawl_killed_midway_has_each_page_once_and_in_order(place: Place, shop: str) -> None:
+    command = (EXAMPLES / "crawl.py", 2, f"site={shop}", "pages=1500", "--results", "pages.jsonl")
+    pages = place.folder / "pages.jsonl"
+    running = place.start("run", *command, "--rate", 400)
+    assert wait_until(lambda: pages.exists() and pages.stat().st_size > 10_000)
+    running.kill_group()
+    last = place.run("run", *command, "--summary", "summary.json")
+
+    assert last.code == 0, last.err
+    assert 0 < place.summary()["run_settled"] < 1500
+    told = by_hand(place, "crawl.py", "--verify", "pages.jsonl")
+    assert told.stdout == b"pages.jsonl: 1500 pages, 1500 of them correct\n", told
+
+
+def test_thumbnails_killed_midway_have_each_photo_in_the_table_once(place: Place) -> None:
+    command = (EXAMPLES / "thumbnails.py", 2, "photos=200", "--results", "sizes.csv")
+    table = place.folder / "sizes.csv"
+    running = place.start("run", *command, "--rate", 60)
+    assert wait_until(lambda: table.exists() and len(table.read_bytes().splitlines()) > 30)
+    running.kill_group()
+    last = place.run("run", *command, "--summary", "summary.json")
+
+    assert last.code == 0, last.err
+    assert 0 < place.summary()["run_settled"] < 200
+    told = by_hand(place, "thumbnails.py", "--verify", "sizes.csv")
+    assert told.stdout == b"sizes.csv: 200 photos, 200 rows, 200 of them correct\n", told

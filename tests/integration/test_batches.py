@@ -23,8 +23,9 @@ from taskmaster.slave.failed_attempt import timed_out_attempt
 from taskmaster.slave.job_batch import JobBatch
 from taskmaster.slave.pools.base import Pool, Progress
 from taskmaster.slave.pools.batches import BatchExecution
-from taskmaster.slave.pools.choice import ASYNCIO, GREENLETS, POOLS, THREADS, PoolChoice, make_pool
+from taskmaster.slave.pools.make import make_pool
 from taskmaster.slave.slice import Slice
+from taskmaster.targets.pool_choice import ASYNCIO, GREENLETS, POOLS, THREADS, PoolChoice
 
 SECONDS = 20.0
 STEP = 0.002

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
@@ -32,8 +33,8 @@ class Slave:
     control_class: type[Control] = Control
 
     def __init__(self, process: Process, network: Network, agent: Agent, owner: Owner,
-                 job_timeout: float | None = None, batch: int | None = None,
-                 batches: type[BatchExecution] = BatchExecution) -> None:
+                 job_timeout: float | None = None, beat: Callable[[], object] | None = None,
+                 batch: int | None = None, batches: type[BatchExecution] = BatchExecution) -> None:
         self.process = process
         self.agent = agent
         self.vanished = False  # with its machine
@@ -44,7 +45,7 @@ class Slave:
         self.pool = self.pool_class(process, slots, partial(owner.handle, self), waker.wake)
         self.pool.batches = batches
         self.control = self.control_class(agent, self.dialer, self.pool, waker, process.clock,  # type: ignore[arg-type]
-                                          job_timeout=job_timeout, batch=batch)
+                                          job_timeout=job_timeout, beat=beat, batch=batch)
         process.spawn(self._run)
 
     @property

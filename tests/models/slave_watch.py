@@ -98,7 +98,7 @@ class SlaveWatch:
     def _check_charges(self, slave: WatchedSlave, poll: Poll) -> None:
         for one in poll.failed if slave.batch is not None else ():
             alone = one.kind != "raised" or (slave.slave_id, one.offset, one.attempt) in self._raised_alone
-            must(alone, "I22: it was charged for what a call with others raised", one)
+            must(alone, "I24: it was charged for what a call with others raised", one)
 
     @loud
     def ends(self, slave: WatchedSlave, payload: int) -> None:

@@ -70,9 +70,11 @@ class WatchedSlave(Slave):
     control_class = WatchedControl
 
     def __init__(self, process: Process, network: Network, agent: Agent, owner: Owner, watcher: SlaveWatch,
-                 job_timeout: float | None = None, batch: int | None = None,
+                 job_timeout: float | None = None, beats: bool = False, batch: int | None = None,
                  batches: type[BatchExecution] = BatchExecution) -> None:
-        super().__init__(process, network, agent, owner, job_timeout, batch, batches)
+        super().__init__(process, network, agent, owner, job_timeout, self._beat if beats else None, batch, batches)
+        self.beats = 0  # that it has sent to its fleet
+        self.beat_at = process.scheduler.now  # when it sent the last one
         self.batch = batch
         self.lives: dict[int, int] = {}  # by the agent's epoch: the number of the master it belongs to
         self.requests = Requests(agent.slave_id)
@@ -81,3 +83,7 @@ class WatchedSlave(Slave):
         parts: tuple[Any, ...] = (self.dialer, self.pool, self.control)
         for part in parts:
             part.watcher, part.slave = watcher, self
+
+    def _beat(self) -> None:
+        self.beats += 1
+        self.beat_at = self.process.scheduler.now

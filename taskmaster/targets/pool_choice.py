@@ -9,7 +9,6 @@ from typing import Any, Final
 from taskmaster import defaults
 from taskmaster.errors import UsageError
 from taskmaster.handlers import settings_of
-from taskmaster.slave.pools.base import Pool
 from taskmaster.targets.lazy import is_async
 from taskmaster.targets.lifespans import lifespan_of
 from taskmaster.targets.signature import check_arity
@@ -59,32 +58,3 @@ def check_handler(handler: Callable[..., Any], pool: str | None = None, batch: i
     """Raise TargetError or UsageError unless this pool, or the one for this handler, can run it."""
     check_arity(handler, lifespan_of(handler) is not None, batch is not None)
     choose_pool(handler, pool)
-
-
-def patch_for_greenlets() -> None:
-    """Make the standard library switch greenlets where it waits. Call it before the user's module is imported.
-
-    Logging keeps its native lock, because the control thread, which has no greenlets, logs as well.
-    """
-    from gevent import monkey  # here: only greenlets need it
-
-    monkey.patch_thread(logging=False)
-    monkey.patch_all(thread=False)
-
-
-def make_pool(choice: PoolChoice, handler: Callable[[Any], Any], clock: Callable[[], float],
-              wake: Callable[[], None], leave_thread: Callable[[], object] = lambda: None) -> Pool:
-    """A pool of this kind, which is at work at once. `leave_thread` is called by a thread that has nothing more to run.
-    """
-    # Each here, because only one is needed: asyncio alone takes 40 ms to import, a tenth of a slave's start.
-    if choice.kind == ASYNCIO:
-        from taskmaster.slave.pools.coroutines import CoroutinePool  # see above
-
-        return CoroutinePool(handler, choice.slots, clock, wake)
-    if choice.kind == GREENLETS:
-        from taskmaster.slave.pools.greenlets import GreenletPool  # see above
-
-        return GreenletPool(handler, choice.slots, clock, wake)
-    from taskmaster.slave.pools.threads import ThreadPool  # see above
-
-    return ThreadPool(handler, choice.slots, clock, wake, leave_thread)
