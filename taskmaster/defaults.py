@@ -11,6 +11,7 @@ PRODUCT_VERSION: Final = "0.1.0"  # of Taskmaster; setup.cfg and what slaves say
 ADDRESS: Final = "tcp://0.0.0.0:3050"
 GET_JOBS: Final = "get_jobs"  # as in the ancestor
 HANDLE_JOB: Final = "handle_job"  # as in the ancestor
+HANDLE_JOBS: Final = "handle_jobs"  # takes a list of them
 HANDLE_RESULT: Final = "handle_result"
 STATE_FOLDER: Final = ".taskmaster"  # in the working folder, so that two checkouts do not share a run by accident
 NAMES_OFFERED: Final = 8  # functions listed where one is not found: enough to spot a typo, short enough to read
@@ -99,7 +100,14 @@ FAILURES_LOGGED: Final = 5  # with a line each: enough to see what is wrong
 # A slave.
 CONCURRENCY: Final = 10  # threads: most handlers wait for a network or a disk, and ten threads cost a no-op nothing
 CONCURRENCY_ASYNC: Final = 100  # tasks or greenlets, a few kB each; the services they call may not bear a thousand
+# The same of handlers that take batches. In threads it is one, so that a connection of the module's own is safe, and a
+# database that writes for one at a time is not fought over; a slave has its next batch at hand.
+CONCURRENCY_BATCHES: Final = 1
+CONCURRENCY_BATCHES_ASYNC: Final = 10  # services that take batches mean to be asked less often
 CONCURRENCY_MOST: Final = 10_000  # more must be a typo: the stacks of that many threads reserve 80 GB
+BATCH_JOBS: Final = 100  # in a call: a commit or a request then costs a job a hundredth; a statement takes 999 values
+BATCH_MOST_JOBS: Final = 100_000  # more must be a typo: a tenth of the window, for one call
+BATCH_FILL_SECONDS: Final = 0.05  # that a job of a slow source waits at most for others of its batch: as for a lease
 SLICE_SECONDS: Final = 0.002  # of work that a thread takes from the backlog at once: 40 times the cost of taking it
 TEAR_DOWN_SECONDS: Final = 5.0  # for the threads of a slave to close what they have: as long as tm-run waits
 REPORT_SECONDS: Final = 0.05  # how long settled jobs wait at most to be reported while the slave is busy

@@ -17,16 +17,19 @@ from taskmaster.errors import TargetError, UsageError
 from taskmaster.master.outcome import Outcome
 from taskmaster.master.workload import Options, workload_of
 from taskmaster.targets import parent_main
+from taskmaster.targets.handler import batch_of
 from taskmaster.targets.load import Target, importing
 from taskmaster.targets.pool_choice import check_handler
 
 
 def run(get_jobs: Callable[..., Any], handle_job: Callable[[Any], Any], *, slaves: int = 2,
         arguments: dict[str, Any] | None = None, state: str | Path | None = None,
-        concurrency: int | None = None, pool: str | None = None, job_timeout: float | None = None,
-        progress: bool = False, max_failures: str = defaults.MAX_FAILURES, retry_failed: bool = False,
-        **options: Any) -> Outcome:
+        concurrency: int | None = None, pool: str | None = None, batch: int | None = None,
+        job_timeout: float | None = None, progress: bool = False, max_failures: str = defaults.MAX_FAILURES,
+        retry_failed: bool = False, **options: Any) -> Outcome:
     """Call `handle_job` once for each job of `get_jobs`, in `slaves` processes. Call it from the main thread.
+
+    A handler that is called `handle_jobs` or has `@handler(batch=N)` takes lists of jobs, of up to `batch` if given.
 
     Both functions must be importable from a module or a file, since each slave imports the handler itself; in a script,
     call `run` under ``if __name__ == "__main__":``. Slaves search for modules where this process does, and find the
@@ -40,11 +43,11 @@ def run(get_jobs: Callable[..., Any], handle_job: Callable[[Any], Any], *, slave
                          'slave. Put the call under: if __name__ == "__main__":')
     source, handler = _target_of(get_jobs), _target_of(handle_job)
     _check_reachable(handle_job)
-    check_handler(handle_job, pool)
+    check_handler(handle_job, pool, batch_of(handle_job, handler.function, batch))
     given = arguments or {}
     texts = {key: str(value) for key, value in given.items()}
     workload = workload_of(get_jobs, source, handler, given, texts, Path(state) if state else None)
-    slave = SlaveOptions(concurrency, pool, job_timeout, retries=defaults.RETRIES_OF_CHILDREN)
+    slave = SlaveOptions(concurrency, pool, batch, job_timeout, retries=defaults.RETRIES_OF_CHILDREN)
     argv = [handler.located, *slave.arguments()]
     chosen = Options(budget=parse_budget(max_failures), retry=Selection() if retry_failed else None, **options)
     return LocalRun(workload, chosen, argv, slaves, make_progress(progress, sys.stderr),

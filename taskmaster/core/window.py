@@ -15,6 +15,7 @@ from math import inf
 from typing import Any
 
 from taskmaster import defaults
+from taskmaster.core.abandoned import AbandonedJob
 from taskmaster.core.backups import Backup
 from taskmaster.core.blame import Suspicion
 from taskmaster.core.chunks import Chunk, State
@@ -26,25 +27,6 @@ from taskmaster.core.settled import Entry
 from taskmaster.core.window_view import WindowView
 from taskmaster.core.wire import FailedAttempt
 from taskmaster.job import NO_CURSOR
-
-
-@dataclass(frozen=True)
-class AbandonedJob:
-    """A job that failed for good, with everything the failures file needs; its payload is the only one in `batch`.
-
-    `rounds` counts the runs in which it has failed.
-    """
-
-    offset: int
-    cursor: Any
-    attempts: int
-    kind: str
-    error: str
-    message: str
-    traceback: str
-    holder: str
-    batch: Batch | None
-    rounds: int = 1
 
 
 @dataclass(frozen=True)

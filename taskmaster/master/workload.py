@@ -45,8 +45,8 @@ class Options:
     this run; `rate` the most jobs to hand out per second; `total` the number of jobs, for the ETA; `grace` the most
     seconds that running jobs get after an interrupt. Results go to `results`, in the order of their jobs if `in_order`;
     with `results_with_failures`, failed jobs have an entry that says why. With `retry`, the run tries these of the
-    failed jobs again and pulls nothing from the source. With `backup_attempts`, slaves that are idle at the end are also
-    given what others have been running for long.
+    failed jobs again and pulls nothing from the source. With `backup_attempts`, slaves that are idle at the end are
+    also given what others have been running for long.
     """
 
     size: int = defaults.WINDOW_JOBS

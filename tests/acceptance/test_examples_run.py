@@ -196,3 +196,30 @@ def test_thumbnails_killed_midway_have_each_photo_in_the_table_once(place: Place
     assert 0 < place.summary()["run_settled"] < 200
     told = by_hand(place, "thumbnails.py", "--verify", "sizes.csv")
     assert told.stdout == b"sizes.csv: 200 photos, 200 rows, 200 of them correct\n", told
+
+
+def test_bulk_load_killed_midway_has_each_row_that_is_not_damaged(place: Place) -> None:
+    command = (EXAMPLES / "bulk_load.py", 2, "rows=50000")
+    running = place.start("run", *command, "--rate", 20_000)
+    assert wait_until(lambda: rows_in(place.folder / "sales.sqlite") > 5_000)
+    running.kill_group()
+    last = place.run("run", *command, "--summary", "summary.json")
+
+    assert last.code == 3, last.err
+    assert 0 < place.summary()["run_settled"] < 50_000
+    failures = place.failures()
+    assert sorted(one["offset"] for one in failures) == [4999, 14_999, 24_999, 34_999, 44_999]
+    assert {(one["error"], one["attempts"]) for one in failures} == {("ValueError", 1)}
+    told = by_hand(place, "bulk_load.py", "--verify")
+    assert told.stdout == (b"49,995 rows loaded, 49,995 of them right; 0 missing, 5 damaged in the file\n"), told
+
+
+def rows_in(database: Path) -> int:
+    db = sqlite3.connect(database, timeout=10)
+    try:
+        [(count,)] = db.execute("SELECT count(*) FROM sales")
+        return int(count)
+    except sqlite3.OperationalError:
+        return 0
+    finally:
+        db.close()

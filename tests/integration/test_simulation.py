@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from models.mutants import agent, backups, dispatcher, settled, state, transport, watchdog, window
+from models.mutants import agent, backups, batches, dispatcher, settled, state, transport, watchdog, window
 from models.network import Weather
 from models.parts import Parts
 from models.scenario import FateShares, Scenario
@@ -82,6 +82,10 @@ BROKEN: list[tuple[str, type[Any], int]] = [
     ("window", backups.BacksUpForEver, 0),
     ("watchdog", watchdog.NeverKills, 1),
     ("watchdog", watchdog.TakesItsOwnSuspensionForSilence, 8),
+    ("batches", batches.ForgetsAHalf, 9),
+    ("batches", batches.ChargesTheNeighbours, 9),
+    ("batches", batches.SettlesTheNeighbours, 9),
+    ("batches", batches.TakesBackWhatRuns, 136),
 ]
 
 

@@ -36,13 +36,19 @@ def draw(seed: int) -> Scenario:
         limit=chance.randint(1, 30) if chance.random() < 0.05 else None,
         budget=chance.randint(0, 2) if chance.random() < 0.05 else None,
         retries=chance.choice([5, 60]), fleet=chance.random() < 0.7,
-        foreigners=_foreigners(seed))))
+        foreigners=_foreigners(seed), batch=_batch(seed))))
 
 
 def _tailed(world: Scenario) -> Scenario:
     """How its last jobs are run; by a chance of its own."""
     chance = Random(world.seed ^ 0x7A11)
     return replace(world, backups=chance.random() < 0.8, slow=chance.choice([0, 0, 1]))
+
+
+def _batch(seed: int) -> int | None:
+    """By a chance of its own, too."""
+    chance = Random(seed ^ 0xBA7C)
+    return chance.choice([1, 2, 3, 8, 50]) if chance.random() < 0.2 else None
 
 
 def _watched(world: Scenario) -> Scenario:

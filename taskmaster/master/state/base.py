@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from taskmaster.core.abandoned import AbandonedJob
 from taskmaster.core.failure import FailureRecord
 from taskmaster.core.results import Results
 from taskmaster.core.selection import Selection
 from taskmaster.core.settled import Above
-from taskmaster.core.window import AbandonedJob, Window
+from taskmaster.core.window import Window
 from taskmaster.errors import TaskmasterError
 from taskmaster.master.state.checkpoint import Checkpoint
 

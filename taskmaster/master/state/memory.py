@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 
+from taskmaster.core.abandoned import AbandonedJob
 from taskmaster.core.failure import FailureRecord
 from taskmaster.core.results import Results
 from taskmaster.core.selection import Selection
 from taskmaster.core.settled import Above
-from taskmaster.core.window import AbandonedJob, Window
+from taskmaster.core.window import Window
 from taskmaster.master.state.checkpoint import Checkpoint
 
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from taskmaster.core.abandoned import AbandonedJob
 from taskmaster.core.codec import Batch
 from taskmaster.core.failure import FailureRecord, show
 from taskmaster.core.portable import pack, packed_pickle
-from taskmaster.core.window import AbandonedJob
 from taskmaster.master.state.payloads import PayloadReader
 
 Payload = tuple[dict[str, Any] | None, str]

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from taskmaster import defaults
+from taskmaster.core.abandoned import AbandonedJob
 from taskmaster.core.failure import FailureRecord
 from taskmaster.core.portable import digest, freeze
 from taskmaster.core.results import Results
 from taskmaster.core.selection import Selection
 from taskmaster.core.settled import Above, Snapshot
-from taskmaster.core.window import AbandonedJob, Window
+from taskmaster.core.window import Window
 from taskmaster.core.window_view import ResumePoint
 from taskmaster.errors import StateMismatch, StateUnwritable, TaskmasterError
 from taskmaster.job import NO_CURSOR
