@@ -27,7 +27,8 @@ It raises `Broken` as soon as an invariant does not hold:
         record leaves the file only once it is known to have been handled, or was recorded anew
     I22 a fleet kills only a slave that was silent for the limit while the fleet was listening
     I23 a job that a slave has is given to a second one only at the end of the source, when no job waits for a slave,
-        after BACKUP_SECONDS, once, and if no death is charged to it; it has failed only once both have failed
+        after BACKUP_SECONDS, once, in its first attempt, if no death is charged to it; that has failed only once both
+        have failed
     I24 of a batch, an attempt at a job has failed only if the handler raised for that job alone, or did not end in time
 """
 
@@ -210,6 +211,7 @@ class Oracle:
         must(out >= defaults.BACKUP_SECONDS - 1e-6, "I23: backed up though it has just begun", offset, out)
         must(not life.waiting, "I23: backed up while others wait", offset, life.waiting)
         must(not life.charges[offset], "I23: backed up though it may kill its slaves", offset)
+        must(grant.attempt == 1, "I23: backed up though it has failed before", offset, grant)
 
     def lose(self, slave_id: str, blame: bool) -> None:
         """The master takes this slave for dead; `blame`: its fleet has reported that a job may be the cause."""
