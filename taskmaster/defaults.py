@@ -51,6 +51,9 @@ LINK_SECONDS: Final = 2.0
 HELD_BYTES: Final = 8 << 20  # of payloads at a slave: four leases keep it busy; with two, no-ops lose 15 %
 LEASE_LIFE_SECONDS: Final = 60.0  # without renewal; long, since C code that holds the interpreter lock blocks renewals
 HEARTBEAT_SECONDS: Final = 5.0  # between renewals by a slave with nothing to report: 12 during the life of a lease
+# The same once all jobs have been pulled: a slave that runs in vain what another has settled learns it before it is
+# waited for. A thousand busy slaves then take 8 % of a core, when the master has nothing else to do.
+HEARTBEAT_SECONDS_TAIL: Final = 0.5
 QUIET_SECONDS: Final = 15.0  # without a message of a slave, before the master looks whether bytes move there
 TRANSFER_SECONDS: Final = 5.0  # between two such looks: several in the life of a lease, on lines that pause
 PARK_SECONDS: Final = 1.5  # a master holds an idle slave's request this long: 1,000 of them a second cost 4 % of a core
@@ -61,6 +64,13 @@ RECONNECT_GRACE_SECONDS_REMOTE: Final = 2.0  # the same over a network, where co
 DEATH_REPORT_SECONDS: Final = 0.5
 DEATH_REPORT_TRIES_SECONDS: Final = 5.0  # then the master has acted on the lost connection: the report is of no use
 HEARTBEAT_SECONDS_LEAST: Final = 0.05  # whatever a master asks for: constant renewals would be all that a slave does
+
+# Backup attempts, at the end of a run, for jobs that are out for long.
+BACKUP_MEDIANS: Final = 2  # times as long as others were: chance alone makes few jobs of the same kind so late
+BACKUP_SECONDS: Final = 1.0  # and at least so long: less is not worth a second call of the handler
+BACKUP_LOOK_SECONDS: Final = 0.1  # between two looks at all leases: 10,000 take a millisecond
+BACKUP_SAMPLES: Final = 100  # jobs whose median is taken,
+BACKUP_SAMPLE_SECONDS: Final = 0.01  # so long apart at least: of quick jobs the last second counts, not the last lease
 
 # Attempts.
 ATTEMPTS: Final = 3  # then the job goes to the failures file

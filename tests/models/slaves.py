@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from models.world import World
 
 
+SLOWNESS = 10.0  # of a slow slave
+
+
 class Slaves:
     """`living` are those whose process runs; it may be stalled."""
 
@@ -56,12 +59,18 @@ class Slaves:
                 serves_elsewhere(agent)
         slave = WatchedSlave(process, world.network, agent, self, self._watch, scenario.job_timeout, scenario.watchdog,
                              scenario.batch, world.parts.batches)
+        slave.slowness = SLOWNESS if self._started <= scenario.slow else 1.0
         self.living.append(slave)
 
     def take_dead(self) -> list[Gone]:
         """The processes that ended since the last call."""
         dead, self._dead = self._dead, []
         return dead
+
+    def drain(self) -> None:
+        """SIGTERM to all of them."""
+        for slave in self.living:
+            slave.control.drain()
 
     def end(self, slave: WatchedSlave, noticed: bool = True, blame: bool = False) -> None:
         """Kill it from outside; `blame`: because of what a job does."""
@@ -92,7 +101,7 @@ class Slaves:
         if isinstance(work, BatchExecution):
             return self._handle_batch(slave, work, payload)
         self._watch.starts(slave, work, payload)
-        self._world.fates.meet(slave.process, payload, lambda: self._killed_by_its_job(slave, work))
+        self._world.fates.meet(slave.process, payload, lambda: self._killed_by_its_job(slave, work), slave.slowness)
         self._watch.ends(slave, payload)
 
     def _handle_batch(self, slave: WatchedSlave, work: BatchExecution, payloads: list[Any]) -> None:
@@ -100,7 +109,8 @@ class Slaves:
         self._watch.starts_batch(slave, work, payloads)
         try:
             for payload in payloads:
-                self._world.fates.meet(slave.process, payload, lambda: self._killed_by_its_job(slave, work))
+                self._world.fates.meet(slave.process, payload, lambda: self._killed_by_its_job(slave, work),
+                                       slave.slowness)
         except BaseException:
             self._watch.raised_in_batch(slave, work, payloads)
             raise

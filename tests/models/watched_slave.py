@@ -73,6 +73,7 @@ class WatchedSlave(Slave):
                  job_timeout: float | None = None, beats: bool = False, batch: int | None = None,
                  batches: type[BatchExecution] = BatchExecution) -> None:
         super().__init__(process, network, agent, owner, job_timeout, self._beat if beats else None, batch, batches)
+        self.slowness = 1.0  # its handlers take so many times as long as those of others
         self.beats = 0  # that it has sent to its fleet
         self.beat_at = process.scheduler.now  # when it sent the last one
         self.batch = batch
