@@ -219,13 +219,16 @@ FLEET_WATCH_SECONDS: Final = 0.05
 FLEET_STOP_WATCH_SECONDS: Final = 0.02  # the same while a fleet stops, because somebody is waiting
 RESTART_SECONDS: Final = 0.5  # before a crashed slave is replaced; doubled for each further crash in its slot
 RESTART_SECONDS_MOST: Final = 30.0  # so a fleet recovers within half a minute once the cause is gone
-# The same for a slave that something outside killed, for that says nothing of the next one. A job that sends its slave
-# SIGKILL is found after some 25 deaths: with 30 s between them that took five minutes.
+# The same for a slave that a job or something outside killed, for that says nothing of the next one. A job that sends
+# its slave SIGKILL is found after some 25 deaths: with 30 s between them that took five minutes.
 KILLED_RESTART_SECONDS_MOST: Final = 2.0
 RESTART_SPREAD: Final = 0.25  # of a delay at most, by which slots differ, so that their slaves do not start together
 STEADY_SECONDS: Final = 60.0  # a slave that lived this long was not in a crash loop: the delays start over
 YOUNG_SECONDS: Final = 10.0  # a crash this soon after the start counts as one of the
 YOUNG_CRASHES: Final = 5  # in a row that close a slot: its next slave would crash, too
+# The same if a job may have killed them: one among a million that a slave holds is found after two deaths, seven that
+# single it out, and --attempts alone. With five, a single slave never got past such a job among a thousand.
+YOUNG_DEATHS: Final = 15
 # The same if something outside killed the slaves, which may end by itself. A job that sends its slave SIGKILL looks the
 # same, and is found after at most ten deaths in company, three that single it out, and ten and --attempts alone.
 YOUNG_KILLS: Final = 30

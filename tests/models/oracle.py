@@ -204,6 +204,7 @@ class Oracle:
     def _check_backup(self, offset: int, before: Grant, grant: Grant, now: float) -> None:
         life = self.life
         limited = self.limit is not None and life.pulled_to - life.first >= self.limit
+        limited |= life.first >= self.source.length  # nothing is left to pull, as where only failed jobs run again
         must(life.pulled_all or limited, "I5: leased again while another holds it", offset, before, grant)
         must(before.slave_id != grant.slave_id, "I23: backed up where it runs", offset, grant)
         must(offset not in life.backed_up, "I23: backed up twice", offset, before, grant)
