@@ -60,6 +60,7 @@ class Agent:
         self._master_epoch = 0
         self._info = info
         self._introduced = False  # the current master has received `info`
+        self._slots = 0  # what differs from it: how many jobs run at once by now
         self._patience = patience
         self._reports = Reports()
         self._request = OutstandingRequest(now)
@@ -86,6 +87,10 @@ class Agent:
         """These left the backlog unstarted: the master takes them back once a request no longer lists them."""
         if epoch == self.epoch and self.held.remove(first, count):
             self._reports.returned(first, count, now)
+
+    def resize(self, slots: int) -> None:
+        """So many jobs may run at once from now on; the next request says so."""
+        self.prefetch.slots = self._slots = slots
 
     def drain(self) -> None:
         """Ask for nothing more; exit when what is held is settled."""
@@ -209,7 +214,7 @@ class Agent:
         wait_ms = self._wait_ms if self._request.parkable else 0
         poll = Poll(self._run, self._master_epoch, self.slave_id, seq, want, wait_ms, state, self._reports.listed,
                     self._reports.done, self._reports.failures, {} if self._introduced else self._info,
-                    results=self._reports.results)
+                    results=self._reports.results, slots=self._slots)
         self._request.frames = wire.encode_poll(poll)
         return self._request.frames
 

@@ -136,7 +136,7 @@ class Dispatcher:
         return [Send(route, session.last_reply)] if session.last_reply is not None else []
 
     def _answer(self, session: Session, poll: Poll, route: Route, now: float) -> list[Effect]:
-        session.seq, session.route, session.last_reply = poll.seq, route, None
+        session.seq, session.route, session.last_reply, session.slots = poll.seq, route, None, poll.slots
         self._slaves.unpark(session)
         effects: list[Effect] = []
         if poll.info:

@@ -20,7 +20,7 @@ from taskmaster.native import Thread
 from taskmaster.slave.control import Control
 from taskmaster.slave.current_job import name_handler
 from taskmaster.slave.lifespan import make_lifespan
-from taskmaster.slave.pools.choice import THREADS, PoolChoice, make_pool
+from taskmaster.slave.pools.choice import THREADS, PoolChoice, make_policy, make_pool
 from taskmaster.slave.recycling import RecyclingLimits
 from taskmaster.targets.lifespans import lifespan_of
 from taskmaster.transport.addresses import dial_address, is_local
@@ -67,7 +67,7 @@ class Slave:
         trusting = keys is not None or is_local(dial_address(address))
         self._control = Control(self._agent, Dialer(address, keys), self._pool, waker, _clock, job_timeout=job_timeout,
                                 show=show, trusting=trusting, beat=beat, grace=grace, settings=settings_of(handler),
-                                limits=limits)
+                                limits=limits, policy=make_policy(pool, _clock()))
         self._crashed = False
 
     @property

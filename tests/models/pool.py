@@ -38,6 +38,10 @@ class Pool:
         return len(self._waiting)
 
     @property
+    def busy(self) -> int:
+        return len(self._running) - self._running.count(None)
+
+    @property
     def idle(self) -> int:
         return self._running.count(None)
 

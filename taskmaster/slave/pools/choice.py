@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from taskmaster import defaults
+from taskmaster.core.concurrency import ConcurrencyPolicy
+from taskmaster.core.lock_limit import LockLimit
 from taskmaster.errors import UsageError
 from taskmaster.handlers import settings_of
+from taskmaster.native import has_lock
 from taskmaster.slave.pools.base import Pool
 from taskmaster.targets.lazy import is_async
 from taskmaster.targets.lifespans import lifespan_of
@@ -73,3 +76,10 @@ def make_pool(choice: PoolChoice, handler: Callable[[Any], Any], clock: Callable
     from taskmaster.slave.pools.threads import ThreadPool  # see above
 
     return ThreadPool(handler, choice.slots, clock, wake, leave_thread)
+
+
+def make_policy(choice: PoolChoice, now: float) -> ConcurrencyPolicy | None:
+    """What decides how many jobs run at once in such a pool; None if that is settled."""
+    if choice.kind == THREADS and choice.slots > 1 and has_lock():
+        return LockLimit(choice.slots, now)
+    return None

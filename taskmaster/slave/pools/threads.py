@@ -32,7 +32,8 @@ class ThreadPool:
                  wake: Callable[[], None], leave_thread: Callable[[], object] = lambda: None) -> None:
         self.slots = 0
         self.wake_below = 1
-        self._leave_thread = leave_thread  # called by a thread that has nothing more to run
+        self._leave_thread = leave_thread  # called by each thread once the pool is closed
+        self._closed = False
         self._handler = handler
         self._settings = settings_of(handler)
         self._clock = clock
@@ -47,6 +48,11 @@ class ThreadPool:
         self._lock = Lock()
         call_in_children(self, ThreadPool._end_in_child)
         self.resize(slots)
+
+    @property
+    def busy(self) -> int:
+        """How many threads are running through a slice."""
+        return len(self._running)
 
     @property
     def idle(self) -> int:
@@ -112,6 +118,13 @@ class ThreadPool:
 
     def close(self) -> None:
         """Start no further slice; does not wait for those that are running."""
+        self._closed = True
+        with self._lock:
+            self.slots, parked = 0, self._parked
+            self._active += parked  # those will find that they are surplus, and that the pool is closed
+            self._parked = 0
+        for _ in range(parked):
+            self._resumed.put(None)
         self.resize(0)
 
     def _end_in_child(self) -> None:
@@ -151,7 +164,8 @@ class ThreadPool:
     def _step(self, ident: int, hand: list[Slice | SequentialExecution | None], source: Iterator[Slice | None]) -> None:
         if not hand:
             if self._is_surplus():
-                self._leave_thread()
+                if self._closed:
+                    self._leave_thread()
                 self._resumed.get()
             hand.extend(islice(source, 1))  # one step: between taking it and keeping it no exception can arrive
         taken = hand[0]
