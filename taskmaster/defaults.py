@@ -23,6 +23,8 @@ STATE_LABEL_CHARACTERS: Final = 60
 WINDOW_JOBS: Final = 1_000_000
 WINDOW_BYTES: Final = 256 << 20  # 256 MiB of encoded payloads: what a small machine can spare when each job is large
 SHARED_CURSOR_JOBS: Final = 1_000_000  # in a row: a checkpoint holds 8 bytes for each that is done, so 8 MB
+UNGATED_JOBS: Final = 1024  # that a quick source may yield at most once it is to stop,
+UNGATED_JOB_SECONDS: Final = 1e-6  # and how long each may take it: then it yields them in a millisecond
 # Of payloads not handed out yet: reading 256 MiB ahead halved the rate of 5 kB jobs, four leases cost a third of it.
 READY_BYTES: Final = 16 << 20
 JOB_BYTES: Final = 16 << 20  # of one job's encoded payload; put larger data into a file and yield its name
@@ -160,6 +162,7 @@ CHECKPOINT_SECONDS: Final = 1.0  # while jobs settle: a crash repeats the last s
 # slices that make no-ops wait now and then, a quarter of what a crash may repeat anyway.
 STANDS_SECONDS: Final = 0.25
 KEPT_BYTES: Final = 64 << 20  # of settled jobs' payloads above the watermark: then a checkpoint is due at once
+CROWDED_CHECKPOINT_SECONDS: Final = 0.1  # between checkpoints at least, however much they would free
 UNSAVED_SECONDS: Final = 5.0  # without a checkpoint no new jobs are handed out, so that a crash still repeats little
 SAVE_RETRY_SECONDS: Final = 0.1  # after a failed write, because the failure may be temporary; doubled up to
 SAVE_RETRY_SECONDS_MOST: Final = 5.0  # this, so that a run continues within 5 s after somebody makes room

@@ -11,13 +11,13 @@ from taskmaster import defaults
 from taskmaster.api.local_run import LocalRun
 from taskmaster.console.progress import make_progress
 from taskmaster.core.budget import parse_budget
+from taskmaster.core.slave_options import SlaveOptions
 from taskmaster.errors import TargetError, UsageError
-from taskmaster.fleet.command import SlaveOptions
 from taskmaster.master.outcome import Outcome
 from taskmaster.master.workload import Options, workload_of
-from taskmaster.slave.pools.choice import check_handler
 from taskmaster.targets import parent_main
 from taskmaster.targets.load import Target, importing
+from taskmaster.targets.pool_choice import check_handler
 
 
 def run(get_jobs: Callable[..., Any], handle_job: Callable[[Any], Any], *, slaves: int = 2,

@@ -13,9 +13,9 @@ import click
 from taskmaster import defaults
 from taskmaster.cli.help import FAILURES, HOW_MUCH, NETWORK, OUTPUT, Command, Option
 from taskmaster.cli.log_format import FORMATS
+from taskmaster.core.slave_options import SlaveOptions
 from taskmaster.errors import UsageError
-from taskmaster.fleet.command import SlaveOptions
-from taskmaster.slave.pools.choice import POOLS
+from taskmaster.targets.pool_choice import POOLS
 from taskmaster.transport import keys
 
 Decorator = Callable[[Any], Any]

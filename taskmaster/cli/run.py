@@ -17,9 +17,10 @@ from taskmaster.cli.shared_key import hide_key
 from taskmaster.console.log import Lines
 from taskmaster.console.progress import make_progress
 from taskmaster.core.interrupts import Interrupts
-from taskmaster.fleet.command import SlaveOptions, output_arguments
+from taskmaster.core.slave_options import SlaveOptions
+from taskmaster.fleet.command import output_arguments
 from taskmaster.targets.load import load_target, parse_target
-from taskmaster.slave.pools.choice import check_handler
+from taskmaster.targets.pool_choice import check_handler
 
 
 @options.command(example="tm-run squares.py 4 count=1000000 --concurrency 20")

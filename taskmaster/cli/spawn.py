@@ -16,8 +16,9 @@ from taskmaster.cli import entry, options
 from taskmaster.cli.shared_key import slave_keys, warn_of_insecure_master
 from taskmaster.control.death_reports import DeathReports
 from taskmaster.core.interrupts import Interrupts
+from taskmaster.core.slave_options import SlaveOptions
 from taskmaster.errors import EXIT_DONE, EXIT_INTERRUPTED, TaskmasterError
-from taskmaster.fleet.command import SlaveOptions, key_arguments, output_arguments, slave_command
+from taskmaster.fleet.command import key_arguments, output_arguments, slave_command
 from taskmaster.fleet.fleet import Fleet
 from taskmaster.fleet.local import LocalLauncher
 from taskmaster.fleet.watchdog import silence_limit

@@ -190,4 +190,4 @@ def _slim(poll: Poll) -> Poll:
     """The part of a held request that its answer needs: its reports, already recorded, may be a megabyte."""
     if not (poll.done or poll.failed or poll.info or len(poll.held) > 1):
         return poll
-    return replace(poll, held=poll.held[:1], done=(), failed=(), info={})
+    return replace(poll, held=poll.held[:1], done=(), failed=(), info={}, results=())

@@ -90,12 +90,12 @@ class WindowView:
 
     # -- where the run can be resumed
 
-    def resume_point(self, now: float, whole: bool = False, never: bool = False) -> ResumePoint:
-        """What a checkpoint says now. What is settled above the watermark is in it where the watermark stands, or when
-        the `whole` of it is asked for; and `never` if that is set."""
-        whole = not never and (whole or self.stands(now))
-        complete = whole or never or self._mark.settled_above == 0
-        return ResumePoint(self._mark.resume_offset, self._mark.cursor, self._mark.snapshot(whole), complete)
+    def resume_point(self, now: float, whole: bool | None = None) -> ResumePoint:
+        """What a checkpoint says now. The `whole` of what is settled above the watermark is in it, or none; where that
+        is left open, the whole of it if the watermark stands."""
+        taken = self.stands(now) if whole is None else whole
+        complete = taken or whole is not None or self._mark.settled_above == 0
+        return ResumePoint(self._mark.resume_offset, self._mark.cursor, self._mark.snapshot(taken), complete)
 
     def take_settled_again(self) -> Runs:
         """The failed jobs of earlier runs that were settled since the last call, handled or not."""

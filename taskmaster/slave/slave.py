@@ -20,9 +20,10 @@ from taskmaster.native import Thread
 from taskmaster.slave.control import Control
 from taskmaster.slave.current_job import name_handler
 from taskmaster.slave.lifespan import make_lifespan
-from taskmaster.slave.pools.choice import THREADS, PoolChoice, make_policy, make_pool
+from taskmaster.slave.pools.make import make_policy, make_pool
 from taskmaster.slave.recycling import RecyclingLimits
 from taskmaster.targets.lifespans import lifespan_of
+from taskmaster.targets.pool_choice import THREADS, PoolChoice
 from taskmaster.transport.addresses import dial_address, is_local
 from taskmaster.transport.dialer import Dialer
 from taskmaster.transport.keys import Keys

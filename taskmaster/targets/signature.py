@@ -11,7 +11,7 @@ from typing import Any
 
 from taskmaster.errors import TargetError, UsageError
 from taskmaster.targets.lazy import is_generator
-from taskmaster.targets.search_path import python_module
+from taskmaster.targets.search_path import python_module, without_users
 
 
 def convert_arguments(function: Callable[..., Any], pairs: Sequence[str]) -> dict[str, Any]:
@@ -67,8 +67,9 @@ def _check_required(function: Callable[..., Any], given: Mapping[str, Any]) -> N
 
 
 def _convert(function: Callable[..., Any], parameter: inspect.Parameter, text: str) -> Any:
-    # Here: slaves, which convert nothing, start 4 ms faster without it.
-    from taskmaster.targets.values import convert, kinds_of_annotation, kinds_of_default
+    with without_users():
+        # Here: slaves, which convert nothing, start 4 ms faster without it.
+        from taskmaster.targets.values import convert, kinds_of_annotation, kinds_of_default
 
     annotation = _annotation(function, parameter)
     kinds = kinds_of_default(parameter.default) if annotation in _UNKNOWN else kinds_of_annotation(annotation)

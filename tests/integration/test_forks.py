@@ -11,7 +11,7 @@ import textwrap
 import pytest
 
 from taskmaster.forks import close_in_children, keep_in_children
-from taskmaster.slave.pools.choice import POOLS
+from taskmaster.targets.pool_choice import POOLS
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 
@@ -53,8 +53,9 @@ def test_a_child_that_comes_back_from_the_handler_ends_as_a_program_does(kind: s
     """It ran the rest of the slice, too, and then took slices of its own."""
     assert output_of(f"""
         import os, sys, time
-        from taskmaster.slave.pools.choice import PoolChoice, make_pool
+        from taskmaster.slave.pools.make import make_pool
         from taskmaster.slave.slice import Slice
+        from taskmaster.targets.pool_choice import PoolChoice
         codes, ran = [], []
         def handle(job):
             if job == 1:

@@ -26,8 +26,8 @@ from taskmaster.job import Job
 from taskmaster.master.master import Master
 from taskmaster.master.outcome import Outcome
 from taskmaster.master.workload import Identity, Options, Workload
-from taskmaster.slave.pools.choice import PoolChoice
 from taskmaster.slave.slave import Slave
+from taskmaster.targets.pool_choice import PoolChoice
 from taskmaster.transport.keys import Keys, derive
 
 SECONDS = 30.0

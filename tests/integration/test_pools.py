@@ -19,8 +19,9 @@ import pytest
 from taskmaster import current_job
 from taskmaster.slave.failed_attempt import timed_out_attempt
 from taskmaster.slave.pools.base import Pool, Progress
-from taskmaster.slave.pools.choice import ASYNCIO, GREENLETS, POOLS, THREADS, PoolChoice, make_pool
+from taskmaster.slave.pools.make import make_pool
 from taskmaster.slave.slice import Slice
+from taskmaster.targets.pool_choice import ASYNCIO, GREENLETS, POOLS, THREADS, PoolChoice
 
 SECONDS = 20.0
 STEP = 0.002

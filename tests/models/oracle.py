@@ -25,6 +25,7 @@ It raises `Broken` as soon as an invariant does not hold:
     I20 no job is handed to a slave whose handler is for other jobs
     I21 after a run that too many failures stopped, each recorded job is tried again; its record leaves the file only
         once it is known to have been handled, or was recorded anew
+    I22 a fleet kills only a slave that was silent for the limit while the fleet was listening
 """
 
 from __future__ import annotations

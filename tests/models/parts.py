@@ -9,6 +9,7 @@ from taskmaster.core.agent import Agent
 from taskmaster.core.dispatch import Dispatcher
 from taskmaster.core.settled import SettledBefore
 from taskmaster.core.window import Window
+from taskmaster.fleet.watchdog import Watchdog
 from taskmaster.master.state.run_state import RunState
 from taskmaster.master.state.writer import StateWriter
 from taskmaster.transport.peers import Peers
@@ -25,6 +26,7 @@ class Parts:
     writer: type[StateWriter[Any]] = StateWriter
     settled_before: type[SettledBefore] = SettledBefore
     peers: type[Peers] = Peers
+    watchdog: type[Watchdog] = Watchdog
 
 
 SHIPPED = Parts()

@@ -7,6 +7,10 @@ from support.dispatcher_talk import Talk, runs, sent
 
 from taskmaster import defaults
 from taskmaster.core.master_effects import Send
+from taskmaster.core.results import Results
+from taskmaster.core.roster import Roster
+from taskmaster.core.session import Session
+from taskmaster.core.wire import Poll
 
 
 def test_a_parked_request_is_answered_when_work_arrives() -> None:
@@ -129,3 +133,12 @@ def test_a_throttle_that_lets_jobs_through_is_no_reason_to_wake_at_once(rate: fl
     talk.master.hold(True)
     talk.park("a")
     assert talk.master.next_due(talk.now) > talk.now + 0.5
+
+
+def test_the_results_of_a_parked_request_are_not_kept_with_it() -> None:
+    """They are half a megabyte, which each idle slave would hold in the master's memory."""
+    slaves, session = Roster(), Session("a")
+    slaves.add(session)
+    slaves.park(session, Poll("r", 1, "a", 1, want=1, done=((0, 1),), results=(Results(0, 1, b"1\n"),)), 5.0)
+    [(_, kept)] = slaves.parked()
+    assert (kept.want, kept.done, kept.results) == (1, (), ())

@@ -9,8 +9,8 @@ import pytest
 
 from taskmaster import defaults
 from taskmaster.errors import TargetError, UsageError
-from taskmaster.slave.pools.choice import ASYNCIO, GREENLETS, THREADS, PoolChoice, check_handler, choose_pool
 from taskmaster.targets.load import parse_target, state_name
+from taskmaster.targets.pool_choice import ASYNCIO, GREENLETS, THREADS, PoolChoice, check_handler, choose_pool
 from taskmaster.targets.signature import accepts_last, check_arity, first_offset
 
 

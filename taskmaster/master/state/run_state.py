@@ -184,9 +184,9 @@ class RunState:
         """Results wait in memory until the watermark passes their jobs, so those above it run again after a crash, for
         the sake of their results. Without an order they are in the sink, and then the checkpoint has to say so."""
         if self._results is not None:
-            return window.resume_point(now, not self._in_order, never=self._in_order)
+            return window.resume_point(now, whole=not self._in_order)
         crowded = window.kept_bytes > defaults.KEPT_BYTES
-        return window.resume_point(now, crowded or self._is_above_unread(window.watermark))
+        return window.resume_point(now, whole=crowded or self._is_above_unread(window.watermark) or None)
 
     def _is_above_unread(self, offset: int) -> bool:
         """Whether an earlier run settled jobs at or above `offset`, above its own watermark."""
@@ -200,7 +200,8 @@ class RunState:
         # What is settled above a slow job is kept in memory until a checkpoint has been made of it.
         kept = max(window.kept_bytes, 4 * window.results_bytes)
         crowded = kept > defaults.KEPT_BYTES and self._writer.behind_since() is None
-        return now >= due or crowded
+        # What waits behind a slow job for the sake of an order stays there: no reason to write one after the other.
+        return now >= due or (crowded and now >= self._offered_at + defaults.CROWDED_CHECKPOINT_SECONDS)
 
     def next_due(self, window: Window) -> float | None:
         assert self._last is not None

@@ -228,7 +228,7 @@ def get_jobs(last=-1):
     saved = scene.checkpoint() or {}
     (scene.folder / "changed").touch()
     master = scene.master()
-    after = saved["cursor"]["json"]
+    after = saved["cursor"]["json"] if saved.get("cursor") else -1  # it may be killed before its first checkpoint
     scene.expected = [f"row-{row}" for row in range(6000) if row % 2 == 0 or row > after]
     scene.complete(master, spawn)
 
