@@ -89,6 +89,8 @@ FAILURES_LOGGED: Final = 5  # with a line each: enough to see what is wrong
 # A slave.
 CONCURRENCY: Final = 10  # threads: most handlers wait for a network or a disk, and ten threads cost a no-op nothing
 CONCURRENCY_ASYNC: Final = 100  # tasks or greenlets, a few kB each; the services they call may not bear a thousand
+# The most that `auto` may find unless it is told: a thousand idle threads take 60 MB, and few services bear more.
+CONCURRENCY_AUTO: Final = 1000
 CONCURRENCY_MOST: Final = 10_000  # more must be a typo: the stacks of that many threads reserve 80 GB
 SLICE_SECONDS: Final = 0.002  # of work that a thread takes from the backlog at once: 40 times the cost of taking it
 TEAR_DOWN_SECONDS: Final = 5.0  # for the threads of a slave to close what they have: as long as tm-run waits

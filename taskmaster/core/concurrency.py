@@ -22,18 +22,26 @@ class Reading:
     failed: int = 0
     seconds: float = 0.0
 
+    @property
+    def ended(self) -> int:
+        """Jobs whose handler has returned or failed."""
+        return self.handled + self.failed
+
 
 class ConcurrencyPolicy(Protocol):
     """Decides how many jobs may run at once."""
 
-    limit: int
-    """How many may run now."""
+    @property
+    def limit(self) -> int:
+        """How many may run now."""
 
-    slots: int
-    """The same without a trial of milliseconds, for which nobody need fetch or give back jobs."""
+    @property
+    def slots(self) -> int:
+        """The same without a trial of milliseconds, for which nobody need fetch or give back jobs."""
 
-    due: float
-    """When to call `observe`, if jobs are there."""
+    @property
+    def due(self) -> float:
+        """When to call `observe`, if jobs are there."""
 
     def observe(self, reading: Reading) -> None:
         """This is how things are now."""

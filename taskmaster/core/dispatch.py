@@ -65,6 +65,10 @@ class Dispatcher:
         return len(self._slaves)
 
     @property
+    def at_once(self) -> int:
+        return self._slaves.at_once
+
+    @property
     def settled(self) -> bool:
         """Whether nothing is in flight."""
         return self.window.in_flight == 0

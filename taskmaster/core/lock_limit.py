@@ -53,6 +53,12 @@ class LockLimit:
         self._next_trial = now
         self._limited_at = now
 
+    def allow(self, most: int) -> None:
+        """There may be so many jobs at once from now on, as far as the lock is not concerned."""
+        self._most = most
+        if self._state is _State.ALL or self.limit > most:
+            self._state, self.limit, self.slots = _State.ALL, most, most
+
     def observe(self, reading: Reading) -> None:
         """Take a reading, and change the limit if it calls for that."""
         seconds = max(reading.now - self._at, 1e-6)

@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from taskmaster import defaults
@@ -53,22 +54,24 @@ class Slave:
                  keys: Keys | None = None, beat: Callable[[], object] | None = None,
                  grace: float | None = None, code: Mapping[str, str] | None = None,
                  limits: RecyclingLimits = RecyclingLimits()) -> None:
-        info = {"host": socket.gethostname(), "pid": os.getpid(), "threads": pool.slots, "handler": name,
+        policy = make_policy(pool, _clock())
+        slots = pool.slots if policy is None else policy.slots
+        info = {"host": socket.gethostname(), "pid": os.getpid(), "threads": slots, "handler": name,
                 "python": sys.version.split()[0], "version": defaults.PRODUCT_VERSION, **(code or {})}
         if beat is not None:
             info["fleet"] = "yes"  # which reports how it died
         name_handler(f"{(code or {}).get('module', '')}:{name.rpartition(':')[2]}")
         self._waker = waker = Waker()
-        self._agent = Agent(os.urandom(16).hex(), pool.slots, info, patience, _clock())
+        self._agent = Agent(os.urandom(16).hex(), slots, info, patience, _clock())
         function = lifespan_of(handler)
         self._lifespan = None if function is None else make_lifespan(function, pool.kind == THREADS)
         called = handler if self._lifespan is None else self._lifespan.bind(handler)
         leave_thread = _nothing if self._lifespan is None else self._lifespan.leave_thread
-        self._pool = make_pool(pool, called, _clock, waker.wake, leave_thread)
+        self._pool = make_pool(replace(pool, slots=slots), called, _clock, waker.wake, leave_thread)
         trusting = keys is not None or is_local(dial_address(address))
         self._control = Control(self._agent, Dialer(address, keys), self._pool, waker, _clock, job_timeout=job_timeout,
                                 show=show, trusting=trusting, beat=beat, grace=grace, settings=settings_of(handler),
-                                limits=limits, policy=make_policy(pool, _clock()))
+                                limits=limits, policy=policy)
         self._crashed = False
 
     @property

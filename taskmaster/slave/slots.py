@@ -9,6 +9,7 @@ from math import inf
 
 from taskmaster.core.agent import Agent
 from taskmaster.core.concurrency import ConcurrencyPolicy, Reading
+from taskmaster.errors import LimitReached
 from taskmaster.slave.outcomes import Outcomes
 from taskmaster.slave.pools.base import Pool
 
@@ -43,11 +44,22 @@ class Slots:
             return
         self._policy.observe(self._reading(now))
         if self._policy.limit != self._pool.slots:
-            self._pool.resize(self._policy.limit)
-        if self._policy.slots != self._slots:
-            self._slots = self._policy.slots
-            self._agent.resize(self._slots)
-            log.debug("From now on this slave runs up to %d jobs at once", self._slots)
+            self._resize(self._policy)
+        if self._policy is not None and self._policy.slots != self._slots:
+            self._tell(self._policy.slots)
+
+    def _resize(self, policy: ConcurrencyPolicy) -> None:
+        try:
+            self._pool.resize(policy.limit)
+        except LimitReached as error:
+            log.warning("This slave stays at %d jobs at once. %s", self._pool.slots, error)
+            self._policy = None
+            self._tell(self._pool.slots)
+
+    def _tell(self, slots: int) -> None:
+        self._slots = slots
+        self._agent.resize(slots)
+        log.debug("From now on this slave runs up to %d jobs at once", slots)
 
     def _reading(self, now: float) -> Reading:
         outcomes, pool = self._outcomes, self._pool

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from taskmaster import defaults
 from taskmaster.errors import UsageError
-from taskmaster.handlers import settings_of
+from taskmaster.handlers import CONCURRENCY, settings_of
 from taskmaster.targets.lazy import is_async
 from taskmaster.targets.lifespans import lifespan_of
 from taskmaster.targets.signature import check_arity
@@ -21,13 +21,15 @@ POOLS: Final = (THREADS, ASYNCIO, GREENLETS)
 
 @dataclass(frozen=True)
 class PoolChoice:
-    """One of POOLS, with `slots` jobs at once."""
+    """One of POOLS, with `slots` jobs at once; if `auto`, that is the most, and the slave finds the number."""
 
     kind: str = THREADS
     slots: int = defaults.CONCURRENCY
+    auto: bool = False
 
 
-def choose_pool(handler: Callable[..., Any], pool: str | None = None, concurrency: int | None = None) -> PoolChoice:
+def choose_pool(handler: Callable[..., Any], pool: str | None = None,
+                concurrency: int | str | None = None) -> PoolChoice:
     """The pool for this handler where these options are given or None. Raises UsageError if it cannot run there.
 
     The number of jobs is that of the option, else of the handler's settings, else of the kind of pool.
@@ -35,11 +37,22 @@ def choose_pool(handler: Callable[..., Any], pool: str | None = None, concurrenc
     kind = pool or (ASYNCIO if is_async(handler) else THREADS)
     if is_async(handler) and kind != ASYNCIO:
         raise UsageError(f"The handler is async, which --pool {kind} cannot run. Use --pool asyncio, or leave it out.")
-    wanted = concurrency or settings_of(handler).concurrency
-    return PoolChoice(kind, wanted or (defaults.CONCURRENCY if kind == THREADS else defaults.CONCURRENCY_ASYNC))
+    return sized(kind, concurrency or settings_of(handler).concurrency)
 
 
-def check_handler(handler: Callable[..., Any], pool: str | None = None) -> None:
+def sized(kind: str, concurrency: int | str | None) -> PoolChoice:
+    """With this many slots, by an option or a setting. Raises UsageError."""
+    if concurrency is None:
+        return PoolChoice(kind, defaults.CONCURRENCY if kind == THREADS else defaults.CONCURRENCY_ASYNC)
+    found = CONCURRENCY.fullmatch(str(concurrency))
+    number = 0 if found is None else int(found["fixed"] or found["most"] or defaults.CONCURRENCY_AUTO)
+    if found is None or number > defaults.CONCURRENCY_MOST:
+        raise UsageError(f"{concurrency!r} is no number of jobs to run at once. Give one from 1 to "
+                         f"{defaults.CONCURRENCY_MOST:,}, or auto, or auto:MAX.")
+    return PoolChoice(kind, number, not found["fixed"])
+
+
+def check_handler(handler: Callable[..., Any], pool: str | None = None, concurrency: int | str | None = None) -> None:
     """Raise TargetError or UsageError unless this pool, or the one for this handler, can run it."""
     check_arity(handler, lifespan_of(handler) is not None)
-    choose_pool(handler, pool)
+    choose_pool(handler, pool, concurrency)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
+from taskmaster.core.auto_limit import AutoLimit
 from taskmaster.core.concurrency import ConcurrencyPolicy
 from taskmaster.core.lock_limit import LockLimit
+from taskmaster.core.lowest_limit import LowestLimit
 from taskmaster.native import has_lock
 from taskmaster.slave.pools.base import Pool
 from taskmaster.slave.pools.threads import ThreadPool
@@ -45,6 +48,7 @@ def make_pool(choice: PoolChoice, handler: Callable[[Any], Any], clock: Callable
 
 def make_policy(choice: PoolChoice, now: float) -> ConcurrencyPolicy | None:
     """What decides how many jobs run at once in such a pool; None if that is settled."""
-    if choice.kind == THREADS and choice.slots > 1 and has_lock():
-        return LockLimit(choice.slots, now)
-    return None
+    auto = AutoLimit(choice.slots, now, time.time() - now) if choice.auto else None
+    if choice.kind != THREADS or choice.slots == 1 or not has_lock():
+        return auto
+    return LockLimit(choice.slots, now) if auto is None else LowestLimit(auto, LockLimit(auto.limit, now))

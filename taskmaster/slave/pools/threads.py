@@ -134,10 +134,14 @@ class ThreadPool:
     def _start(self, threads: int) -> None:
         if threads:
             native = gevent.threadpool.ThreadPool(threads)  # its own, because only the thread that made one may use it
+            started = 0
             try:
-                for _ in range(threads):
+                for started in range(threads):
                     native.spawn(self._loop)
             except RuntimeError as error:
+                with self._lock:
+                    self._active -= threads - started
+                    self.slots = self._active
                 raise refused_thread(error) from error
 
     def _loop(self) -> None:
