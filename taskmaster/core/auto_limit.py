@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from math import ceil, inf
+from math import ceil, inf, sqrt
 
 from taskmaster import defaults
 from taskmaster.core.concurrency import Reading
@@ -51,8 +51,8 @@ class AutoLimit:
     CHECK_LATENCIES = 20  # do not fit into it
     SOON_SECONDS, SOON_LATENCIES = 3.75, 5  # the same for a check of what has just changed; an eighth, so they coincide
     MORE_FAILING = 0.05  # of the jobs than usual
-    FAILED = 3  # jobs at least
-    CEILING_SECONDS = 60.0  # for which it keeps off a number with which jobs failed
+    DEVIATIONS = 4  # beyond that: what chance adds to few jobs
+    CEILING_SECONDS = 30.0  # for which it keeps off a number with which jobs failed
     OFF_CEILING = 0.95
 
     def __init__(self, most: int, now: float, clock_offset: float = 0.0) -> None:
@@ -72,7 +72,7 @@ class AutoLimit:
         self._before = 0  # the limit before the present measurement,
         self._latency_before = 0.0  # and the latency
         self._failing_before = 0.0  # and the share that failed
-        self._good = 1  # the last limit under which no more than usual failed
+        self._good = max(1, self.limit // 2)  # the last limit under which no more failed than usual
         self._ceiling, self._ceiling_until = inf, 0.0
         self._first = True  # the next check is the first, of a base that was measured in passing
         self._checks = False  # what is being measured is the base, and not just whether a queue helps nobody
@@ -180,7 +180,8 @@ class AutoLimit:
     # -- failures
 
     def _fails(self, round: Round) -> bool:
-        more = round.failed >= self.FAILED and round.failing > self._usual + self.MORE_FAILING
+        allowed = (self._usual + self.MORE_FAILING) * round.jobs
+        more = round.failed > allowed + self.DEVIATIONS * sqrt(allowed)
         return more and self._good < self.limit and self._phase is not _Phase.RETREATED and not self._useless
 
     def _retreat(self, reading: Reading, round: Round) -> None:
@@ -195,7 +196,7 @@ class AutoLimit:
         half = self._failing_before * (1 + self.limit / self._before) / 2
         if round.failing <= max(half, self._usual + self.MORE_FAILING):
             return self._continue(reading)
-        self._useless, self._ceiling = True, inf
+        self._useless, self._ceiling, self._usual = True, inf, round.failing
         self._move(reading, self._before)
 
     # -- the next round
