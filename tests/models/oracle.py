@@ -35,6 +35,7 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from models.breathing import MOST_SLOTS
 from models.broken import must
 from models.inside import chunks_of, settled_above
 from models.ledger import Grant, Ledger
@@ -324,5 +325,5 @@ class Oracle:
 
     def check_agent(self, agent: Agent) -> None:
         """Besides the window, it may run in vain what others have settled."""
-        most = self.size + agent.prefetch.slots
+        most = self.size + max(agent.prefetch.slots, MOST_SLOTS)
         must(agent.held.count_of_runs <= most, "I8: more runs than jobs", agent.held)

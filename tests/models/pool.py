@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from models.process import Process
-from models.threads import Queue
+from models.threads import Condition, Queue
 
 from taskmaster.core.wire import FailedAttempt
 from taskmaster.slave.pools.sequential import SequentialExecution
@@ -26,9 +26,9 @@ class Pool:
         self._wake = wake
         self._waiting = Queue(process)
         self._ended: list[SequentialExecution] = []
-        self._running: list[SequentialExecution | None] = [None] * threads
-        for number in range(threads):
-            process.spawn(partial(self._loop, number))
+        self._resized = Condition(process)
+        self._running: list[SequentialExecution | None] = []
+        self.resize(threads)
 
     def put(self, work: Slice) -> None:
         self._waiting.put(work)
@@ -37,13 +37,21 @@ class Pool:
     def waiting(self) -> int:
         return len(self._waiting)
 
+    def resize(self, slots: int) -> None:
+        """Surplus threads take nothing more, until they are needed again."""
+        self.slots = slots
+        self._resized.notify()
+        for number in range(len(self._running), slots):
+            self._running.append(None)
+            self._process.spawn(partial(self._loop, number))
+
     @property
     def busy(self) -> int:
         return len(self._running) - self._running.count(None)
 
     @property
     def idle(self) -> int:
-        return self._running.count(None)
+        return max(0, self.slots - self.busy)
 
     def running(self) -> list[SequentialExecution]:
         return [work for work in self._running if work is not None]
@@ -66,7 +74,11 @@ class Pool:
 
     def _loop(self, number: int) -> None:
         while True:
+            self._resized.wait_for(lambda: number < self.slots)
             work: Slice = self._waiting.get()
+            if number >= self.slots:  # since it began to wait
+                self._waiting.put(work)
+                continue
             self._between_lists()
             self._running[number] = execution = SequentialExecution(work, self._now(number))
             self._run(number, execution)

@@ -61,4 +61,5 @@ class Scenario:
     limit: int | None = None
     budget: int | None = None
     retries: int = 60
+    breathes: bool = False  # each slave: runs now more and now fewer jobs at once
     foreigners: int = 0  # slaves with the handler of other jobs, which come while the run begins

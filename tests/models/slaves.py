@@ -6,8 +6,9 @@ import socket
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from models.breathing import Breathing
 from models.crew import Gone
-from models.inside import serves_elsewhere
+from models.inside import adapt, serves_elsewhere
 from models.master import MODULE
 from models.slave_watch import SlaveWatch
 from models.watched_slave import WatchedSlave
@@ -51,6 +52,9 @@ class Slaves:
             if world.chance.random() < 0.5:
                 serves_elsewhere(agent)
         slave = WatchedSlave(process, world.network, agent, self, self._watch, scenario.job_timeout, scenario.watchdog)
+        if scenario.breathes:
+            policy = Breathing(scenario.threads, process.clock(), f"{scenario.seed} {process.name}")
+            adapt(slave.control, world.parts.slots, policy)
         self.living.append(slave)
 
     def take_dead(self) -> list[Gone]:
