@@ -170,6 +170,7 @@ class ThreadPool:
             if self._is_surplus():
                 if self._closed:
                     self._leave_thread()
+                    SimpleQueue().get()  # for ever, and not what wakes another
                 self._resumed.get()
             hand.extend(islice(source, 1))  # one step: between taking it and keeping it no exception can arrive
         taken = hand[0]
