@@ -15,7 +15,7 @@ from taskmaster.cli.help import FAILURES, HOW_MUCH, NETWORK, OUTPUT, Command, Op
 from taskmaster.cli.log_format import FORMATS
 from taskmaster.core.slave_options import SlaveOptions
 from taskmaster.errors import UsageError
-from taskmaster.targets.pool_choice import POOLS, THREADS, sized
+from taskmaster.targets.pool_choice import POOLS, slots_of
 from taskmaster.transport import keys
 
 Decorator = Callable[[Any], Any]
@@ -91,7 +91,7 @@ class _Concurrency(click.ParamType):  # type: ignore[type-arg]  # no [] in older
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Let through what can be one."""
         try:
-            sized(THREADS, value)
+            slots_of(value)
         except UsageError as error:
             self.fail(str(error), param, ctx)
         return str(value)
@@ -99,11 +99,15 @@ class _Concurrency(click.ParamType):  # type: ignore[type-arg]  # no [] in older
 
 slave_options = compose(
     option("--concurrency", group=HOW_MUCH, type=_Concurrency(), metavar="N|auto[:MAX]",
-           help="Jobs that each slave runs at once; with auto it finds the number  [default: the handler's own, else "
-                f"{defaults.CONCURRENCY} threads, or {defaults.CONCURRENCY_ASYNC} with asyncio or greenlets]"),
+           help="Jobs, or batches, that each slave runs at once; auto finds the number  [default: the handler's own, "
+                f"else {defaults.CONCURRENCY} threads, or {defaults.CONCURRENCY_ASYNC} with asyncio or greenlets; "
+                f"batches: {defaults.CONCURRENCY_BATCHES}, or {defaults.CONCURRENCY_BATCHES_ASYNC}]"),
     option("--pool", group=HOW_MUCH, type=click.Choice(POOLS), metavar="POOL",
            help="What runs the handler in a slave: threads, asyncio or greenlets  [default: asyncio for an async "
                 "handler, else threads]"),
+    option("--batch", group=HOW_MUCH, type=click.IntRange(1, defaults.BATCH_MOST_JOBS), metavar="N",
+           help="Maximum jobs in one call of handle_jobs  [default: the handler's own, else "
+                f"{defaults.BATCH_JOBS}]"),
     option("--job-timeout", group=FAILURES, type=click.FloatRange(0, min_open=True), metavar="SECONDS",
            help="Fail an attempt that takes longer than this, and replace its slave if it cannot be ended  [default: "
                 "the handler's own]"),

@@ -22,15 +22,19 @@ def handlers_cpu() -> float:
 
 
 class Slots:
-    """Looks when the policy wants it; without one, the pool keeps the slots that it has."""
+    """Looks when the policy wants it; without one, the pool keeps the slots that it has.
+
+    Where a call of the handler takes a `batch`, the policy counts calls, and the agent jobs.
+    """
 
     def __init__(self, agent: Agent, pool: Pool, outcomes: Outcomes, policy: ConcurrencyPolicy | None,
-                 cpu: Callable[[], float]) -> None:
+                 cpu: Callable[[], float], batch: int = 1) -> None:
         self._agent = agent
         self._pool = pool
         self._outcomes = outcomes
         self._policy = policy
         self._cpu = cpu
+        self._batch = batch
         self._slots = pool.slots
 
     @property
@@ -58,9 +62,10 @@ class Slots:
 
     def _tell(self, slots: int) -> None:
         self._slots = slots
-        self._agent.resize(slots)
+        self._agent.prefetch.resize(slots * self._batch)
         log.debug("From now on this slave runs up to %d jobs at once", slots)
 
     def _reading(self, now: float) -> Reading:
-        outcomes, pool = self._outcomes, self._pool
-        return Reading(now, self._cpu(), pool.busy, pool.waiting, outcomes.handled, outcomes.failed, outcomes.seconds)
+        outcomes, pool, batch = self._outcomes, self._pool, self._batch
+        return Reading(now, self._cpu(), pool.busy, pool.waiting, outcomes.handled // batch, outcomes.failed // batch,
+                       outcomes.seconds / batch)

@@ -21,38 +21,60 @@ POOLS: Final = (THREADS, ASYNCIO, GREENLETS)
 
 @dataclass(frozen=True)
 class PoolChoice:
-    """One of POOLS, with `slots` jobs at once; if `auto`, that is the most, and the slave finds the number."""
+    """One of POOLS, with `slots` calls at once, each with up to `batch` jobs; None for calls with one job, not a list.
+
+    If `auto`, the slots are the most, and the slave finds the number.
+    """
 
     kind: str = THREADS
     slots: int = defaults.CONCURRENCY
+    batch: int | None = None
     auto: bool = False
 
+    @property
+    def jobs_at_once(self) -> int:
+        """How many jobs are handled at once, if there are enough."""
+        return self.slots * (self.batch or 1)
 
-def choose_pool(handler: Callable[..., Any], pool: str | None = None,
-                concurrency: int | str | None = None) -> PoolChoice:
+
+def choose_pool(handler: Callable[..., Any], pool: str | None = None, concurrency: int | str | None = None,
+                batch: int | None = None) -> PoolChoice:
     """The pool for this handler where these options are given or None. Raises UsageError if it cannot run there.
 
-    The number of jobs is that of the option, else of the handler's settings, else of the kind of pool.
+    The number of calls is that of the option, else of the handler's settings, else of the kind of pool. `batch` is what
+    `batch_of` says of the handler.
     """
     kind = pool or (ASYNCIO if is_async(handler) else THREADS)
     if is_async(handler) and kind != ASYNCIO:
         raise UsageError(f"The handler is async, which --pool {kind} cannot run. Use --pool asyncio, or leave it out.")
-    return sized(kind, concurrency or settings_of(handler).concurrency)
+    wanted = concurrency or settings_of(handler).concurrency
+    if wanted is None:
+        return PoolChoice(kind, _usual_slots(kind, batch is not None), batch)
+    slots, auto = slots_of(wanted)
+    return PoolChoice(kind, slots, batch, auto)
 
 
-def sized(kind: str, concurrency: int | str | None) -> PoolChoice:
-    """With this many slots, by an option or a setting. Raises UsageError."""
-    if concurrency is None:
-        return PoolChoice(kind, defaults.CONCURRENCY if kind == THREADS else defaults.CONCURRENCY_ASYNC)
+def slots_of(concurrency: int | str) -> tuple[int, bool]:
+    """The number of slots that an option or a setting gives, and whether it is only the most that a slave may find.
+
+    Raises UsageError.
+    """
     found = CONCURRENCY.fullmatch(str(concurrency))
-    number = 0 if found is None else int(found["fixed"] or found["most"] or defaults.CONCURRENCY_AUTO)
-    if found is None or number > defaults.CONCURRENCY_MOST:
+    slots = 0 if found is None else int(found["fixed"] or found["most"] or defaults.CONCURRENCY_AUTO)
+    if found is None or slots > defaults.CONCURRENCY_MOST:
         raise UsageError(f"{concurrency!r} is no number of jobs to run at once. Give one from 1 to "
                          f"{defaults.CONCURRENCY_MOST:,}, or auto, or auto:MAX.")
-    return PoolChoice(kind, number, not found["fixed"])
+    return slots, not found["fixed"]
 
 
-def check_handler(handler: Callable[..., Any], pool: str | None = None, concurrency: int | str | None = None) -> None:
+def _usual_slots(kind: str, batches: bool) -> int:
+    if batches:
+        return defaults.CONCURRENCY_BATCHES if kind == THREADS else defaults.CONCURRENCY_BATCHES_ASYNC
+    return defaults.CONCURRENCY if kind == THREADS else defaults.CONCURRENCY_ASYNC
+
+
+def check_handler(handler: Callable[..., Any], pool: str | None = None, batch: int | None = None,
+                  concurrency: int | str | None = None) -> None:
     """Raise TargetError or UsageError unless this pool, or the one for this handler, can run it."""
-    check_arity(handler, lifespan_of(handler) is not None)
-    choose_pool(handler, pool, concurrency)
+    check_arity(handler, lifespan_of(handler) is not None, batch is not None)
+    choose_pool(handler, pool, concurrency, batch)

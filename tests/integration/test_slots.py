@@ -14,7 +14,6 @@ from taskmaster.core.auto_limit import AutoLimit
 from taskmaster.core.concurrency import Reading
 from taskmaster.core.lock_limit import LockLimit
 from taskmaster.core.lowest_limit import LowestLimit
-from taskmaster.core.wire import Poll, decode_poll
 from taskmaster.errors import LimitReached
 from taskmaster.slave.outcomes import Outcomes
 from taskmaster.slave.pools.make import make_policy
@@ -49,12 +48,6 @@ class Parts:
         self.policy = Policy(slots)
         self.slots = Slots(self.agent, self.pool, self.outcomes, self.policy, lambda: 7.0)
 
-    def told(self) -> int:
-        """What the next request says."""
-        poll = decode_poll(self.agent._ask(None, 0.0))  # type: ignore[arg-type]
-        assert isinstance(poll, Poll)
-        return poll.slots
-
 
 @pytest.fixture
 def parts() -> Any:
@@ -84,7 +77,7 @@ def test_a_trial_changes_the_pool_alone_and_what_stays_goes_to_the_master(parts:
     parts.policy.limit = parts.policy.slots = 6
     parts.slots.look(1.0)
     assert (parts.pool.slots, parts.agent.prefetch.slots) == (6, 6)
-    assert parts.agent._slots == 6
+    assert parts.agent.prefetch.new_slots == 6
 
 
 def test_a_slave_that_gets_no_more_threads_stays_as_it_is(parts: Parts, caplog: pytest.LogCaptureFixture,

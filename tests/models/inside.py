@@ -45,6 +45,11 @@ def chunks_of(window: Window) -> Collection[Chunk]:
     return window._chunks._chunks.values()
 
 
+def backups_of(window: Window) -> dict[int, str]:
+    """The jobs that a second slave has as well, and which."""
+    return {offset: one.holder for offset, one in window.backups.leases.items()}
+
+
 def settled_above(window: Window) -> Runs:
     """The settled jobs above the watermark."""
     return window._mark._above
@@ -53,6 +58,11 @@ def settled_above(window: Window) -> Runs:
 def serves_elsewhere(agent: Agent) -> None:
     """Make it one that works for another master, which has its `info`."""
     agent._run, agent._master_epoch, agent._introduced = "elsewhere", 1, True
+
+
+def batch_of(agent: Agent) -> int:
+    """How many jobs a call of its handler takes."""
+    return agent.prefetch._batch
 
 
 def cursor_of(window: Window, offset: int) -> Any:
@@ -64,6 +74,6 @@ def resume_offset(window: Window) -> int:
     return window._mark.resume_offset
 
 
-def adapt(control: Control, slots: type[Slots], policy: ConcurrencyPolicy) -> None:
+def adapt(control: Control, slots: type[Slots], policy: ConcurrencyPolicy, batch: int) -> None:
     """Let this policy decide how many jobs its slave runs at once."""
-    control._slots = slots(control._agent, control._pool, control._outcomes, policy, lambda: 0.0)
+    control._slots = slots(control._agent, control._pool, control._outcomes, policy, lambda: 0.0, batch)

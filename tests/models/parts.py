@@ -12,6 +12,7 @@ from taskmaster.core.window import Window
 from taskmaster.fleet.watchdog import Watchdog
 from taskmaster.master.state.run_state import RunState
 from taskmaster.master.state.writer import StateWriter
+from taskmaster.slave.pools.batches import BatchExecution
 from taskmaster.slave.slots import Slots
 from taskmaster.transport.peers import Peers
 
@@ -29,6 +30,7 @@ class Parts:
     peers: type[Peers] = Peers
     watchdog: type[Watchdog] = Watchdog
     slots: type[Slots] = Slots
+    batches: type[BatchExecution] = BatchExecution
 
 
 SHIPPED = Parts()
