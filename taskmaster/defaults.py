@@ -100,6 +100,8 @@ FAILURES_LOGGED: Final = 5  # with a line each: enough to see what is wrong
 # A slave.
 CONCURRENCY: Final = 10  # threads: most handlers wait for a network or a disk, and ten threads cost a no-op nothing
 CONCURRENCY_ASYNC: Final = 100  # tasks or greenlets, a few kB each; the services they call may not bear a thousand
+# The most that `auto` may find unless it is told: a thousand idle threads take 60 MB, and few services bear more.
+CONCURRENCY_AUTO: Final = 1000
 # The same of handlers that take batches. In threads it is one, so that a connection of the module's own is safe, and a
 # database that writes for one at a time is not fought over; a slave has its next batch at hand.
 CONCURRENCY_BATCHES: Final = 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import re
 from collections.abc import Callable, MutableMapping
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from typing import Any, Final, TypeVar
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _ATTRIBUTE: Final = "__taskmaster_settings__"
+#: How many jobs run at once: a number, or "auto", which finds one, up to the number behind it.
+CONCURRENCY: Final = re.compile(r"(?P<fixed>[1-9][0-9]{0,8})|auto(:(?P<most>[1-9][0-9]{0,8}))?", re.ASCII)
 Types = tuple[type[BaseException], ...]
 
 
@@ -39,7 +42,7 @@ class GiveUp(Exception):
 class HandlerSettings:
     """What `handler` was given; None where it says nothing."""
 
-    concurrency: int | None = None
+    concurrency: int | str | None = None
     attempts: int | None = None
     timeout: float | None = None
     batch: int | None = None
@@ -48,10 +51,14 @@ class HandlerSettings:
     backoff: float | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (("concurrency", 1), ("attempts", 1), ("batch", 1)):
+        for name, least in (("attempts", 1), ("batch", 1)):
             value = getattr(self, name)
             if value is not None and not (type(value) is int and value >= least):
                 raise ValueError(f"@handler({name}={value!r}): give a whole number of at least {least}")
+        wanted = self.concurrency
+        if wanted is not None and not (type(wanted) in (int, str) and CONCURRENCY.fullmatch(str(wanted))):
+            raise ValueError(f'@handler(concurrency={wanted!r}): give a whole number of at least 1, "auto", or '
+                             '"auto:MAX" with the largest number that it may find')
         for name in ("timeout", "backoff"):
             value = getattr(self, name)
             if value is not None and not (type(value) in (int, float) and value > 0):
@@ -65,16 +72,16 @@ class HandlerSettings:
 NO_SETTINGS: Final = HandlerSettings()
 
 
-def handler(*, concurrency: int | None = None, attempts: int | None = None, timeout: float | None = None,
+def handler(*, concurrency: int | str | None = None, attempts: int | None = None, timeout: float | None = None,
             batch: int | None = None, retry_on: type[BaseException] | Types | None = None,
             give_up_on: type[BaseException] | Types = (), backoff: float | None = None,
             ) -> Callable[[_Function], _Function]:
     """Decorates a handler with its settings; the same options on the command line win.
 
-    `concurrency` calls run at once in each slave. A job has `attempts`, each of which may take `timeout` seconds. With
-    `batch`, the handler takes a list of up to so many jobs. Only exceptions in `retry_on`, if given, and none in
-    `give_up_on` are worth another attempt; the second one comes after `backoff` seconds, each further one after twice
-    that. Raises ValueError.
+    `concurrency` calls run at once in each slave; with "auto" or "auto:MAX" it finds the number. A job has `attempts`,
+    each of which may take `timeout` seconds. With `batch`, the handler takes a list of up to so many jobs. Only
+    exceptions in `retry_on`, if given, and none in `give_up_on` are worth another attempt; the second one comes after
+    `backoff` seconds, each further one after twice that. Raises ValueError.
     """
     settings = HandlerSettings(concurrency, attempts, timeout, batch, None if retry_on is None else _types(retry_on),
                                _types(give_up_on), backoff)

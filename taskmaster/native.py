@@ -17,7 +17,7 @@ from typing import Any
 
 from taskmaster.errors import LimitReached
 
-__all__ = ["Condition", "Empty", "Flag", "Lock", "SimpleQueue", "Thread", "get_ident", "refused_thread",
+__all__ = ["Condition", "Empty", "Flag", "Lock", "SimpleQueue", "Thread", "get_ident", "has_lock", "refused_thread",
            "start_thread"]
 
 log = logging.getLogger(__name__)
@@ -36,6 +36,11 @@ def _original(name: str) -> Any:
 _start = _original("start_new_thread")
 Lock: Callable[[], _thread.LockType] = _original("allocate_lock")
 get_ident: Callable[[], int] = _original("get_ident")
+
+
+def has_lock() -> bool:
+    """Whether the threads of this interpreter share a lock; builds of Python 3.13 may be without."""
+    return bool(getattr(sys, "_is_gil_enabled", lambda: True)())
 
 
 def start_thread(target: Callable[..., object], *args: Any) -> None:

@@ -28,7 +28,7 @@ def requests(name: str, plan: Plan) -> Report:
     """Each kind of pool in turns, compared with the rate at which every slot always waits for an answer."""
     seconds = ours.job_module("requests").SECONDS
     ideal = SLAVES * AT_ONCE / seconds
-    with _server(seconds) as port:
+    with server(seconds) as port:
         contenders = [Ours("requests", 4_000 if plan.quick else 200_000, SLAVES, {"port": port},
                            slave_options=("--concurrency", str(AT_ONCE), *options)) for options in KINDS.values()]
         standings = take_turns(contenders, plan.rounds, plan.tell)
@@ -50,9 +50,10 @@ def _judge(standings: Sequence[Standing], ideal: float) -> Iterator[Verdict]:
 
 
 @contextlib.contextmanager
-def _server(seconds: float) -> Iterator[int]:
+def server(seconds: float, *at_once: int) -> Iterator[int]:
     """The port of a server that runs meanwhile."""
-    with subprocess.Popen([sys.executable, str(SERVER), str(seconds)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    command = [sys.executable, str(SERVER), str(seconds), *map(str, at_once)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                           text=True) as process:
         assert process.stdout is not None
         yield int(process.stdout.readline())

@@ -33,6 +33,7 @@ WORKLOADS: Mapping[str, Workload] = {
     "mixed": Workload("short jobs among a few long ones, compared with peers", "races:report"),
     "cpu": Workload("1 ms of pure Python per job, compared with peers", "races:report"),
     "async": Workload("2 x 1,000 requests of 200 ms at once, by asyncio and by greenlets", "requests:requests"),
+    "auto": Workload("requests to a server of unknown capacity: does --concurrency auto find it", "auto:auto"),
     "tail": Workload("the last jobs when one slave is slow, with and without backup attempts", "tail:tail"),
     "batch": Workload("rows into SQLite, 1,000 a call, beside a loop written by hand", "batch:batch"),
     "trickle": Workload("a job every 10 ms: from its yield to its handler", "latency:trickle"),

@@ -24,7 +24,7 @@ from taskmaster.targets.pool_choice import check_handler
 
 def run(get_jobs: Callable[..., Any], handle_job: Callable[[Any], Any], *, slaves: int = 2,
         arguments: dict[str, Any] | None = None, state: str | Path | None = None,
-        concurrency: int | None = None, pool: str | None = None, batch: int | None = None,
+        concurrency: int | str | None = None, pool: str | None = None, batch: int | None = None,
         job_timeout: float | None = None, progress: bool = False, max_failures: str = defaults.MAX_FAILURES,
         retry_failed: bool = False, **options: Any) -> Outcome:
     """Call `handle_job` once for each job of `get_jobs`, in `slaves` processes. Call it from the main thread.
@@ -43,7 +43,7 @@ def run(get_jobs: Callable[..., Any], handle_job: Callable[[Any], Any], *, slave
                          'slave. Put the call under: if __name__ == "__main__":')
     source, handler = _target_of(get_jobs), _target_of(handle_job)
     _check_reachable(handle_job)
-    check_handler(handle_job, pool, batch_of(handle_job, handler.function, batch))
+    check_handler(handle_job, pool, batch_of(handle_job, handler.function, batch), concurrency)
     given = arguments or {}
     texts = {key: str(value) for key, value in given.items()}
     workload = workload_of(get_jobs, source, handler, given, texts, Path(state) if state else None)

@@ -15,7 +15,7 @@ from taskmaster.cli.help import FAILURES, HOW_MUCH, NETWORK, OUTPUT, Command, Op
 from taskmaster.cli.log_format import FORMATS
 from taskmaster.core.slave_options import SlaveOptions
 from taskmaster.errors import UsageError
-from taskmaster.targets.pool_choice import POOLS
+from taskmaster.targets.pool_choice import POOLS, slots_of
 from taskmaster.transport import keys
 
 Decorator = Callable[[Any], Any]
@@ -83,11 +83,25 @@ def _as_one_value(command: Any) -> Any:
     return with_slave
 
 
+class _Concurrency(click.ParamType):  # type: ignore[type-arg]  # no [] in older ones
+    """How many jobs run at once, as text."""
+
+    name = "concurrency"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Let through what can be one."""
+        try:
+            slots_of(value)
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
+        return str(value)
+
+
 slave_options = compose(
-    option("--concurrency", group=HOW_MUCH, type=click.IntRange(1, defaults.CONCURRENCY_MOST), metavar="N",
-           help=f"Jobs, or batches, that each slave runs at once  [default: the handler's own, else "
-                f"{defaults.CONCURRENCY} threads, or {defaults.CONCURRENCY_ASYNC} with asyncio or greenlets; batches: "
-                f"{defaults.CONCURRENCY_BATCHES}, or {defaults.CONCURRENCY_BATCHES_ASYNC}]"),
+    option("--concurrency", group=HOW_MUCH, type=_Concurrency(), metavar="N|auto[:MAX]",
+           help="Jobs, or batches, that each slave runs at once; auto finds the number  [default: the handler's own, "
+                f"else {defaults.CONCURRENCY} threads, or {defaults.CONCURRENCY_ASYNC} with asyncio or greenlets; "
+                f"batches: {defaults.CONCURRENCY_BATCHES}, or {defaults.CONCURRENCY_BATCHES_ASYNC}]"),
     option("--pool", group=HOW_MUCH, type=click.Choice(POOLS), metavar="POOL",
            help="What runs the handler in a slave: threads, asyncio or greenlets  [default: asyncio for an async "
                 "handler, else threads]"),

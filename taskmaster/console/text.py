@@ -40,7 +40,7 @@ def _run_cells(stats: Stats) -> list[Cell]:
         Cell(rate_text(stats.rate), 3),
         Cell(f"{count_text(stats.running)} running", 7),
         Cell(f"{count_text(stats.queued)} queued", 8),
-        Cell(plural(stats.slaves, "slave"), 5),
+        Cell(_slaves_text(stats), 5),
         Cell(f"{count_text(stats.failed)} failed", 2 if stats.failed else 6, "bad" if stats.failed else ""),
         Cell(_whole_span(stats.elapsed), 9),
     ]
@@ -57,6 +57,11 @@ def _settled_text(stats: Stats) -> str:
     if stats.total is None:
         return f"{count_text(stats.settled)} settled"
     return f"{count_text(stats.settled)} of {count_text(stats.total)}"
+
+
+def _slaves_text(stats: Stats) -> str:
+    slaves = plural(stats.slaves, "slave")
+    return f"{slaves}, {plural(stats.at_once, 'job')} at once" if stats.at_once else slaves
 
 
 def straggler_text(straggler: Straggler) -> str:

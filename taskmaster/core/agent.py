@@ -220,7 +220,7 @@ class Agent:
         wait_ms = self._wait_ms if self._request.parkable else 0
         poll = Poll(self._run, self._master_epoch, self.slave_id, seq, want, wait_ms, state, self._reports.listed,
                     self._reports.done, self._reports.failures, {} if self._introduced else self._info,
-                    results=self._reports.results)
+                    results=self._reports.results, slots=self.prefetch.new_slots)
         self._request.frames = wire.encode_poll(poll)
         return self._request.frames
 

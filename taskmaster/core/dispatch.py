@@ -66,6 +66,10 @@ class Dispatcher:
         return len(self._slaves)
 
     @property
+    def at_once(self) -> int:
+        return self._slaves.at_once
+
+    @property
     def settled(self) -> bool:
         """Whether nothing is in flight."""
         return self.window.in_flight == 0
@@ -137,7 +141,7 @@ class Dispatcher:
         return [Send(route, session.last_reply)] if session.last_reply is not None else []
 
     def _answer(self, session: Session, poll: Poll, route: Route, now: float) -> list[Effect]:
-        session.seq, session.route, session.last_reply = poll.seq, route, None
+        session.seq, session.route, session.last_reply, session.slots = poll.seq, route, None, poll.slots
         self._slaves.unpark(session)
         effects: list[Effect] = []
         if poll.info:

@@ -24,7 +24,8 @@ class PrefetchTarget:
     than HELD_BYTES of payloads, beyond one job for each slot.
     """
 
-    __slots__ = ("_batch", "_handled", "_held_when_fed", "_job_bytes", "_job_duration", "_link", "slots", "trip")
+    __slots__ = ("_batch", "_handled", "_held_when_fed", "_job_bytes", "_job_duration", "_link", "new_slots", "slots",
+                 "trip")
 
     MANY = 100  # slots: of fewer, such as ten threads, all may run for longer than LEASE_SECONDS
     MOST_TRIP = 0.2  # seconds: so that no more than half a second of work waits
@@ -32,6 +33,7 @@ class PrefetchTarget:
 
     def __init__(self, slots: int, job_duration: JobDuration, batch: int = 1) -> None:
         self.slots = slots
+        self.new_slots = 0  # the same if the number has changed, as the master is to be told
         self._batch = batch
         self.trip = 0.0  # seconds from a request to its answer
         self._job_duration = job_duration
@@ -39,6 +41,10 @@ class PrefetchTarget:
         self._handled = 0
         self._held_when_fed = 0.0  # jobs held when the last ones arrived; inf if their bytes left no room for more
         self._job_bytes = self.LEAST_BYTES  # recently
+
+    def resize(self, slots: int) -> None:
+        """So many jobs may run at once from now on; the next request says so."""
+        self.slots = self.new_slots = slots
 
     def target(self) -> int:
         """Jobs to hold, running ones included; at least the number of slots."""

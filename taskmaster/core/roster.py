@@ -44,6 +44,12 @@ class Roster:
     def sessions(self) -> ValuesView[Session]:
         return self._sessions.values()
 
+    @property
+    def at_once(self) -> int:
+        """How many jobs they run at once, if some of them have changed that; else 0."""
+        sessions = self._sessions.values()
+        return sum(one.threads for one in sessions) if any(one.slots for one in sessions) else 0
+
     def find(self, slave_id: str) -> Session | None:
         return self._sessions.get(slave_id)
 

@@ -24,6 +24,7 @@ class Session:
     seq: int = 0  # the number of its newest request
     route: Route = ()  # the way back to that request
     info: dict[str, Any] = field(default_factory=dict)  # what it said about itself when it joined
+    slots: int = 0  # how many jobs it runs at once, if that has changed since
     parked: Poll | None = None  # its request, while held until there is work
     park_round: int = 0  # the round in which the wait ends
     last_reply: Frames | None = None  # to request `seq`, kept in case that request arrives again
@@ -51,7 +52,7 @@ class Session:
     @property
     def threads(self) -> int:
         """How many jobs it runs at once; 1 if it did not say."""
-        threads = str(self.info.get("threads", ""))
+        threads = str(self.slots or self.info.get("threads", ""))
         return max(1, int(threads)) if threads.isdecimal() else 1
 
     @property

@@ -14,7 +14,7 @@ from taskmaster.handlers import settings_of
 class SlaveOptions:
     """The options of a slave that say how it works, each named as on the command line; None leaves it to the slave."""
 
-    concurrency: int | None = None
+    concurrency: int | str | None = None  # a number, or auto, or auto:MAX
     pool: str | None = None
     batch: int | None = None  # jobs in a call
     job_timeout: float | None = None  # seconds

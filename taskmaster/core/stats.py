@@ -24,7 +24,8 @@ class Stats:
 
     `settled` counts the jobs of all runs on this state; `run_settled`, `handled`, `failed`, `retried`, `replayed` and
     `duplicates` those of this run; `failed_before` counts the jobs of earlier runs that are still in the failures file.
-    Of the jobs `in_flight`, pulled and not settled, `running` are in a handler.
+    Of the jobs `in_flight`, pulled and not settled, `running` are in a handler. `at_once` is how many the slaves would
+    run at once, where they find that out themselves; else 0.
     `backups` counts the slow jobs at the end that a second slave was given as well, `backups_won` those of them with
     which it was done first.
     `rate` is the recent rate in jobs/s; `elapsed` is in seconds. `first_offset` is where this run began, `offset` is
@@ -44,6 +45,7 @@ class Stats:
     in_flight: int = 0
     running: int = 0
     slaves: int = 0
+    at_once: int = 0
     rate: float = 0.0
     elapsed: float = 0.0
     total: int | None = None

@@ -54,7 +54,8 @@ class Report:
             in_flight=window.in_flight,
             running=self._dispatcher.running,
             replayed=self._replayed(),
-            slaves=self._dispatcher.slaves, rate=self._meter.rate(now, self._settled), elapsed=now - self._began,
+            slaves=self._dispatcher.slaves, at_once=self._dispatcher.at_once,
+            rate=self._meter.rate(now, self._settled), elapsed=now - self._began,
             total=self._known_total(), offset=window.watermark, first_offset=self._start,
             straggler=straggler(window, self._dispatcher.name_of, now), state=self._phase(ending, stopped),
             finished=ending is not None and ending.finished)

@@ -41,7 +41,7 @@ class Backlog:
     def running(self) -> int:
         """How many jobs are with the handler now."""
         if self._filling is None:
-            return self._pool.slots - self._pool.idle
+            return self._pool.busy
         return sum([execution.count for execution in self._pool.running()])
 
     @property

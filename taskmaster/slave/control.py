@@ -12,6 +12,7 @@ from math import inf
 from taskmaster import defaults
 from taskmaster.core import codec, slave_effects
 from taskmaster.core.agent import Agent
+from taskmaster.core.concurrency import ConcurrencyPolicy
 from taskmaster.core.runs import Runs
 from taskmaster.core.stats import SlaveStats
 from taskmaster.core.wire import Frames, Lease
@@ -21,6 +22,7 @@ from taskmaster.slave.backlog import Backlog
 from taskmaster.slave.outcomes import Outcomes
 from taskmaster.slave.pools.base import Pool
 from taskmaster.slave.recycling import RecyclingLimits, resident_bytes
+from taskmaster.slave.slots import Slots, handlers_cpu
 from taskmaster.slave.watch import Watch
 from taskmaster.transport.base import SlaveSocket
 from taskmaster.transport.waker import Waker
@@ -34,14 +36,16 @@ class Control:
     Unless it is `trusting`, a master may send no pickles, which could run code here. `job_timeout` is in seconds.
     `beat` is called every BEAT_SECONDS, for as long as this thread gets to run. `grace` seconds after `drain`, jobs
     that still run are given back. `settings` are the handler's. At one of the
-    `limits` it drains, to be replaced. With `batch`, the handler takes up to so many jobs in one call.
+    `limits` it drains, to be replaced. With `batch`, the handler takes up to so many jobs in one call. `policy` decides
+    how many calls run at once; without one, that stays as it is.
     """
 
     def __init__(self, agent: Agent, dialer: SlaveSocket, pool: Pool, waker: Waker, clock: Callable[[], float], *,
                  job_timeout: float | None = None, show: Callable[[SlaveStats], None] = lambda stats: None,
                  trusting: bool = True, beat: Callable[[], object] | None = None,
                  grace: float | None = None, settings: HandlerSettings = NO_SETTINGS,
-                 limits: RecyclingLimits = RecyclingLimits(), batch: int | None = None) -> None:
+                 limits: RecyclingLimits = RecyclingLimits(), batch: int | None = None,
+                 policy: ConcurrencyPolicy | None = None, cpu: Callable[[], float] = handlers_cpu) -> None:
         self.exit_code = EXIT_DONE
         self.error: TaskmasterError | None = None
         self._agent = agent
@@ -58,6 +62,7 @@ class Control:
         self._outcomes = Outcomes(agent)
         self._backlog = Backlog(agent, pool, self._outcomes, batch)
         self._watch = Watch(agent, pool, self._backlog, self._outcomes, job_timeout, settings)
+        self._slots = Slots(agent, pool, self._outcomes, policy, cpu, batch or 1)
         self._limits = limits
         self._limits_at = -inf
         self._drains = 0  # calls of `drain`
@@ -128,7 +133,7 @@ class Control:
         if self._beat is not None:
             due = min(due, self._beat_at)
         due = min(due, self._let_go_at) if self._agent.held else due
-        return min(due, self._watch.due) if self._backlog.jobs else due
+        return min(due, self._watch.due, self._slots.due) if self._backlog.jobs else due
 
     # -- what the pool has done
 
@@ -156,6 +161,7 @@ class Control:
 
     def _look(self, now: float) -> None:
         self._watch.look(now)
+        self._slots.look(now)
         if self._watch.hung:
             self.exit_code = EXIT_INTERRUPTED
         if self._limits and now >= self._limits_at and self._agent.state == "run" and self._agent.epoch:

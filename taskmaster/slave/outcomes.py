@@ -20,6 +20,7 @@ class Outcomes:
     def __init__(self, agent: Agent) -> None:
         self.handled = 0
         self.failed = 0
+        self.seconds = 0.0  # for which they kept their slots
         self._agent = agent
         self._meter = Meter()
 

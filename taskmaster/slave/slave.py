@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from taskmaster import defaults
@@ -20,7 +21,7 @@ from taskmaster.native import Thread
 from taskmaster.slave.control import Control
 from taskmaster.slave.current_job import name_handler
 from taskmaster.slave.lifespan import make_lifespan
-from taskmaster.slave.pools.make import make_pool
+from taskmaster.slave.pools.make import make_policy, make_pool
 from taskmaster.slave.recycling import RecyclingLimits
 from taskmaster.targets.lifespans import lifespan_of
 from taskmaster.targets.pool_choice import THREADS, PoolChoice
@@ -53,6 +54,8 @@ class Slave:
                  keys: Keys | None = None, beat: Callable[[], object] | None = None,
                  grace: float | None = None, code: Mapping[str, str] | None = None,
                  limits: RecyclingLimits = RecyclingLimits()) -> None:
+        policy = make_policy(pool, _clock())
+        pool = pool if policy is None else replace(pool, slots=policy.slots)
         info = {"host": socket.gethostname(), "pid": os.getpid(), "threads": pool.jobs_at_once, "handler": name,
                 "python": sys.version.split()[0], "version": defaults.PRODUCT_VERSION, **(code or {})}
         if pool.batch is not None:
@@ -70,7 +73,7 @@ class Slave:
         trusting = keys is not None or is_local(dial_address(address))
         self._control = Control(self._agent, Dialer(address, keys), self._pool, waker, _clock, job_timeout=job_timeout,
                                 show=show, trusting=trusting, beat=beat, grace=grace, settings=settings_of(handler),
-                                limits=limits, batch=pool.batch)
+                                limits=limits, batch=pool.batch, policy=policy)
         self._crashed = False
 
     @property

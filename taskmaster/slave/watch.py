@@ -74,6 +74,7 @@ class Watch:
         ended = progress.ended
         if ended:
             self._agent.job_duration.observe(ended, progress.seconds)
+            self._outcomes.seconds += progress.seconds
             self._outcomes.settle(execution.epoch, progress.settled, now, progress.results)
             self._outcomes.fail(execution.epoch, progress.failed, now)
 

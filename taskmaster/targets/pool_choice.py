@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from taskmaster import defaults
 from taskmaster.errors import UsageError
-from taskmaster.handlers import settings_of
+from taskmaster.handlers import CONCURRENCY, settings_of
 from taskmaster.targets.lazy import is_async
 from taskmaster.targets.lifespans import lifespan_of
 from taskmaster.targets.signature import check_arity
@@ -22,11 +22,14 @@ POOLS: Final = (THREADS, ASYNCIO, GREENLETS)
 @dataclass(frozen=True)
 class PoolChoice:
     """One of POOLS, with `slots` calls at once, each with up to `batch` jobs; None for calls with one job, not a list.
+
+    If `auto`, the slots are the most, and the slave finds the number.
     """
 
     kind: str = THREADS
     slots: int = defaults.CONCURRENCY
     batch: int | None = None
+    auto: bool = False
 
     @property
     def jobs_at_once(self) -> int:
@@ -34,7 +37,7 @@ class PoolChoice:
         return self.slots * (self.batch or 1)
 
 
-def choose_pool(handler: Callable[..., Any], pool: str | None = None, concurrency: int | None = None,
+def choose_pool(handler: Callable[..., Any], pool: str | None = None, concurrency: int | str | None = None,
                 batch: int | None = None) -> PoolChoice:
     """The pool for this handler where these options are given or None. Raises UsageError if it cannot run there.
 
@@ -45,7 +48,23 @@ def choose_pool(handler: Callable[..., Any], pool: str | None = None, concurrenc
     if is_async(handler) and kind != ASYNCIO:
         raise UsageError(f"The handler is async, which --pool {kind} cannot run. Use --pool asyncio, or leave it out.")
     wanted = concurrency or settings_of(handler).concurrency
-    return PoolChoice(kind, wanted or _usual_slots(kind, batch is not None), batch)
+    if wanted is None:
+        return PoolChoice(kind, _usual_slots(kind, batch is not None), batch)
+    slots, auto = slots_of(wanted)
+    return PoolChoice(kind, slots, batch, auto)
+
+
+def slots_of(concurrency: int | str) -> tuple[int, bool]:
+    """The number of slots that an option or a setting gives, and whether it is only the most that a slave may find.
+
+    Raises UsageError.
+    """
+    found = CONCURRENCY.fullmatch(str(concurrency))
+    slots = 0 if found is None else int(found["fixed"] or found["most"] or defaults.CONCURRENCY_AUTO)
+    if found is None or slots > defaults.CONCURRENCY_MOST:
+        raise UsageError(f"{concurrency!r} is no number of jobs to run at once. Give one from 1 to "
+                         f"{defaults.CONCURRENCY_MOST:,}, or auto, or auto:MAX.")
+    return slots, not found["fixed"]
 
 
 def _usual_slots(kind: str, batches: bool) -> int:
@@ -54,7 +73,8 @@ def _usual_slots(kind: str, batches: bool) -> int:
     return defaults.CONCURRENCY if kind == THREADS else defaults.CONCURRENCY_ASYNC
 
 
-def check_handler(handler: Callable[..., Any], pool: str | None = None, batch: int | None = None) -> None:
+def check_handler(handler: Callable[..., Any], pool: str | None = None, batch: int | None = None,
+                  concurrency: int | str | None = None) -> None:
     """Raise TargetError or UsageError unless this pool, or the one for this handler, can run it."""
     check_arity(handler, lifespan_of(handler) is not None, batch is not None)
-    choose_pool(handler, pool)
+    choose_pool(handler, pool, concurrency, batch)

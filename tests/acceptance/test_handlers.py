@@ -302,3 +302,40 @@ def test_results_of_each_kind_of_handler_are_written_once_and_in_order(place: Pl
     assert ended.code == 0
     lines = [json.loads(line) for line in (place.folder / "out.jsonl").read_text().splitlines()]
     assert [line["result"] for line in lines] == [{"job": job} for job in range(500)]
+
+
+@KINDS
+def test_auto_runs_more_jobs_at_once_than_it_begins_with(place: Place, handler: str, options: tuple[str, ...]) -> None:
+    """They wait for nothing that could be crowded."""
+    place.write(handler.replace("sleep(0.01)", "sleep(0.1)") + NOTHING)
+    ended = place.run("run", "work.py", 1, "n=3000", "--concurrency", "auto:50", "--log-level", "debug", *options)
+    assert ended.code == 0 and len(place.handled()) == 3000
+    assert "runs up to 50 jobs at once" in ended.err and "runs up to 51" not in ended.err
+
+
+@pytest.mark.parametrize("value", ["auto:0", "auto:x", "auto:", "0", "-1", "many", "10001", "auto:10001", "1.5"])
+def test_what_is_no_number_of_jobs_at_once_is_refused(place: Place, value: str) -> None:
+    place.write("def handle_job(job): pass\n")
+    ended = place.run("run", "work.py", 1, "--concurrency", value)
+    assert ended.code == 2 and ended.explained(value, "from 1 to 10,000, or auto, or auto:MAX")
+
+
+def test_a_decorator_may_say_auto_and_the_command_line_wins(place: Place) -> None:
+    place.write("""
+import threading
+from taskmaster import handler
+lock, running = threading.Lock(), 0
+@handler(concurrency="auto:3")
+def handle_job(job):
+    global running
+    with lock:
+        running += 1
+        record(running)
+    time.sleep(0.02)
+    with lock:
+        running -= 1
+""")
+    assert place.run("run", "work.py", 1, "n=100").code == 0
+    assert place.handled().keys() == {"1", "2", "3"}
+    assert place.run("run", "work.py", 1, "n=100", "--concurrency", 5, "--reset").code == 0
+    assert place.handled().keys() == {"1", "2", "3", "4", "5"}

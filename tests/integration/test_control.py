@@ -38,6 +38,10 @@ class Pool:
         self.to_blame: set[int] | None = None  # None: whichever is asked about
 
     @property
+    def busy(self) -> int:
+        return len(self.begun)
+
+    @property
     def idle(self) -> int:
         return max(0, self.slots - len(self.begun))
 

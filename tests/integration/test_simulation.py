@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from models.mutants import agent, backups, batches, dispatcher, settled, state, transport, watchdog, window
+from models.mutants import agent, backups, batches, dispatcher, settled, slots, state, transport, watchdog, window
 from models.network import Weather
 from models.parts import Parts
 from models.scenario import FateShares, Scenario
@@ -71,6 +71,7 @@ BROKEN: list[tuple[str, type[Any], int]] = [
     ("writer", state.TakesFailuresOfAnotherMoment, 8),
     ("writer", state.LosesFailuresToAFullDisk, 10),
     ("writer", state.LosesAnOfferMadeWhileItWrites, 10),
+    ("slots", slots.ForgetsASliceWhenThereAreFewer, 129),
     ("peers", transport.TakesLastWordsForASignOfLife, 271),
     ("peers", transport.TakesADescriptorForAConnection, 309),
     ("dispatcher", backups.BacksUpBeforeTheEnd, 1),

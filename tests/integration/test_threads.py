@@ -174,6 +174,19 @@ def test_threads_are_used_again_when_the_pool_grows_again(gate: Gate) -> None:
     assert gate.calls == {0: 20, 1: 20, 2: 20} and pool.idle == 3
 
 
+def test_threads_that_are_not_needed_for_now_keep_what_is_theirs_until_the_pool_is_closed() -> None:
+    """A connection of each thread was closed whenever fewer ran for a moment."""
+    left: list[int] = []
+    pool = ThreadPool(lambda job: None, 3, time.monotonic, lambda: None, lambda: left.append(threading.get_ident()))
+    pool.resize(1)
+    assert until(lambda: pool._parked == 2)
+    pool.resize(3)
+    pool.resize(1)
+    assert until(lambda: pool._parked == 2) and not left
+    pool.close()
+    assert until(lambda: len(set(left)) == 3)
+
+
 def test_no_slice_is_lost_while_the_number_of_threads_changes() -> None:
     ran: list[int] = []
     pool = ThreadPool(ran.append, 2, time.monotonic, lambda: None)

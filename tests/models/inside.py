@@ -10,11 +10,14 @@ from typing import Any
 
 from taskmaster.core.agent import Agent
 from taskmaster.core.chunks import Chunk
+from taskmaster.core.concurrency import ConcurrencyPolicy
 from taskmaster.core.dispatch import Dispatcher
 from taskmaster.core.runs import Runs
 from taskmaster.core.window import Window
 from taskmaster.master.server import Server
 from taskmaster.master.state.base import StateStore
+from taskmaster.slave.control import Control
+from taskmaster.slave.slots import Slots
 
 
 def window_of(server: Server) -> Window:
@@ -57,6 +60,11 @@ def serves_elsewhere(agent: Agent) -> None:
     agent._run, agent._master_epoch, agent._introduced = "elsewhere", 1, True
 
 
+def batch_of(agent: Agent) -> int:
+    """How many jobs a call of its handler takes."""
+    return agent.prefetch._batch
+
+
 def cursor_of(window: Window, offset: int) -> Any:
     return window._mark.cursor_of(offset)
 
@@ -64,3 +72,8 @@ def cursor_of(window: Window, offset: int) -> Any:
 def resume_offset(window: Window) -> int:
     """Where a run would resume: the watermark, or the first of the jobs below it that may share a cursor."""
     return window._mark.resume_offset
+
+
+def adapt(control: Control, slots: type[Slots], policy: ConcurrencyPolicy, batch: int) -> None:
+    """Let this policy decide how many jobs its slave runs at once."""
+    control._slots = slots(control._agent, control._pool, control._outcomes, policy, lambda: 0.0, batch)

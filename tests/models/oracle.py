@@ -39,8 +39,9 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from models.breathing import MOST_SLOTS
 from models.broken import must
-from models.inside import backups_of, chunks_of, settled_above
+from models.inside import backups_of, batch_of, chunks_of, settled_above
 from models.ledger import Grant, Ledger
 from models.source import Source
 
@@ -362,5 +363,5 @@ class Oracle:
 
     def check_agent(self, agent: Agent) -> None:
         """Besides the window, it may run in vain what others have settled."""
-        most = self.size + agent.prefetch.slots
+        most = self.size + max(agent.prefetch.slots, MOST_SLOTS * batch_of(agent))
         must(agent.held.count_of_runs <= most, "I8: more runs than jobs", agent.held)

@@ -13,6 +13,7 @@ from taskmaster.fleet.watchdog import Watchdog
 from taskmaster.master.state.run_state import RunState
 from taskmaster.master.state.writer import StateWriter
 from taskmaster.slave.pools.batches import BatchExecution
+from taskmaster.slave.slots import Slots
 from taskmaster.transport.peers import Peers
 
 
@@ -28,6 +29,7 @@ class Parts:
     settled_before: type[SettledBefore] = SettledBefore
     peers: type[Peers] = Peers
     watchdog: type[Watchdog] = Watchdog
+    slots: type[Slots] = Slots
     batches: type[BatchExecution] = BatchExecution
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from models.process import Process
-from models.threads import Queue
+from models.threads import Condition, Queue
 
 from taskmaster.core.wire import FailedAttempt
 from taskmaster.slave.job_batch import JobBatch, Work
@@ -31,9 +31,9 @@ class Pool:
         self.batches = BatchExecution
         self._waiting = Queue(process)
         self._ended: list[Execution] = []
-        self._running: list[Execution | None] = [None] * threads
-        for number in range(threads):
-            process.spawn(partial(self._loop, number))
+        self._resized = Condition(process)
+        self._running: list[Execution | None] = []
+        self.resize(threads)
 
     def put(self, work: Work) -> None:
         self._waiting.put(work)
@@ -42,9 +42,21 @@ class Pool:
     def waiting(self) -> int:
         return len(self._waiting)
 
+    def resize(self, slots: int) -> None:
+        """Surplus threads take nothing more, until they are needed again."""
+        self.slots = slots
+        self._resized.notify()
+        for number in range(len(self._running), slots):
+            self._running.append(None)
+            self._process.spawn(partial(self._loop, number))
+
+    @property
+    def busy(self) -> int:
+        return len(self._running) - self._running.count(None)
+
     @property
     def idle(self) -> int:
-        return self._running.count(None)
+        return max(0, self.slots - self.busy)
 
     def running(self) -> list[Execution]:
         return [work for work in self._running if work is not None]
@@ -67,7 +79,11 @@ class Pool:
 
     def _loop(self, number: int) -> None:
         while True:
+            self._resized.wait_for(lambda: number < self.slots)
             work: Work = self._waiting.get()
+            if number >= self.slots:  # since it began to wait
+                self._waiting.put(work)
+                continue
             self._between_lists()
             self._running[number] = execution = self._execution(work, self._now(number))
             self._run(number, execution)

@@ -64,5 +64,6 @@ class Scenario:
     limit: int | None = None
     budget: int | None = None
     retries: int = 60
+    breathes: bool = False  # each slave: runs now more and now fewer jobs at once
     batch: int | None = None  # jobs that a call of the handler takes
     foreigners: int = 0  # slaves with the handler of other jobs, which come while the run begins

@@ -6,8 +6,9 @@ import socket
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from models.breathing import Breathing
 from models.crew import Gone
-from models.inside import serves_elsewhere
+from models.inside import adapt, serves_elsewhere
 from models.master import MODULE
 from models.pool import Execution
 from models.slave_watch import SlaveWatch
@@ -60,6 +61,9 @@ class Slaves:
         slave = WatchedSlave(process, world.network, agent, self, self._watch, scenario.job_timeout, scenario.watchdog,
                              scenario.batch, world.parts.batches)
         slave.slowness = SLOWNESS if self._started <= scenario.slow else 1.0
+        if scenario.breathes:
+            policy = Breathing(scenario.threads, process.clock(), f"{scenario.seed} {process.name}")
+            adapt(slave.control, world.parts.slots, policy, scenario.batch or 1)
         self.living.append(slave)
 
     def take_dead(self) -> list[Gone]:

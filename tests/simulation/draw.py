@@ -36,7 +36,8 @@ def draw(seed: int) -> Scenario:
         limit=chance.randint(1, 30) if chance.random() < 0.05 else None,
         budget=chance.randint(0, 2) if chance.random() < 0.05 else None,
         retries=chance.choice([5, 60]), fleet=chance.random() < 0.7,
-        foreigners=_foreigners(seed), batch=_batch(seed))))
+        foreigners=_foreigners(seed), batch=_batch(seed),
+        breathes=Random(seed ^ 0xB2EA).random() < 0.3)))
 
 
 def _tailed(world: Scenario) -> Scenario:

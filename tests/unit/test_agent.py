@@ -81,6 +81,18 @@ def test_slow_jobs_are_asked_for_one_a_thread() -> None:
     assert talk.asks(Load(0, 1), seconds=SOON).want == 1
 
 
+def test_it_asks_for_as_many_jobs_as_it_runs_at_once_by_now_and_says_so_from_then_on() -> None:
+    talk = Talk(threads=4)
+    assert (talk.join().slots, talk.agent.prefetch.target()) == (0, 4)
+    talk.answer()
+    talk.agent.prefetch.resize(9)
+    poll = talk.asks(seconds=SOON)
+    assert (poll.slots, poll.want) == (9, 9)
+    talk.answer()
+    talk.agent.prefetch.resize(4)
+    assert talk.asks(seconds=SOON).slots == 4, "the master would take it for nine"
+
+
 @pytest.mark.parametrize("held, asks", [(104, False), (64, False), (54, True), (14, True), (4, True)])
 def test_it_asks_for_more_when_half_of_what_waits_is_gone(held: int, asks: bool) -> None:
     talk = Talk(threads=4)

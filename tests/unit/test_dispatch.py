@@ -436,6 +436,16 @@ def test_of_what_a_slave_holds_as_many_run_as_it_has_threads(threads: object, ru
     assert talk.master.running == running + 1
 
 
+def test_a_slave_may_say_that_it_runs_more_or_fewer_at_once_by_now() -> None:
+    talk = Talk(jobs=40)
+    talk.say("a", run="", epoch=0, info={"threads": 2})
+    talk.ask("a", want=8)
+    assert talk.master.running == 2
+    for slots, running in ((5, 5), (1, 1), (0, 2)):
+        talk.ask("a", want=0, held=((0, 8),), slots=slots)
+        assert talk.master.running == running
+
+
 @pytest.mark.parametrize("cursors, cursor", [(None, None), (["id-0", "id-1"], "id-0"), ([1, 2], 1)])
 def test_the_job_that_holds_the_watermark_is_a_straggler_after_a_while(cursors: list[Any] | None, cursor: Any) -> None:
     talk = Talk()

@@ -23,7 +23,7 @@ LARGEST = 1 << 62
 FULL_POLL = Poll("r", 3, "s", 7, 10, 500, "drain", ((5, 2),), ((1, 4),), info={"host": "h"},
                  failed=(FailedAttempt(9, 1, "raised", "ValueError", "no", "Traceback"),),
                  deaths=(DeathReport("vm", 71, "killed by SIGSEGV", True),),
-                 results=(Results(1, 2, b'{"n":1}\nnull\n'), Results(3, 1, b"3\n")))
+                 results=(Results(1, 2, b'{"n":1}\nnull\n'), Results(3, 1, b"3\n")), slots=12)
 FULL_REPLY = Reply("r", 3, "s", 7, "jobs", (Lease(5, 2, 1, "json", b"[1,2]"),), ((1, 1),), 20, 4000, "because", True)
 POLL_FIELDS, REPLY_FIELDS = table("Header of a poll"), table("Header of a reply")
 BOTH = [(FULL_POLL, POLL_FIELDS), (FULL_REPLY, REPLY_FIELDS)]

@@ -21,7 +21,7 @@ FAILED = st.builds(FailedAttempt, OFFSET, st.integers(1, 9), TEXT, TEXT, TEXT, T
 LEASE = st.builds(Lease, OFFSET, st.integers(1, 9), st.integers(1, 9), st.sampled_from(["pickle", "json"]), st.binary())
 POLL = st.builds(Poll, TEXT, NUMBER, TEXT, NUMBER, NUMBER, NUMBER, st.sampled_from(["run", "drain", "bye"]), RUNS, RUNS,
                  st.lists(FAILED, max_size=3).map(tuple),
-                 st.dictionaries(SHOWN, SHOWN, max_size=3))
+                 st.dictionaries(SHOWN, SHOWN, max_size=3), slots=NUMBER)
 REPLY = st.builds(Reply, TEXT, NUMBER, TEXT, NUMBER, st.sampled_from(["jobs", "wait", "stop", "reset", "error"]),
                   st.lists(LEASE, max_size=3).map(tuple), RUNS, NUMBER, NUMBER, SHOWN)
 A_POLL = Poll("r", 3, "s", 7, 10, 500, held=((5, 2),), done=((1, 4),), info={"host": "h"},

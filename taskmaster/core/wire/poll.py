@@ -58,7 +58,8 @@ class Poll:
     `seq` grows by one with each new request and stays the same when a request is repeated. `wait_ms` is how long the
     master may hold the request while it has no work. `held` lists every job that the slave has neither settled nor
     dropped: leases of listed jobs are renewed, all others go back to the master. `results` are those of jobs that are
-    `done`. A fleet, which is no slave, reports `deaths` and nothing else.
+    `done`. `slots` is how many jobs it runs at once, 0 if that is what `info` says. A fleet, which is no slave, reports
+    `deaths` and nothing else.
     """
 
     run: str
@@ -74,6 +75,7 @@ class Poll:
     info: dict[str, Any] = field(default_factory=dict)
     deaths: tuple[DeathReport, ...] = ()
     results: tuple[Results, ...] = ()
+    slots: int = 0
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,8 @@ def encode_poll(poll: Poll) -> Frames:
     }
     if poll.info:
         header["info"] = poll.info
+    if poll.slots:
+        header["slots"] = poll.slots
     if poll.deaths:
         header["deaths"] = poll.deaths
     rows = [list(vars(failure).values()) for failure in poll.failed]
@@ -122,11 +126,11 @@ def _poll(header: Header, blob: Bytes) -> Poll:
         raise Malformed("unknown state")
     slave_id, seq = request_id(header)
     run = text(header, "run")
-    epoch, want, wait = numbers(header, "epoch", "want", "wait")
+    epoch, want, wait, slots = numbers(header, "epoch", "want", "wait", "slots")
     results, failures = _results(header.get("results"), blob)
     return Poll(run, epoch, slave_id, seq, want, wait, state, runs(header, "held"), runs(header, "done"),
                 _failed(failures) if failures else (), _info(info) if info is not None else {},
-                _deaths(header.get("deaths")), results)
+                _deaths(header.get("deaths")), results, slots)
 
 
 def _info(info: Any) -> dict[str, str]:

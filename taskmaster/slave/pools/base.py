@@ -85,6 +85,10 @@ class Pool(Protocol):
         """How many calls may run at once, now."""
 
     @property
+    def busy(self) -> int:
+        """How many jobs are running; for a while, more than there are slots once there are fewer of these."""
+
+    @property
     def idle(self) -> int:
         """How many slots have no call."""
 

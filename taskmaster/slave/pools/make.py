@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
+from taskmaster.core.auto_limit import AutoLimit
+from taskmaster.core.concurrency import ConcurrencyPolicy
+from taskmaster.core.lock_limit import LockLimit
+from taskmaster.core.lowest_limit import LowestLimit
+from taskmaster.native import has_lock
 from taskmaster.slave.pools.base import Pool
 from taskmaster.slave.pools.threads import ThreadPool
-from taskmaster.targets.pool_choice import ASYNCIO, GREENLETS, PoolChoice
+from taskmaster.targets.pool_choice import ASYNCIO, GREENLETS, THREADS, PoolChoice
 from taskmaster.targets.search_path import without_users
 
 
@@ -38,3 +44,11 @@ def make_pool(choice: PoolChoice, handler: Callable[[Any], Any], clock: Callable
 
             return GreenletPool(handler, choice.slots, clock, wake)
     return ThreadPool(handler, choice.slots, clock, wake, leave_thread)
+
+
+def make_policy(choice: PoolChoice, now: float) -> ConcurrencyPolicy | None:
+    """What decides how many jobs run at once in such a pool; None if that is settled."""
+    auto = AutoLimit(choice.slots, now, time.time() - now) if choice.auto else None
+    if choice.kind != THREADS or choice.slots == 1 or not has_lock():
+        return auto
+    return LockLimit(choice.slots, now) if auto is None else LowestLimit(auto, LockLimit(auto.limit, now))

@@ -83,6 +83,11 @@ class SharedThreadPool(ABC):
     # -- for the control thread
 
     @property
+    def busy(self) -> int:
+        """How many jobs are running."""
+        return len(self._jobs)
+
+    @property
     def idle(self) -> int:
         """How many slots have no job."""
         return max(0, self.slots - len(self._jobs))

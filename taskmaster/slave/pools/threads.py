@@ -35,7 +35,8 @@ class ThreadPool:
                  wake: Callable[[], None], leave_thread: Callable[[], object] = lambda: None) -> None:
         self.slots = 0
         self.wake_below = 1
-        self._leave_thread = leave_thread  # called by a thread that has nothing more to run
+        self._leave_thread = leave_thread  # called by each thread once the pool is closed
+        self._closed = False
         self._handler = handler
         self._settings = settings_of(handler)
         self._clock = clock
@@ -50,6 +51,11 @@ class ThreadPool:
         self._lock = Lock()
         call_in_children(self, ThreadPool._end_in_child)
         self.resize(slots)
+
+    @property
+    def busy(self) -> int:
+        """How many threads are running through a slice."""
+        return len(self._running)
 
     @property
     def idle(self) -> int:
@@ -115,6 +121,13 @@ class ThreadPool:
 
     def close(self) -> None:
         """Start no further slice; does not wait for those that are running."""
+        self._closed = True
+        with self._lock:
+            self.slots, parked = 0, self._parked
+            self._active += parked  # those will find that they are surplus, and that the pool is closed
+            self._parked = 0
+        for _ in range(parked):
+            self._resumed.put(None)
         self.resize(0)
 
     def _end_in_child(self) -> None:
@@ -124,10 +137,14 @@ class ThreadPool:
     def _start(self, threads: int) -> None:
         if threads:
             native = gevent.threadpool.ThreadPool(threads)  # its own, because only the thread that made one may use it
+            started = 0
             try:
-                for _ in range(threads):
+                for started in range(threads):
                     native.spawn(self._loop)
             except RuntimeError as error:
+                with self._lock:
+                    self._active -= threads - started
+                    self.slots = self._active
                 raise refused_thread(error) from error
 
     def _loop(self) -> None:
@@ -154,7 +171,9 @@ class ThreadPool:
     def _step(self, ident: int, hand: list[Work | _Execution | None], source: Iterator[Work | None]) -> None:
         if not hand:
             if self._is_surplus():
-                self._leave_thread()
+                if self._closed:
+                    self._leave_thread()
+                    SimpleQueue().get()  # for ever, and not what wakes another
                 self._resumed.get()
             hand.extend(islice(source, 1))  # one step: between taking it and keeping it no exception can arrive
         taken = hand[0]
