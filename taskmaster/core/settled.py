@@ -16,8 +16,8 @@ from heapq import heappop, heappush
 from itertools import accumulate
 from typing import Any
 
-from taskmaster.core.codec import Batch
-from taskmaster.core.identity import IDENTITY_BYTES, identities
+from taskmaster.core.codec import BadJob, Batch
+from taskmaster.core.identity import IDENTITY_BYTES, identities, of_bad
 from taskmaster.core.runs import Run, Runs
 
 
@@ -118,6 +118,11 @@ class Entry:
                      None if cursors is None else cursors[cut:],
                      None if known is None else known[cut * IDENTITY_BYTES:],
                      0 if cursors is None else self._cursor_bytes * (self.count - cut) // self.count)
+
+
+def entry_of_bad(offset: int, bad: BadJob, cursor: Any) -> Entry:
+    """A job that cannot be encoded, and so has failed. `cursor` is its own, NO_CURSOR where it has none."""
+    return Entry(offset, 1, None, known=of_bad(bad, cursor))
 
 
 def joined(entries: Sequence[Entry]) -> Entry:
@@ -227,6 +232,12 @@ class SettledBefore:
             return []
         return [entry for run in self._inside(first, batch.count)
                 for entry in self._compare(first, run, batch, cursors)]
+
+    def matches_bad(self, offset: int, bad: BadJob, cursor: Any) -> Entry | None:
+        """The job at this offset, which cannot be encoded, if its failure is recorded."""
+        entry = entry_of_bad(offset, bad, cursor)
+        known = [self._identities[at:at + IDENTITY_BYTES] for _, _, at in self._inside(offset, 1)]
+        return entry if entry.identify() in known else None
 
     def _inside(self, first: int, count: int) -> Iterator[tuple[int, int, int]]:
         """Offset and count of what of a run is here, and where its identities begin."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from models.mutants import agent, dispatcher, settled, state, transport, window
+from models.mutants import agent, dispatcher, results, settled, state, transport, window
 from models.parts import Parts
 from simulation.play import play
 
@@ -62,6 +62,10 @@ BROKEN: list[tuple[str, type[Any], int]] = [
     ("writer", state.TakesFailuresOfAnotherMoment, 8),
     ("writer", state.LosesFailuresToAFullDisk, 10),
     ("writer", state.LosesAnOfferMadeWhileItWrites, 10),
+    ("sink", results.SavesTheMarkFirst, 0),
+    ("sink", results.KeepsTheTail, 28),
+    ("dispatcher", results.CountsLateResults, 1),
+    ("results", results.WritesThemAsTheyCome, 7),
     ("peers", transport.TakesLastWordsForASignOfLife, 271),
     ("peers", transport.TakesADescriptorForAConnection, 309),
 ]

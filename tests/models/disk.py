@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Container, Iterator, Sequence
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from models.process import Process
@@ -17,6 +18,28 @@ from models.scheduler import Scheduler
 from taskmaster.core.failure import FailureRecord
 from taskmaster.errors import StateUnwritable
 from taskmaster.master.state.checkpoint import Checkpoint, encode, parse
+
+
+class DiskFile:
+    """A file that is appended to and cut back."""
+
+    def __init__(self) -> None:
+        self.content = b""
+        self.synced = 0  # bytes that survive a power cut
+
+    def cut(self, size: int) -> None:
+        self.content = self.content[:size]
+        self.synced = min(self.synced, size)
+
+    def confirm(self) -> None:
+        """An fsync has returned."""
+        self.synced = len(self.content)
+
+    def cut_power(self, chance: Random) -> None:
+        """Of the rest, anything may be there, and zeros in place of it."""
+        rest = self.content[self.synced:]
+        kept = chance.randint(0, len(rest))
+        self.content = self.content[:self.synced] + chance.choice([rest[:kept], b"", bytes(len(rest)), rest])
 
 
 class Disk:
@@ -30,6 +53,7 @@ class Disk:
         self.main: bytes | None = None
         self.failures: list[FailureRecord] = []
         self.handed_out: int | None = None
+        self.files: dict[str, DiskFile] = {}  # that grow, by name
         self.saved: Callable[[Checkpoint], object] = lambda checkpoint: None
         self.written: Callable[[Checkpoint], object] = lambda checkpoint: None
         self.was_reset: Callable[[], object] = lambda: None
@@ -50,10 +74,14 @@ class Disk:
             self.main = self._before
         if self._unsynced:
             del self.failures[len(self.failures) - self.scheduler.chance.randint(0, self._unsynced):]
+        for file in self.files.values():
+            file.cut_power(self.scheduler.chance)
 
     def settle_down(self) -> None:
         """The machine stayed up: whatever was written reaches the disk."""
         self._renamed, self._unsynced = False, 0
+        for file in self.files.values():
+            file.synced = len(file.content)
 
     # -- the steps of a write
 
@@ -130,6 +158,7 @@ class Folder:
     def reset(self) -> None:
         self._disk.main, self._disk.handed_out = None, None
         self._disk.failures.clear()
+        self._disk.files.clear()  # by the user, who begins anew
         self._disk.settle_down()
         self._disk.was_reset()
 

@@ -10,6 +10,7 @@ from models.broken import must
 from models.disk import Disk
 from models.inside import connections_of, dispatcher_of, resume_offset, window_of
 from models.master import SimulatedMaster
+from models.results_watch import ResultsWatch
 from models.scheduler import Scheduler, loud
 from models.trace import Trace, poll_note, reply_note
 from models.witness import Departure, Witness
@@ -61,7 +62,8 @@ class Sightings:
 class MasterWatch:
     """The watcher of one master after another."""
 
-    def __init__(self, scheduler: Scheduler, witness: Witness, disk: Disk, trace: Trace, counts: Counter[str]) -> None:
+    def __init__(self, scheduler: Scheduler, witness: Witness, disk: Disk, trace: Trace, counts: Counter[str],
+                 results: ResultsWatch) -> None:
         self.scheduler = scheduler
         self.witness = witness
         self.oracle = witness.oracle
@@ -69,6 +71,7 @@ class MasterWatch:
         self.counts = counts
         self.master: SimulatedMaster | None = None
         self._disk = disk
+        self._results = results
         self._well_since = 0.0  # neither the disk nor the master has been disturbed since
         self._offers: deque[tuple[float, int]] = deque()  # checkpoints not yet durable: when offered, their offset
         self._must_hold = False
@@ -77,7 +80,7 @@ class MasterWatch:
         self._died: set[str] = set()
         self.stopped = False  # the last master ended because too many jobs had failed
         disk.saved = self.saves
-        disk.written = lambda checkpoint: self.oracle.written(_above(checkpoint))
+        disk.written = self.writes
         disk.dropped = self.drops
 
     # -- its life
@@ -85,6 +88,7 @@ class MasterWatch:
     def begins(self, master: SimulatedMaster) -> None:
         run, epoch = master.run_and_epoch
         must(epoch == self.oracle.saved_epoch, "I6: an epoch is used before it is durable", epoch)
+        self._results.resumed()
         self.witness.begins(run, epoch, master.first, master.again)
         left = [one.offset for one in self._disk.failures if one.payload is not None and one.offset < master.first]
         must(not self.stopped or master.again.issuperset(left), "I21: not tried again", left, master.again)
@@ -123,6 +127,7 @@ class MasterWatch:
         """The disk or the master is slower than it should be, at least until the next checkpoint is durable."""
         self._well_since = inf
 
+    @loud
     def crashed(self) -> None:
         """The master is dead: whatever was settled long enough ago must have been saved."""
         now, marks = self.scheduler.now, list(self._marks)
@@ -134,7 +139,8 @@ class MasterWatch:
              passed[-1:], self.oracle.saved)
         old = now - SAVE_SECONDS - defaults.STANDS_SECONDS
         lost = [at for at, heard in self.oracle.life.heard_at.items() if heard <= old and not self.oracle.is_saved(at)]
-        must(not lost, "I9: what was settled long ago above the watermark was not saved", lost)
+        must(not lost or self._results.wait_in_memory,
+             "I9: what was settled long ago above the watermark was not saved", lost)
         life = self.oracle.life
         lost = [at for at in life.again & self.oracle.chances if life.heard_at.get(at, inf) <= now - SAVE_SECONDS]
         must(not lost, "I9: what was tried again long ago was not saved", lost)
@@ -225,6 +231,12 @@ class MasterWatch:
         self.oracle.drop([one.offset for one in records], {one.offset for one in self._disk.failures})
 
     @loud
+    def writes(self, checkpoint: Checkpoint) -> None:
+        """A checkpoint is on the disk; a power cut may still take it."""
+        self.oracle.written(_above(checkpoint))
+        self._results.written(checkpoint)
+
+    @loud
     def saves(self, checkpoint: Checkpoint) -> None:
         """A checkpoint is durable."""
         self.trace.note("disk", f"has the checkpoint {checkpoint.offset} of epoch {checkpoint.epoch}")
@@ -233,6 +245,7 @@ class MasterWatch:
         on_disk = {one.offset for one in self._disk.failures}
         self.oracle.save(checkpoint.offset, checkpoint.epoch, checkpoint.cursor, on_disk, _above(checkpoint),
                          checkpoint.chances, stopped=checkpoint.chances_epoch == checkpoint.epoch)
+        self._results.saved(checkpoint, on_disk)
         while self._offers and self._offers[0][1] <= self.oracle.covered:
             self._offers.popleft()
 

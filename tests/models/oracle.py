@@ -25,6 +25,9 @@ It raises `Broken` as soon as an invariant does not hold:
     I20 no job is handed to a slave whose handler is for other jobs
     I21 after a run that too many failures stopped, each recorded job is tried again; its record leaves the file only
         once it is known to have been handled, or was recorded anew
+    I22 at the end the results file has the result of each handled job once, in the order of the jobs if that was
+        wanted, and none of a failed job; no checkpoint passes a result that could still be lost
+    I23 a checkpoint's mark covers durable bytes, and a resume cuts the results file back to it
 """
 
 from __future__ import annotations

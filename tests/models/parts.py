@@ -7,10 +7,13 @@ from typing import Any
 
 from taskmaster.core.agent import Agent
 from taskmaster.core.dispatch import Dispatcher
+from taskmaster.core.results import PendingResults
 from taskmaster.core.settled import SettledBefore
 from taskmaster.core.window import Window
+from taskmaster.master.state.results_log import ResultsLog
 from taskmaster.master.state.run_state import RunState
 from taskmaster.master.state.writer import StateWriter
+from taskmaster.sinks.jsonl import JsonLines
 from taskmaster.transport.peers import Peers
 
 
@@ -25,6 +28,9 @@ class Parts:
     writer: type[StateWriter[Any]] = StateWriter
     settled_before: type[SettledBefore] = SettledBefore
     peers: type[Peers] = Peers
+    results: type[PendingResults] = PendingResults
+    results_log: type[ResultsLog] = ResultsLog
+    sink: type[JsonLines] = JsonLines
 
 
 SHIPPED = Parts()

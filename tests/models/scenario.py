@@ -59,4 +59,7 @@ class Scenario:
     limit: int | None = None
     budget: int | None = None
     retries: int = 60
+    results: bool = False  # are wanted,
+    in_order: bool = True
+    with_failures: bool = False  # and of failed jobs, too
     foreigners: int = 0  # slaves with the handler of other jobs, which come while the run begins

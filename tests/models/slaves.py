@@ -73,11 +73,12 @@ class Slaves:
         if len(own) < world.scenario.slaves and not world.finished:
             world.scheduler.after(world.chance.uniform(0.05, 1.5), self.start)
 
-    def handle(self, slave: WatchedSlave, work: SequentialExecution, payload: Any) -> None:
+    def handle(self, slave: WatchedSlave, work: SequentialExecution, payload: Any) -> Any:
         slave.process.step()
         self._watch.starts(slave, work, payload)
         self._world.fates.meet(slave.process, payload, lambda: self._killed_by_its_job(slave, work))
         self._watch.ends(slave, payload)
+        return payload if self._world.scenario.results else None
 
     def _killed_by_its_job(self, slave: WatchedSlave, work: SequentialExecution) -> None:
         self._world.trace.note(slave.slave_id, "is killed by its job")
