@@ -23,6 +23,8 @@ STATE_LABEL_CHARACTERS: Final = 60
 WINDOW_JOBS: Final = 1_000_000
 WINDOW_BYTES: Final = 256 << 20  # 256 MiB of encoded payloads: what a small machine can spare when each job is large
 SHARED_CURSOR_JOBS: Final = 1_000_000  # in a row: a checkpoint holds 8 bytes for each that is done, so 8 MB
+UNGATED_JOBS: Final = 1024  # that a quick source may yield at most once it is to stop,
+UNGATED_JOB_SECONDS: Final = 1e-6  # and how long each may take it: then it yields them in a millisecond
 # Of payloads not handed out yet: reading 256 MiB ahead halved the rate of 5 kB jobs, four leases cost a third of it.
 READY_BYTES: Final = 16 << 20
 JOB_BYTES: Final = 16 << 20  # of one job's encoded payload; put larger data into a file and yield its name
@@ -63,6 +65,8 @@ HEARTBEAT_SECONDS_LEAST: Final = 0.05  # whatever a master asks for: constant re
 ATTEMPTS: Final = 3  # then the job goes to the failures file
 RETRY_SECONDS: Final = 0.5  # before the second attempt; doubled for each further one
 RETRY_SECONDS_MOST: Final = 30.0  # a waiting job holds the watermark, so a retry must not wait for long
+# Whatever a handler asks for: a longer wait is another run's work, and holds the watermark meanwhile.
+RETRY_AFTER_SECONDS_MOST: Final = 86_400.0
 AGAIN_AT_ONCE: Final = 100  # failed jobs read from the failures file together, to be tried again
 MAX_FAILURES: Final = "10%"  # of the jobs finished in this run, from MAX_FAILURES_SAMPLE of them on
 MAX_FAILURES_SAMPLE: Final = 100  # fewer finished jobs say little about the rest
@@ -84,8 +88,10 @@ FAILURES_LOGGED: Final = 5  # with a line each: enough to see what is wrong
 
 # A slave.
 CONCURRENCY: Final = 10  # threads: most handlers wait for a network or a disk, and ten threads cost a no-op nothing
+CONCURRENCY_ASYNC: Final = 100  # tasks or greenlets, a few kB each; the services they call may not bear a thousand
 CONCURRENCY_MOST: Final = 10_000  # more must be a typo: the stacks of that many threads reserve 80 GB
 SLICE_SECONDS: Final = 0.002  # of work that a thread takes from the backlog at once: 40 times the cost of taking it
+TEAR_DOWN_SECONDS: Final = 5.0  # for the threads of a slave to close what they have: as long as tm-run waits
 REPORT_SECONDS: Final = 0.05  # how long settled jobs wait at most to be reported while the slave is busy
 # The same while a thread is idle, since the window may be waiting for them. In simulated fleets with two jobs a thread,
 # 50 ms cost 5 %, 10 ms 1 %, and less than 2 ms gains nothing.
@@ -106,6 +112,7 @@ REPORT_RUNS: Final = 4000  # in each list of a request: two such lists fit HEADE
 DROP_RUNS: Final = 4000  # in a reply, and the rest in the next: 25,000 did not fit HEADER_BYTES, and no slave read them
 REPORT_FAILURES: Final = 64  # failed attempts in a request,
 REPORT_CHARACTERS: Final = 100_000  # and of their texts: in any alphabet they fit REPORT_BYTES
+CANCEL_SECONDS: Final = 1.0  # for a cancelled job to end: a loop that a handler keeps for longer must be replaced
 WATCH_SECONDS: Final = 0.05  # between two looks at what is running: what became slow is noticed within a lease's length
 SLAVE_PROGRESS_SECONDS: Final = 0.5  # between two updates of a slave's progress line: often enough to read
 PARENT_LOOK_SECONDS: Final = 1.0  # between two checks that the parent is alive, in case its pipe does not tell

@@ -11,18 +11,19 @@ from taskmaster import defaults
 from taskmaster.api.local_run import LocalRun
 from taskmaster.console.progress import make_progress
 from taskmaster.core.budget import parse_budget
+from taskmaster.core.slave_options import SlaveOptions
 from taskmaster.errors import TargetError, UsageError
 from taskmaster.master.outcome import Outcome
 from taskmaster.master.workload import Options, workload_of
 from taskmaster.targets import parent_main
 from taskmaster.targets.load import Target, importing
-from taskmaster.targets.signature import check_arity
+from taskmaster.targets.pool_choice import check_handler
 
 
 def run(get_jobs: Callable[..., Any], handle_job: Callable[[Any], Any], *, slaves: int = 2,
         arguments: dict[str, Any] | None = None, state: str | Path | None = None,
-        concurrency: int = defaults.CONCURRENCY, job_timeout: float | None = None, progress: bool = False,
-        max_failures: str = defaults.MAX_FAILURES, **options: Any) -> Outcome:
+        concurrency: int | None = None, pool: str | None = None, job_timeout: float | None = None,
+        progress: bool = False, max_failures: str = defaults.MAX_FAILURES, **options: Any) -> Outcome:
     """Call `handle_job` once for each job of `get_jobs`, in `slaves` processes. Call it from the main thread.
 
     Both functions must be importable from a module or a file, since each slave imports the handler itself; in a script,
@@ -36,14 +37,15 @@ def run(get_jobs: Callable[..., Any], handle_job: Callable[[Any], Any], *, slave
                          'slave. Put the call under: if __name__ == "__main__":')
     source, handler = _target_of(get_jobs), _target_of(handle_job)
     _check_reachable(handle_job)
-    check_arity(handle_job)
+    check_handler(handle_job, pool)
     given = arguments or {}
     texts = {key: str(value) for key, value in given.items()}
     workload = workload_of(get_jobs, source, handler, given, texts, Path(state) if state else None)
-    slave = [handler.located, "--concurrency", str(concurrency), "--retries", str(defaults.RETRIES_OF_CHILDREN)]
-    slave += ["--job-timeout", str(job_timeout)] if job_timeout is not None else []
+    slave = SlaveOptions(concurrency, pool, job_timeout, retries=defaults.RETRIES_OF_CHILDREN)
+    argv = [handler.located, *slave.arguments()]
     chosen = Options(budget=parse_budget(max_failures), **options)
-    return LocalRun(workload, chosen, slave, slaves, make_progress(progress, sys.stderr), job_timeout,
+    return LocalRun(workload, chosen, argv, slaves, make_progress(progress, sys.stderr),
+                    slave.timeout_of(handle_job),
                     folder=handler.folder, environment=parent_main.bequeathed()).run()
 
 

@@ -38,8 +38,9 @@ master_options = compose(
            help="Maximum jobs read ahead of the oldest unfinished one; limits memory and replays."),
     option("--rate", group=HOW_MUCH, type=click.FloatRange(0, min_open=True), metavar="N",
            help="Hand out at most N jobs per second."),
-    option("--attempts", group=FAILURES, type=click.IntRange(1), default=defaults.ATTEMPTS, metavar="N",
-           help="Attempts at a job before it is recorded as failed."),
+    option("--attempts", group=FAILURES, type=click.IntRange(1), metavar="N",
+           help=f"Attempts at a job before it is recorded as failed  [default: the handler's own, else "
+                f"{defaults.ATTEMPTS}]"),
     option("--max-failures", group=FAILURES, default=defaults.MAX_FAILURES, metavar="N|P%|none",
            help="Stop when more than N jobs have failed, or more than P % of at least "
                 f"{defaults.MAX_FAILURES_SAMPLE} finished jobs."),

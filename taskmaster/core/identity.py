@@ -45,6 +45,11 @@ def of_bad(bad: BadJob, cursor: Any) -> bytes:
     return _hash(b"bad:", reason.encode("utf-8", "surrogatepass"))
 
 
+def of_payload(payload: Any, sealed: bool) -> bytes:
+    """The identity of a job by its payload; `sealed` if that is a pickle."""
+    return _of_pickle(payload) if sealed else _of_value(payload)
+
+
 def of_cursor(cursor: Any) -> bytes:
     """The identity of a job by its own cursor, as `portable.freeze` gave it."""
     return _hash(b"cursor:", b"packed:" + cursor.text.encode() if type(cursor) is Packed else _bytes_of(cursor))

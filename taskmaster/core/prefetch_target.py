@@ -13,8 +13,9 @@ class PrefetchTarget:
     """One job for each slot, and LEASE_SECONDS of work behind them.
 
     Nothing waits behind jobs that take longer than that: fetching the next one takes little compared to running it, and
-    another slave may have a free slot for it now. Work for two round trips to the master is added to what waits,
-    because half of it has to last until the next answer, however far away or busy the master is.
+    another slave may have a free slot for it now. But among MANY some end all the time, so what waits does not wait
+    for long. Work for two round trips to the master is added to what waits, because half of it has to last until the
+    next answer, however far away or busy the master is.
 
     A slave never holds more than it has handled so far, because the first jobs may be faster than the rest; nor more
     than HELD_BYTES of payloads, beyond one job for each slot.
@@ -22,6 +23,7 @@ class PrefetchTarget:
 
     __slots__ = ("_handled", "_held_when_fed", "_job_bytes", "_job_duration", "_link", "slots", "trip")
 
+    MANY = 100  # slots: of fewer, such as ten threads, all may run for longer than LEASE_SECONDS
     MOST_TRIP = 0.2  # seconds: so that no more than half a second of work waits
     LEAST_BYTES = 40.0  # of a decoded job: a small int is 5 on the wire, here it is 32 and its place in a list
 
@@ -45,7 +47,7 @@ class PrefetchTarget:
 
     def _enough(self, each: float | None) -> int:
         seconds = defaults.LEASE_SECONDS + 2 * min(self.trip, self.MOST_TRIP)
-        if each is None or each > seconds:
+        if each is None or (each > seconds and self.slots < self.MANY):
             return self.slots
         behind = int(min(self.slots * seconds / each, defaults.HELD_BYTES / self._job_bytes))
         return self.slots + min(behind, self._handled)

@@ -22,9 +22,13 @@ class Verdict(Enum):
 def silence_limit(job_timeout: float | None) -> float:
     """Seconds of silence after which a slave is killed: no job may hold the lock for longer than `job_timeout`.
 
-    Without one it is the life of a lease, after which the master has given its jobs to others anyway.
+    Without one, it is killed just before its leases expire, its last message being up to a heartbeat older than its
+    last beat. After that the master has taken it for dead without evidence, and the report of how it died would come
+    too late to count against the job.
     """
-    return (defaults.LEASE_LIFE_SECONDS if job_timeout is None else job_timeout) + defaults.SILENCE_MARGIN_SECONDS
+    if job_timeout is None:
+        return defaults.LEASE_LIFE_SECONDS - defaults.HEARTBEAT_SECONDS - defaults.SILENCE_MARGIN_SECONDS
+    return job_timeout + defaults.SILENCE_MARGIN_SECONDS
 
 
 class Watchdog:

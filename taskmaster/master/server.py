@@ -212,7 +212,9 @@ class Server:
 
     def _save(self, now: float) -> None:
         if self._state.due(self._window, now):
-            self._offer(now)
+            # What is settled after the last checkpoint was offered does not undo what that says of the end.
+            last = self.ending if self._save_by is not None else None
+            self._offer(now, last is not None and last.finished, last is not None and last.tries_again)
         if self.ending is None:
             self._dispatcher.hold(self._state.behind(now))
 

@@ -39,14 +39,15 @@ class Workload:
 class Options:
     """How to run it. The defaults are those of the commands, except for the failure budget, which is unlimited here.
 
-    `size` is the size of the window in jobs; `attempts` how often a job is tried; `limit` the most jobs to pull in
+    `size` is the size of the window in jobs; `attempts` how often a job is tried,
+    None for what the handler says or, if it says nothing, ATTEMPTS; `limit` the most jobs to pull in
     this run; `rate` the most jobs to hand out per second; `total` the number of jobs, for the ETA; `grace` the most
     seconds that running jobs get after an interrupt. Results go to `results`, in the order of their jobs if `in_order`;
     with `results_with_failures`, failed jobs have an entry that says why.
     """
 
     size: int = defaults.WINDOW_JOBS
-    attempts: int = defaults.ATTEMPTS
+    attempts: int | None = None
     budget: FailureBudget = field(default_factory=FailureBudget)
     limit: int | None = None
     rate: float | None = None

@@ -9,9 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from models.mutants import agent, dispatcher, results, settled, state, transport, window
+from models.mutants import agent, dispatcher, results, settled, state, transport, watchdog, window
 from models.parts import Parts
+from models.scenario import FateShares, Scenario
+from models.world import World
 from simulation.play import play
+
+from taskmaster.core.window import Window
+from taskmaster.errors import EXIT_TOO_MANY_FAILURES
+from taskmaster.master.state.run_state import RunState
 
 TESTS = Path(__file__).resolve().parents[1]
 MOST_SEEDS = 1000  # in which each broken part must be found
@@ -68,6 +74,8 @@ BROKEN: list[tuple[str, type[Any], int]] = [
     ("results", results.WritesThemAsTheyCome, 7),
     ("peers", transport.TakesLastWordsForASignOfLife, 271),
     ("peers", transport.TakesADescriptorForAConnection, 309),
+    ("watchdog", watchdog.NeverKills, 1),
+    ("watchdog", watchdog.TakesItsOwnSuspensionForSilence, 8),
 ]
 
 
@@ -106,6 +114,32 @@ def test_many_processes_play_what_one_plays() -> None:
 
     jobs = sum(play(seed).counts["handled"] for seed in seeds)
     assert f"12 seeds, 0 broken: {jobs:,} jobs handled" in many.stdout
+
+
+@pytest.mark.parametrize("job_timeout", [None, 3.0])
+def test_a_job_that_holds_the_interpreter_for_ever_fails_alone(job_timeout: float | None) -> None:
+    world = World(Scenario(jobs=40, size=40, slaves=3, threads=2, fleet=True, watchdog=True, job_timeout=job_timeout,
+                           fates=FateShares(holders=1)))
+    result = world.play()
+
+    assert result.broken is None
+    assert [one.kind for one in world.disk.failures] == ["killed"]
+    assert len(world.oracle.executed) == 39
+    assert result.counts["killed by their fleet"] == result.counts["slave deaths"]
+
+
+class OffersAtEachTurn(RunState):
+    def due(self, window: Window, now: float) -> bool:
+        return True
+
+
+def test_a_checkpoint_after_the_last_one_still_says_that_too_many_jobs_had_failed() -> None:
+    world = World(Scenario(jobs=20, attempts=1, budget=1, fates=FateShares(raises_once=0.4)),
+                  Parts(run_state=OffersAtEachTurn))
+    result = world.play()
+
+    assert result.broken is None and EXIT_TOO_MANY_FAILURES in world.exit_codes
+    assert result.counts["tried again"] > 0
 
 
 @pytest.mark.limit(150)

@@ -36,7 +36,7 @@ class AppendedFile:
             self._disk.fsync(self._process)  # the folder
         if size is None and self.size:
             raise occupied(self.path)
-        must(self.size >= (size or 0), "I23: results are lost", self.path, self.size, size)
+        must(self.size >= (size or 0), "I24: results are lost", self.path, self.size, size)
         self._process.step()
         self._file = self._disk.files[self.path.name]
         self._file.cut(size or 0)

@@ -33,6 +33,7 @@ class Fates:
         self._chance = chance
         self._fates: dict[int, Fate] = {}
         self._killers = scenario.fates.killers
+        self._holders = scenario.fates.holders
 
     def of(self, payload: int) -> Fate:
         fate = self._fates.get(payload)
@@ -50,6 +51,9 @@ class Fates:
         how = fate.how if fate.left > 0 else "returns"
         if how == "holds":
             self._hold(process)
+        if how == "holds for ever":
+            process.hold()
+            process.scheduler.sleep(HANG_SECONDS)
         if fate.seconds or how == "hangs":
             process.scheduler.sleep(HANG_SECONDS if how == "hangs" else fate.seconds)
         self.work_seconds += fate.seconds
@@ -65,8 +69,8 @@ class Fates:
 
     def _hold(self, process: Process) -> None:
         seconds = self._chance.uniform(*HOLD_SECONDS)
-        process.stall()
-        process.scheduler.after(seconds, process.resume)
+        process.hold()
+        process.scheduler.after(seconds, process.let_go)
         process.scheduler.sleep(seconds)
 
     def _draw(self) -> Fate:
@@ -74,6 +78,9 @@ class Fates:
         if self._killers and self._chance.random() < 0.2:
             self._killers -= 1
             return Fate(seconds, "kills")
+        if self._holders and self._chance.random() < 0.2:
+            self._holders -= 1
+            return Fate(seconds, "holds for ever")
         for how, share, left in (("raises", shares.raises, 1e9), ("raises", shares.raises_once, 1),
                                  ("exits", shares.exits, 1e9), ("undecodable", shares.undecodable, 1e9),
                                  ("holds", shares.holds, 1e9), ("hangs", shares.hangs, 1e9),

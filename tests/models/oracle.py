@@ -25,9 +25,10 @@ It raises `Broken` as soon as an invariant does not hold:
     I20 no job is handed to a slave whose handler is for other jobs
     I21 after a run that too many failures stopped, each recorded job is tried again; its record leaves the file only
         once it is known to have been handled, or was recorded anew
-    I22 at the end the results file has the result of each handled job once, in the order of the jobs if that was
+    I22 a fleet kills only a slave that was silent for the limit while the fleet was listening
+    I23 at the end the results file has the result of each handled job once, in the order of the jobs if that was
         wanted, and none of a failed job; no checkpoint passes a result that could still be lost
-    I23 a checkpoint's mark covers durable bytes, and a resume cuts the results file back to it
+    I24 a checkpoint's mark covers durable bytes, and a resume cuts the results file back to it
 """
 
 from __future__ import annotations

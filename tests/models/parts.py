@@ -10,6 +10,7 @@ from taskmaster.core.dispatch import Dispatcher
 from taskmaster.core.results import PendingResults
 from taskmaster.core.settled import SettledBefore
 from taskmaster.core.window import Window
+from taskmaster.fleet.watchdog import Watchdog
 from taskmaster.master.state.results_log import ResultsLog
 from taskmaster.master.state.run_state import RunState
 from taskmaster.master.state.writer import StateWriter
@@ -28,6 +29,7 @@ class Parts:
     writer: type[StateWriter[Any]] = StateWriter
     settled_before: type[SettledBefore] = SettledBefore
     peers: type[Peers] = Peers
+    watchdog: type[Watchdog] = Watchdog
     results: type[PendingResults] = PendingResults
     results_log: type[ResultsLog] = ResultsLog
     sink: type[JsonLines] = JsonLines

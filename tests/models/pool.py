@@ -9,6 +9,7 @@ from typing import Any
 from models.process import Process
 from models.threads import Queue
 
+from taskmaster.core.wire import FailedAttempt
 from taskmaster.slave.pools.sequential import SequentialExecution
 from taskmaster.slave.slice import Slice
 
@@ -52,6 +53,12 @@ class Pool:
 
     def stack_of(self, execution: SequentialExecution, offset: int) -> str:
         return "in the handler"
+
+    def cancel(self, execution: SequentialExecution, failure: FailedAttempt) -> bool:
+        return False
+
+    def is_to_blame(self, execution: SequentialExecution, offset: int) -> bool:
+        return True
 
     def _loop(self, number: int) -> None:
         while True:

@@ -22,6 +22,7 @@ class Process:
         self.name = name
         self.alive = True
         self.stalled = False
+        self.holds = False  # one of its threads holds the interpreter lock, so that no other takes a step
         self.steps_left: int | None = None  # until it is killed in the middle of something; None: it is not
         self.on_last_step: Callable[[], object] = lambda: None
         self._skew = skew
@@ -51,11 +52,21 @@ class Process:
         return task
 
     def stall(self) -> None:
-        """SIGSTOP, or one of its threads holds the interpreter lock."""
+        """SIGSTOP."""
         self.stalled = True
 
+    def hold(self) -> None:
+        """The running thread takes the interpreter lock, and keeps it."""
+        self.stalled = self.holds = True
+
+    def let_go(self) -> None:
+        """It gives up the lock."""
+        self.holds = False
+        self.resume()
+
     def resume(self) -> None:
-        if self.stalled:
+        """SIGCONT."""
+        if self.stalled and not self.holds:
             self.stalled = False
             deferred, self._deferred = self._deferred, []
             for action in deferred:

@@ -26,7 +26,8 @@ class FateShares:
     holds: float = 0.0  # the interpreter lock
     hangs: float = 0.0
     kills_once: float = 0.0
-    killers: int = 0  # this many jobs kill every slave that runs them
+    killers: int = 0  # this many jobs kill every slave that runs them,
+    holders: int = 0  # and this many hold the interpreter lock for ever; needs a watchdog
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Scenario:
     changes: bool = False  # the source, between two masters
     crew: bool = False  # the master keeps its slaves itself
     fleet: bool = False  # something else keeps them, and reports how they died
+    watchdog: bool = False  # whoever keeps them kills those that are silent
     local: bool = True
     job_timeout: float | None = None
     rate: float | None = None

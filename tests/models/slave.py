@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
@@ -32,7 +33,7 @@ class Slave:
     control_class: type[Control] = Control
 
     def __init__(self, process: Process, network: Network, agent: Agent, owner: Owner,
-                 job_timeout: float | None = None) -> None:
+                 job_timeout: float | None = None, beat: Callable[[], object] | None = None) -> None:
         self.process = process
         self.agent = agent
         self.vanished = False  # with its machine
@@ -41,7 +42,7 @@ class Slave:
         self.dialer = self.dialer_class(network, process)
         self.pool = self.pool_class(process, agent.prefetch.slots, partial(owner.handle, self), waker.wake)
         self.control = self.control_class(agent, self.dialer, self.pool, waker, process.clock,  # type: ignore[arg-type]
-                                          job_timeout=job_timeout)
+                                          job_timeout=job_timeout, beat=beat)
         process.spawn(self._run)
 
     @property

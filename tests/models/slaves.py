@@ -50,13 +50,22 @@ class Slaves:
             world.oracle.foreigners.add(process.name)
             if world.chance.random() < 0.5:
                 serves_elsewhere(agent)
-        slave = WatchedSlave(process, world.network, agent, self, self._watch, scenario.job_timeout)
+        slave = WatchedSlave(process, world.network, agent, self, self._watch, scenario.job_timeout, scenario.watchdog)
         self.living.append(slave)
 
     def take_dead(self) -> list[Gone]:
         """The processes that ended since the last call."""
         dead, self._dead = self._dead, []
         return dead
+
+    def end(self, slave: WatchedSlave, noticed: bool = True, blame: bool = False) -> None:
+        """Kill it from outside; `blame`: because of what a job does."""
+        self._world.counts["slave deaths"] += 1
+        for work in slave.pool.running():
+            work.take_back()
+        if blame:
+            self._killed_by_jobs.add(slave.slave_id)
+        slave.kill(noticed)
 
     # -- as the owner of each
 

@@ -69,8 +69,10 @@ class WatchedSlave(Slave):
     control_class = WatchedControl
 
     def __init__(self, process: Process, network: Network, agent: Agent, owner: Owner, watcher: SlaveWatch,
-                 job_timeout: float | None = None) -> None:
-        super().__init__(process, network, agent, owner, job_timeout)
+                 job_timeout: float | None = None, beats: bool = False) -> None:
+        super().__init__(process, network, agent, owner, job_timeout, self._beat if beats else None)
+        self.beats = 0  # that it has sent to its fleet
+        self.beat_at = process.scheduler.now  # when it sent the last one
         self.lives: dict[int, int] = {}  # by the agent's epoch: the number of the master it belongs to
         self.requests = Requests(agent.slave_id)
         self.answered: Any = None  # the last reply that came
@@ -78,3 +80,7 @@ class WatchedSlave(Slave):
         parts: tuple[Any, ...] = (self.dialer, self.pool, self.control)
         for part in parts:
             part.watcher, part.slave = watcher, self
+
+    def _beat(self) -> None:
+        self.beats += 1
+        self.beat_at = self.process.scheduler.now

@@ -17,7 +17,7 @@ from models.disk import Disk
 from models.fates import Fates
 from models.masters import Masters
 from models.network import FAIR, Network
-from models.oracle import Oracle
+from models.oracle import SEARCH_DEATHS, Oracle
 from models.parts import SHIPPED, Parts
 from models.process import Process
 from models.quiet import Quiet
@@ -27,12 +27,15 @@ from models.scheduler import Scheduler
 from models.slaves import Slaves
 from models.source import Source, SourceFailed
 from models.trace import KEPT, Trace
+from models.watchdogs import Watchdogs
 from models.witness import Witness
 
 from taskmaster.core.failure import FailureRecord
+from taskmaster.fleet.watchdog import silence_limit
 from taskmaster.master.state.checkpoint import parse
 
 FAIR_SECONDS = 400.0  # after the last fault, besides the work: several lives of a lease, and all backoffs of a job
+RESTART_SECONDS = 5.0  # from the death of a slave until another has the same job
 LEAVE_SECONDS = 300.0  # for slaves to learn that all is done, or to lose patience
 
 
@@ -100,6 +103,7 @@ class World:
         self.results = ResultsWatch(self.disk, self.oracle, scenario)
         self.masters = Masters(self, Witness(self.oracle))
         self.slaves = Slaves(self)
+        self.watchdogs: Watchdogs | None = None  # unless nobody watches over the slaves
         self.disturbances = disturbances(self)
         self._processes: list[Process] = []
         self.disk.was_reset = self._was_reset
@@ -125,6 +129,8 @@ class World:
     def _play(self) -> None:
         self.network.weather = self.scenario.weather
         self.masters.start()
+        if self.scenario.watchdog:
+            self.watchdogs = Watchdogs(self)
         for _ in range(self.scenario.slaves):
             self.scheduler.after(self.chance.random() * 0.2, self.slaves.start)
         for _ in range(self.scenario.foreigners):
@@ -141,7 +147,8 @@ class World:
         scenario, jobs = self.scenario, self.source.length
         hanging = scenario.fates.hangs * jobs * scenario.attempts * (scenario.job_timeout or 0.0)
         work = self.fates.work_seconds + jobs * scenario.source_seconds + hanging
-        return FAIR_SECONDS + 3 * work + 300 * scenario.fates.killers
+        silence = (SEARCH_DEATHS + scenario.attempts) * (silence_limit(scenario.job_timeout) + RESTART_SECONDS)
+        return FAIR_SECONDS + 3 * work + 300 * scenario.fates.killers + silence * scenario.fates.holders
 
     def _calm_down(self) -> None:
         """From here on every message arrives, every process lives, and the disk is well."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 from models.network import Weather
@@ -22,7 +23,7 @@ def draw(seed: int) -> Scenario:
     size = chance.choice([1, 2, 4, 6, 8, 12, 20, 40, 100])
     fates = _fates(chance)
     faults = tuple(name for name in FAULTS if chance.random() < 0.4)
-    return Scenario(
+    return _watched(Scenario(
         seed=seed, jobs=min(_jobs(chance, speed), 30 * size), size=size, attempts=chance.randint(1, 3),
         slaves=chance.randint(1, 4), threads=chance.randint(1, 3), speed=speed,
         fates=fates, weather=_weather(chance), faults=faults,
@@ -35,7 +36,18 @@ def draw(seed: int) -> Scenario:
         limit=chance.randint(1, 30) if chance.random() < 0.05 else None,
         budget=chance.randint(0, 2) if chance.random() < 0.05 else None,
         retries=chance.choice([5, 60]), fleet=chance.random() < 0.7,
-        foreigners=_foreigners(seed), **_results(seed))
+        foreigners=_foreigners(seed), **_results(seed)))
+
+
+def _watched(world: Scenario) -> Scenario:
+    """Of some of those whose slaves somebody keeps; by a chance of its own."""
+    chance = Random(world.seed ^ 0xD06)
+    if not (world.fleet or world.crew) or chance.random() < 0.6:
+        return world
+    return replace(
+        world, watchdog=True, job_timeout=world.job_timeout or chance.choice([None, 0.5, 3.0]),
+        fates=replace(world.fates, holders=chance.choice([0, 1, 2])),
+        faults=(*world.faults, "fleet stalled") if chance.random() < 0.5 else world.faults)
 
 
 def _foreigners(seed: int) -> int:

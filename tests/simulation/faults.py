@@ -34,6 +34,7 @@ class Faults:
             "slave stalled": self._stall_slave,
             "slave drained": self._drain_slave,
             "slave joins": self._join,
+            "fleet stalled": self._stall_fleet,
             "connection reset": self._reset_connection,
             "connection cut": self._cut_connection,
             "false hint": self._hint_falsely,
@@ -59,6 +60,8 @@ class Faults:
         world = self._world
         self.over = True
         world.disk.heal()
+        if world.watchdogs is not None:
+            world.watchdogs.resume()
         for slave in world.slaves.living:
             slave.process.resume()
             if slave.dialer.cut:
@@ -115,10 +118,7 @@ class Faults:
     def _kill_slave(self, noticed: bool = True) -> None:
         slave = self._slave()
         if slave is not None:
-            self._world.counts["slave deaths"] += 1
-            for work in slave.pool.running():
-                work.take_back()
-            slave.kill(noticed)
+            self._world.slaves.end(slave, noticed)
 
     def _lose_slave(self) -> None:
         self._kill_slave(noticed=False)
@@ -137,6 +137,19 @@ class Faults:
     def _join(self) -> None:
         if len(self._world.slaves.living) < 2 * self._world.scenario.slaves:
             self._world.slaves.start()
+
+    def _stall_fleet(self) -> None:
+        """Ctrl-Z; or the container is paused, and its slaves with it. The master of a crew is the same process."""
+        world, seconds = self._world, self._long()
+        assert world.watchdogs is not None
+        world.watchdogs.stall()
+        world.scheduler.after(seconds, world.watchdogs.resume)
+        if world.scenario.crew:
+            self._stall_master(seconds)
+        if world.chance.random() < 0.5:
+            for slave in world.slaves.living:
+                slave.process.stall()
+                world.scheduler.after(seconds + world.chance.random() * 0.5, slave.process.resume)
 
     # -- the network
 
@@ -178,12 +191,12 @@ class Faults:
         self._power_cut = True
         self._kill_master_within()
 
-    def _stall_master(self) -> None:
+    def _stall_master(self, seconds: float | None = None) -> None:
         process = self._world.masters.process
         if process is not None:
             process.stall()
             self._world.masters.watch.disturbed()
-            self._world.scheduler.after(self._long(), process.resume)
+            self._world.scheduler.after(self._long() if seconds is None else seconds, process.resume)
 
     def _abort(self) -> None:
         """Ctrl-C, twice."""

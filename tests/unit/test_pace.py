@@ -29,6 +29,8 @@ def prefetch(threads: int, seconds: float | None, handled: int = 0, size: int = 
     (10, 0.01, 1000, 60),       # 10 ms: 50 ms behind each thread
     (1, 0.05, 1000, 2),
     (32, 0.06, 1000, 32),       # nothing waits behind slow jobs
+    (1000, 0.2, 5000, 1250),    # but behind a thousand that end at all times
+    (100, 10.0, 1000, 100),
     (10, 1e-6, 0, 10),          # none handled: no more than one each yet
     (10, 1e-6, 10, 20),         # and then as many more as were
     (10, 1e-6, 1 << 20, 10 + int(defaults.HELD_BYTES / 40)),  # what that many small ones take

@@ -44,10 +44,15 @@ def test_a_fleet_that_stood_still_blames_nobody() -> None:
     assert dog.silence == 0.0
 
 
-def test_a_job_may_hold_the_interpreter_for_as_long_as_its_timeout_or_a_lease() -> None:
+def test_a_job_may_hold_the_interpreter_for_as_long_as_its_timeout() -> None:
     assert silence_limit(2.0) == 2.0 + defaults.SILENCE_MARGIN_SECONDS
-    assert silence_limit(None) > defaults.LEASE_LIFE_SECONDS
     assert silence_limit(3600.0) > 3600.0
+
+
+def test_without_a_timeout_a_silent_slave_is_killed_while_the_master_still_counts_on_it() -> None:
+    """After the life of a lease, the report of its death would find no job to count against."""
+    killed_after = defaults.HEARTBEAT_SECONDS + silence_limit(None) + defaults.STACK_SECONDS
+    assert killed_after + defaults.DEATH_REPORT_SECONDS < defaults.LEASE_LIFE_SECONDS
 
 
 DUMP = '''Thread 0x00007f1 (most recent call first):

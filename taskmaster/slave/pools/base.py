@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from taskmaster.core.runs import Run
 from taskmaster.core.wire import FailedAttempt
@@ -105,8 +105,19 @@ class Pool(Protocol):
     def stack_of(self, execution: Execution, offset: int) -> str:
         """Where the handler of a running job is now, as a traceback; empty if unknown."""
 
+    def cancel(self, execution: Execution, failure: FailedAttempt) -> bool:
+        """End the handler of a running job, whose attempt failed in this way; a later look reports it, and what the
+        handler still does no longer counts. False if a handler cannot be ended here."""
+
+    def is_to_blame(self, execution: Execution, offset: int) -> bool:
+        """Whether a job that was cancelled and still runs is the cause; False if another keeps the thread of both."""
+
     def resize(self, slots: int) -> None:
         """Run up to `slots` jobs at once from now on. Surplus slots finish what they run and take nothing new."""
+
+    def call(self, function: Callable[[], Any]) -> Any:
+        """Call a function where handlers run, wait for it, and return or raise what it does. In a loop, what it returns
+        is awaited, if that is possible. Not for jobs."""
 
     def close(self) -> None:
         """Start nothing more. Does not wait for what is running."""

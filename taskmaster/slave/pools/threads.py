@@ -11,7 +11,9 @@ from typing import Any, TypeVar
 
 import gevent.threadpool
 
+from taskmaster.core.wire import FailedAttempt
 from taskmaster.forks import call_in_children
+from taskmaster.handlers import RUNNING, settings_of
 from taskmaster.native import Empty, Lock, SimpleQueue, get_ident, refused_thread
 from taskmaster.slave.pools.base import Execution
 from taskmaster.slave.pools.sequential import SequentialExecution
@@ -27,10 +29,12 @@ class ThreadPool:
     """
 
     def __init__(self, handler: Callable[[Any], Any], slots: int, clock: Callable[[], float],
-                 wake: Callable[[], None]) -> None:
+                 wake: Callable[[], None], leave_thread: Callable[[], object] = lambda: None) -> None:
         self.slots = 0
         self.wake_below = 1
+        self._leave_thread = leave_thread  # called by a thread that has nothing more to run
         self._handler = handler
+        self._settings = settings_of(handler)
         self._clock = clock
         self._wake = wake
         self._waiting: SimpleQueue[Slice | None] = SimpleQueue()  # None: makes a thread check whether it is surplus
@@ -79,6 +83,14 @@ class ThreadPool:
         frame = sys._current_frames().get(idents[0]) if idents else None
         return "".join(traceback.format_stack(frame)) if frame is not None else ""
 
+    def cancel(self, execution: Execution, failure: FailedAttempt) -> bool:
+        """Nothing can end a thread."""
+        return False
+
+    def is_to_blame(self, execution: Execution, offset: int) -> bool:
+        """Each job has a thread of its own."""
+        return True
+
     def resize(self, slots: int) -> None:
         """Use `slots` threads from now on; surplus ones finish the slice they are running."""
         with self._lock:
@@ -93,6 +105,10 @@ class ThreadPool:
         for _ in range(surplus):
             self._waiting.put(None)
         self._start(missing - resumed)
+
+    def call(self, function: Callable[[], Any]) -> Any:
+        """In the calling thread: none of the others is special."""
+        return function()
 
     def close(self) -> None:
         """Start no further slice; does not wait for those that are running."""
@@ -135,6 +151,7 @@ class ThreadPool:
     def _step(self, ident: int, hand: list[Slice | SequentialExecution | None], source: Iterator[Slice | None]) -> None:
         if not hand:
             if self._is_surplus():
+                self._leave_thread()
                 self._resumed.get()
             hand.extend(islice(source, 1))  # one step: between taking it and keeping it no exception can arrive
         taken = hand[0]
@@ -142,7 +159,7 @@ class ThreadPool:
             hand.clear()
             return self._forget_nudge()
         if isinstance(taken, Slice):
-            taken = hand[0] = SequentialExecution(taken, self._clock())
+            taken = hand[0] = SequentialExecution(taken, self._clock(), self._settings)
         self._run(ident, taken)
         hand.clear()
         if self.waiting < self.wake_below:
@@ -161,7 +178,9 @@ class ThreadPool:
 
     def _run(self, ident: int, execution: SequentialExecution) -> None:
         self._running[ident] = execution
+        RUNNING.set(execution.current_job)
         execution.run(self._handler, self._clock)
+        RUNNING.set(None)
         self._running.pop(ident, None)
         self._ended.put(execution)
 
