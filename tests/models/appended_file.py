@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 from models.broken import must
 from models.disk import Disk, DiskFile
@@ -32,14 +34,19 @@ class AppendedFile:
         self._process.step()
         if not size and self.path.name not in self._disk.files:
             self._disk.need_room()
-            self._disk.files[self.path.name] = DiskFile()
+            self._disk.files[self.path.name] = file = DiskFile()
             self._disk.fsync(self._process)  # the folder
+            file.named = True
         if size is None and self.size:
             raise occupied(self.path)
         must(self.size >= (size or 0), "I24: results are lost", self.path, self.size, size)
         self._process.step()
         self._file = self._disk.files[self.path.name]
         self._file.cut(size or 0)
+
+    def reader(self) -> BinaryIO:
+        must(self.size, "I24: results that waited are lost", self.path)
+        return BytesIO(self._disk.files[self.path.name].content)
 
     def append(self, data: bytes) -> None:
         self._waiting.append(data)
@@ -61,6 +68,11 @@ class AppendedFile:
                 self._process.step()
                 self._file.content += part
         return self._file
+
+    def remove(self) -> None:
+        self.close()
+        self._process.step()
+        self._disk.remove(self.path.name)
 
     def close(self) -> None:
         self._waiting, self._file = [], None

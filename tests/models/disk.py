@@ -26,6 +26,7 @@ class DiskFile:
     def __init__(self) -> None:
         self.content = b""
         self.synced = 0  # bytes that survive a power cut
+        self.named = False  # whether its name does
 
     def cut(self, size: int) -> None:
         self.content = self.content[:size]
@@ -60,6 +61,7 @@ class Disk:
         self.dropped: Callable[[Sequence[FailureRecord]], object] = lambda records: None  # from the failures
         self._before: bytes | None = None  # what a power cut may bring back, while `_renamed`
         self._renamed = False
+        self._removed: dict[str, DiskFile] = {}  # that a power cut may bring back
         self._unsynced = 0  # lines of failures at the end that a power cut may take
 
     def healthy(self) -> bool:
@@ -74,14 +76,28 @@ class Disk:
             self.main = self._before
         if self._unsynced:
             del self.failures[len(self.failures) - self.scheduler.chance.randint(0, self._unsynced):]
+        self._cut_files(self.scheduler.chance)
+
+    def _cut_files(self, chance: Random) -> None:
+        for name, file in [*self._removed.items(), *self.files.items()]:
+            if file.named and name not in self.files and chance.random() < 0.5:
+                self.files[name] = file
+            elif not file.named and name in self.files and chance.random() < 0.5:
+                del self.files[name]
         for file in self.files.values():
-            file.cut_power(self.scheduler.chance)
+            file.cut_power(chance)
+
+    def remove(self, name: str) -> None:
+        """Delete a file; until the folder is fsynced, a power cut may bring it back."""
+        if name in self.files:
+            self._removed[name] = self.files.pop(name)
 
     def settle_down(self) -> None:
         """The machine stayed up: whatever was written reaches the disk."""
         self._renamed, self._unsynced = False, 0
+        self._removed.clear()
         for file in self.files.values():
-            file.synced = len(file.content)
+            file.synced, file.named = len(file.content), True
 
     # -- the steps of a write
 
@@ -103,6 +119,7 @@ class Disk:
     def sync_folder(self, process: Process) -> None:
         self.fsync(process)
         self._renamed = False
+        self._removed.clear()
 
     def write_lines(self, lines: Sequence[FailureRecord]) -> None:
         self.failures += lines
@@ -161,6 +178,9 @@ class Folder:
         self._disk.files.clear()  # by the user, who begins anew
         self._disk.settle_down()
         self._disk.was_reset()
+
+    def verify(self) -> None:
+        """It is always where it was."""
 
     def save(self, checkpoint: Checkpoint) -> None:
         data = encode(checkpoint)

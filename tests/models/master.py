@@ -24,7 +24,7 @@ from taskmaster import defaults
 from taskmaster.console.progress import NullProgress
 from taskmaster.core.dispatch import Dispatcher
 from taskmaster.core.interrupts import Interrupts
-from taskmaster.core.results import Results
+from taskmaster.core.pending_results import PendingResults
 from taskmaster.core.window import Window
 from taskmaster.master.crew import Crew
 from taskmaster.master.failed_jobs import failed_jobs
@@ -109,7 +109,7 @@ class SimulatedMaster(Master):
         options, place = self._options, self.place
         start = replace(self._where(), before=place.parts.settled_before(self._state.settled_before))
         window: Window = place.parts.window(start.offset, options.size, defaults.WINDOW_BYTES, options.attempts)
-        results = place.parts.results(options.in_order, options.results_with_failures) if options.results else None
+        results = self._pending_results() if options.results else None
         dispatcher: Dispatcher = place.parts.dispatcher(window, self._state.run, self._state.epoch, options.rate,
                                                         {"module": MODULE}, results)
         source = Source(self._workload.get_jobs, self._workload.arguments, start)
@@ -121,6 +121,12 @@ class SimulatedMaster(Master):
         return self.server_class(listener, dispatcher, feeder, self._state, self._waker, self._observers,
                                  options.budget, place.process.clock, self._interrupts, first_offset=self._first,
                                  total=options.total, crew=crew)
+
+    def _pending_results(self) -> PendingResults:
+        options = self._options
+        results = self.place.parts.results(options.in_order, options.results_with_failures, self._state.results_before)
+        results.slack_bytes = 20  # so that new files begin in small worlds, too
+        return results
 
     def feeder_clock(self) -> float:
         return self.place.process.clock()
@@ -135,12 +141,12 @@ def run_state_at(place: Place, options: Options, wake: Callable[[], None], offer
             super().begin(found or fresh, first_offset)
 
         def offer(self, window: Window, counters: Mapping[str, int], now: float, finished: bool = False,
-                  stopped: bool = False, results: Sequence[Results] = ()) -> None:
+                  stopped: bool = False, results: PendingResults | None = None) -> None:
             super().offer(window, counters, now, finished, stopped, results)
             offered()
 
     results = _results_log_at(place) if options.results else None
-    state: RunState = Simulated(Path("simulated"), IDENTITY, wake, results, options.in_order)
+    state: RunState = Simulated(Path("simulated"), IDENTITY, wake, results)
     state._folder = Folder(place.disk, place.process)  # type: ignore[assignment]
     state._failures = FailuresFile(place.disk, place.process)  # type: ignore[assignment]
     state._payloads = AtOnce()  # type: ignore[assignment]
@@ -149,9 +155,12 @@ def run_state_at(place: Place, options: Options, wake: Callable[[], None], offer
 
 
 def _results_log_at(place: Place) -> ResultsLog:
+    def file(path: Path) -> Any:
+        return AppendedFile(place.disk, place.process, path)
+
     sink = place.parts.sink(RESULTS)
-    sink._file = AppendedFile(place.disk, place.process, RESULTS)  # type: ignore[assignment]
-    return place.parts.results_log(sink, str(RESULTS))
+    sink._file = file(RESULTS)
+    return place.parts.results_log(sink, str(RESULTS), place.parts.waiting_file(Path("simulated"), file))
 
 
 class AtOnce:

@@ -139,8 +139,7 @@ class MasterWatch:
              passed[-1:], self.oracle.saved)
         old = now - SAVE_SECONDS - defaults.STANDS_SECONDS
         lost = [at for at, heard in self.oracle.life.heard_at.items() if heard <= old and not self.oracle.is_saved(at)]
-        must(not lost or self._results.wait_in_memory,
-             "I9: what was settled long ago above the watermark was not saved", lost)
+        must(not lost, "I9: what was settled long ago above the watermark was not saved", lost)
         life = self.oracle.life
         lost = [at for at in life.again & self.oracle.chances if life.heard_at.get(at, inf) <= now - SAVE_SECONDS]
         must(not lost, "I9: what was tried again long ago was not saved", lost)

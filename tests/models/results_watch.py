@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Container
+from io import BytesIO
 from zlib import crc32
 
 from models.broken import must
@@ -13,6 +14,7 @@ from models.master import RESULTS
 from models.oracle import Oracle
 from models.scenario import Scenario
 
+from taskmaster.core.waiting_results import records_in
 from taskmaster.master.state.checkpoint import Checkpoint, parse
 
 
@@ -26,11 +28,6 @@ class ResultsWatch:
         self._disk = disk
         self._oracle = oracle
         self._scenario = scenario
-
-    @property
-    def wait_in_memory(self) -> bool:
-        """Whether jobs above the watermark are repeated for the sake of their results, which wait for it."""
-        return self._scenario.results and self._scenario.in_order
 
     @property
     def _file(self) -> DiskFile:
@@ -56,6 +53,8 @@ class ResultsWatch:
             size = checkpoint.sink["mark"]["size"]
             must(size <= self._file.synced, "I24: the mark covers what is not durable", size, self._file.synced)
             self._marks[size] = self._checksum(size)
+            file, size = self._waiting(checkpoint)
+            must(size <= file.synced, "I24: results that wait are not durable", size, file.synced)
         if checkpoint.stopped:
             self._again.update(one.offset for one in self._disk.failures)
 
@@ -66,7 +65,7 @@ class ResultsWatch:
         """A checkpoint is durable; `on_disk` are the offsets that the failures file holds."""
         if checkpoint.sink is None:
             return
-        oracle, found = self._oracle, set(self._results(checkpoint.sink["mark"]["size"]))
+        oracle, found = self._oracle, self._durable(checkpoint)
         settled = {at: {oracle.source.payload(at)} for at in range(checkpoint.offset)}
         for at, payload in oracle.above.items():
             here = {oracle.source.payload(at)} if at < oracle.source.length else set()
@@ -74,6 +73,20 @@ class ResultsWatch:
         lost = [at for at, payloads in settled.items()
                 if at not in on_disk and not payloads & found and payloads & oracle.executed.keys()]
         must(not lost, "I23: the checkpoint passed jobs whose results are not durable", lost)
+
+    def _durable(self, checkpoint: Checkpoint) -> set[int]:
+        """All results that the next master finds."""
+        file, size = self._waiting(checkpoint)
+        waiting = records_in(BytesIO(file.content), size)
+        lines = [line for one in waiting if not one.failed for line in one.lines.splitlines()]
+        return {*self._results(checkpoint.sink["mark"]["size"]), *map(int, lines)}
+
+    def _waiting(self, checkpoint: Checkpoint) -> tuple[DiskFile, int]:
+        """The file of the results that wait, and how much of it counts."""
+        said = checkpoint.sink["waiting"]
+        if said is None or not said["size"]:
+            return DiskFile(), 0
+        return self._disk.files[f"waiting-results-{said['file']}"], said["size"]
 
     def check_end(self, failed: set[int]) -> None:
         """The master says that all is done; these jobs have failed."""
@@ -86,6 +99,7 @@ class ResultsWatch:
         right = {oracle.source.payload(at) for at in range(oracle.source.length) if at not in failed}
         must(right <= found.keys(), "I23: results are missing", right - found.keys())
         if not self.source_changed:
+            must(len(self._disk.files) == 1, "I24: files are left behind", list(self._disk.files))
             must(right == found.keys(), "I23: results of failed jobs", found.keys() - right)
             self._check_failed(rows, failed)
             self._check_order([at for at, _ in rows])

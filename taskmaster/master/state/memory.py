@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 
 from taskmaster.core.failure import FailureRecord
+from taskmaster.core.pending_results import PendingResults
 from taskmaster.core.results import Results
 from taskmaster.core.settled import Above
 from taskmaster.core.window import AbandonedJob, Window
@@ -26,6 +27,7 @@ class MemoryState:
     epoch = 1
     failed_before = 0
     results_bytes = 0
+    results_before: Sequence[Results] = ()
     chances = 0
 
     def __init__(self) -> None:
@@ -53,7 +55,7 @@ class MemoryState:
         """Not kept; see above."""
 
     def offer(self, window: Window, counters: Mapping[str, int], now: float, finished: bool = False,
-              stopped: bool = False, results: Sequence[Results] = ()) -> None:
+              stopped: bool = False, results: PendingResults | None = None) -> None:
         """Nothing is saved."""
 
     def due(self, window: Window, now: float) -> bool:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from models.appended_file import AppendedFile
 
 from taskmaster.core.accounting import Accounting
 from taskmaster.core.dispatch import Dispatcher
-from taskmaster.core.results import PendingResults, Results
+from taskmaster.core.pending_results import PendingResults, ResultsToSave
+from taskmaster.core.results import Results
 from taskmaster.core.session import Session
 from taskmaster.core.window import Settled
 from taskmaster.sinks.jsonl import JsonLines
@@ -56,3 +59,25 @@ class WritesThemAsTheyCome(PendingResults):
     def take(self, watermark: int) -> list[Results]:
         self.in_order = False
         return super().take(watermark)
+
+
+class KeepsWhatWaitsInMemory(PendingResults):
+    """A checkpoint counts on results behind a slow job that are nowhere but in memory."""
+
+    def to_save(self, watermark: int, head: int, whole: bool) -> ResultsToSave:
+        return replace(super().to_save(watermark, head, whole), waiting=(), counts=False)
+
+
+class ForgetsWhatIsUnread(PendingResults):
+    """Saves of the results that an earlier run left only those whose jobs the source has given again."""
+
+    def to_save(self, watermark: int, head: int, whole: bool) -> ResultsToSave:
+        found = super().to_save(watermark, head, whole)
+        return replace(found, waiting=tuple(one for one in found.waiting if one.first < head))
+
+
+class DropsWhatItReadsBack(PendingResults):
+    """Passes over a job, and forgets its result."""
+
+    def pass_over(self, first: int, count: int, cursors: Sequence[Any] | None) -> None:
+        self._before.take(first, count)
