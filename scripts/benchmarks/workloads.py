@@ -32,6 +32,7 @@ WORKLOADS: Mapping[str, Workload] = {
     "sleep10ms": Workload("jobs that wait 10 ms, 2 x 32 threads, compared with peers", "races:report"),
     "mixed": Workload("short jobs among a few long ones, compared with peers", "races:report"),
     "cpu": Workload("1 ms of pure Python per job, compared with peers", "races:report"),
+    "results": Workload("small dict results to a file, in order, compared with Pool.imap", "races:report"),
     "async": Workload("2 x 1,000 requests of 200 ms at once, by asyncio and by greenlets", "requests:requests"),
     "trickle": Workload("a job every 10 ms: from its yield to its handler", "latency:trickle"),
     "shift": Workload("no-ops, then jobs of 50 ms: does a slave hold too many of them", "shift:shift"),
