@@ -25,7 +25,7 @@ from taskmaster.core.joining import Joining
 from taskmaster.core.leasing import Leasing
 from taskmaster.core.master_effects import Effect, Log, Send
 from taskmaster.core.refusals import Refusals
-from taskmaster.core.results import PendingResults
+from taskmaster.core.pending_results import PendingResults
 from taskmaster.core.roster import Roster
 from taskmaster.core.runs import Runs
 from taskmaster.core.second_chances import FailedJob

@@ -13,6 +13,10 @@ from typing import Any
 import pytest
 from helpers import Place
 from support.sinks import rows_of_parquet, rows_of_sqlite
+from support.waiting import wait_until
+
+from taskmaster.core.settled import Above
+from taskmaster.master.state.checkpoint import parse
 
 JOBS = 6000
 WORK = """
@@ -81,6 +85,46 @@ def test_kills_neither_lose_nor_repeat_results_without_an_order(place: Place, na
     place.write(WORK)
     assert resume_until_done(place, "--results", name, "--unordered", kills=6) == 3
     assert sorted(offsets(place.folder / name)) == GOOD
+
+
+BEHIND = """
+def handle_job(job):
+    record(job)
+    while job == 5 and not os.path.exists("again"):
+        time.sleep(0.05)
+    time.sleep(0.0005)
+    return {"n": job}
+"""
+
+
+def saved_above(place: Place) -> set[int]:
+    """What the checkpoint says is settled above its watermark."""
+    found = [parse(path.read_bytes()) for path in place.folder.rglob("checkpoint.json")]
+    return {at for one in found if isinstance(one.above, Above) for first, count in one.above.runs
+            for at in range(first, first + count)}
+
+
+@pytest.mark.limit(120)
+@pytest.mark.parametrize("name", ["out.jsonl", "out.sqlite"])
+def test_kill_9_behind_a_slow_job_repeats_no_job_whose_result_a_checkpoint_has(place: Place, name: str) -> None:
+    place.write(BEHIND)
+    arguments = ("run", "work.py", 2, "n=40000", "--results", name)
+    runs: dict[int, int] = {}  # of what a checkpoint says is settled, how often it had run by then
+    for _ in range(2):  # what the first master left is kept by the second one, too
+        run, before = place.start(*arguments), len(runs)
+        assert wait_until(lambda: len(saved_above(place)) > before + 500, 30.0)
+        run.kill_group()
+        handled = place.handled()
+        assert runs.keys() <= saved_above(place)
+        runs = {at: runs.get(at, handled[str(at)]) for at in saved_above(place)}
+    (place.folder / "again").touch()
+    ended, handled = place.run(*arguments), place.handled()
+
+    assert ended.code == 0, ended.err
+    assert "settled already and do not run again" in ended.err
+    assert not [at for at, times in runs.items() if handled[str(at)] != times]
+    assert offsets(place.folder / name) == list(range(40_000))
+    assert not list(place.folder.rglob("waiting-results-*"))
 
 
 def test_a_line_says_what_the_handler_returned_and_where_to_go_on(place: Place) -> None:

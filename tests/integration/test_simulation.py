@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from models.mutants import agent, backups, batches, dispatcher, settled, slots, state, transport, watchdog, window
+from models.mutants import (agent, backups, batches, dispatcher, results, settled, slots, state, transport, watchdog,
+                            window)
 from models.network import Weather
 from models.parts import Parts
 from models.scenario import FateShares, Scenario
@@ -72,6 +73,13 @@ BROKEN: list[tuple[str, type[Any], int]] = [
     ("writer", state.LosesFailuresToAFullDisk, 10),
     ("writer", state.LosesAnOfferMadeWhileItWrites, 10),
     ("slots", slots.ForgetsASliceWhenThereAreFewer, 129),
+    ("sink", results.SavesTheMarkFirst, 0),
+    ("sink", results.KeepsTheTail, 28),
+    ("dispatcher", results.CountsLateResults, 1),
+    ("results", results.WritesThemAsTheyCome, 7),
+    ("results", results.KeepsWhatWaitsInMemory, 1),
+    ("results", results.ForgetsWhatIsUnread, 68),
+    ("results", results.DropsWhatItReadsBack, 68),
     ("peers", transport.TakesLastWordsForASignOfLife, 271),
     ("peers", transport.TakesADescriptorForAConnection, 309),
     ("dispatcher", backups.BacksUpBeforeTheEnd, 1),

@@ -30,6 +30,9 @@ It raises `Broken` as soon as an invariant does not hold:
         after BACKUP_SECONDS, once, in its first attempt, if no death is charged to it; that has failed only once both
         have failed
     I24 of a batch, an attempt at a job has failed only if the handler raised for that job alone, or did not end in time
+    I25 at the end the results file has the result of each handled job once, in the order of the jobs if that was
+        wanted, and none of a failed job; no checkpoint passes a result that could still be lost
+    I26 a checkpoint's mark covers durable bytes, and a resume cuts the results file back to it
 """
 
 from __future__ import annotations
