@@ -302,3 +302,23 @@ def test_results_of_each_kind_of_handler_are_written_once_and_in_order(place: Pl
     assert ended.code == 0
     lines = [json.loads(line) for line in (place.folder / "out.jsonl").read_text().splitlines()]
     assert [line["result"] for line in lines] == [{"job": job} for job in range(500)]
+
+
+@pytest.mark.parametrize("pool", [[], ["--pool", "greenlets"], ["--codec", "json"]])
+def test_a_handler_can_ask_for_the_cursor_of_its_job(place: Place, pool: list[str]) -> None:
+    place.write("""
+from taskmaster import Job, current_job
+
+def get_jobs(last=0):
+    for n in range(last, 300):
+        yield Job({"n": n}, cursor=n + 1) if n % 3 else Job({"n": n}, cursor=[n, "page"]) if n % 2 else {"n": n}
+
+def handle_job(job):
+    n, cursor = job["n"], current_job().cursor
+    if n == 7 and current_job().attempt == 1:
+        raise ValueError("not yet")
+    assert cursor == ([n, "page"] if n % 6 == 3 else n + 1), (n, cursor)
+    record(n)
+""")
+    ended = place.run("run", "work.py", 2, *pool)
+    assert ended.code == 0 and len(place.handled()) == 300, ended.err
