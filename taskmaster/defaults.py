@@ -26,6 +26,7 @@ WINDOW_BYTES: Final = 256 << 20  # 256 MiB of encoded payloads: what a small mac
 SHARED_CURSOR_JOBS: Final = 1_000_000  # in a row: a checkpoint holds 8 bytes for each that is done, so 8 MB
 UNGATED_JOBS: Final = 1024  # that a quick source may yield at most once it is to stop,
 UNGATED_JOB_SECONDS: Final = 1e-6  # and how long each may take it: then it yields them in a millisecond
+CURSORS_BYTES: Final = 2 << 20  # that go with a lease, for handlers that ask for theirs
 # Of payloads not handed out yet: reading 256 MiB ahead halved the rate of 5 kB jobs, four leases cost a third of it.
 READY_BYTES: Final = 16 << 20
 JOB_BYTES: Final = 16 << 20  # of one job's encoded payload; put larger data into a file and yield its name

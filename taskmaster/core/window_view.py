@@ -130,6 +130,10 @@ class WindowView:
         """The cursors of these unsettled jobs, frozen; None if none of them has its own."""
         return self._mark.cursors.of(first, count)
 
+    def cursors_to_send(self, first: int, count: int) -> list[Any] | None:
+        """The same, also for a failed job of an earlier run, which is alone."""
+        return [self._again.cursor_of(first)] if first < self._first else self.cursors_of(first, count)
+
     @property
     def next_cursor(self) -> Any:
         """The cursor of the job at the watermark; NO_CURSOR if it has none of its own."""
