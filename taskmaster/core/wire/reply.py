@@ -115,7 +115,8 @@ def _leases(header: Header, blob: Bytes) -> tuple[Lease, ...]:
     total = sum([row[4] + row[5] for row in rows])
     require(total == len(blob), f"leases of {total:,} bytes and a blob of {len(blob):,}")
     parts = _cut(blob, [row[4] for row in rows] + [row[5] for row in rows])
-    return tuple([Lease(*row[:4], batch, cursors) for row, batch, cursors in zip(rows, parts, parts[len(rows):])])
+    return tuple([Lease(row[0], row[1], row[2], row[3], batch, cursors)
+                  for row, batch, cursors in zip(rows, parts, parts[len(rows):])])
 
 
 def _cut(blob: Bytes, sizes: Sequence[int]) -> list[Bytes]:

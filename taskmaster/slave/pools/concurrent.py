@@ -26,7 +26,7 @@ class ConcurrentExecution:
     """
 
     __slots__ = ("_failed", "_jobs", "_lines", "_lock", "_seconds", "_settings", "_settled", "_since", "_timed_out",
-                 "_total", "attempt", "epoch", "first", "results", "sealed")
+                 "_total", "attempt", "cursors", "epoch", "first", "results", "sealed")
 
     def __init__(self, work: Slice, settings: HandlerSettings = NO_SETTINGS) -> None:
         self.epoch = work.epoch
