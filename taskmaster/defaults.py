@@ -11,6 +11,7 @@ PRODUCT_VERSION: Final = "0.1.0"  # of Taskmaster; setup.cfg and what slaves say
 ADDRESS: Final = "tcp://0.0.0.0:3050"
 GET_JOBS: Final = "get_jobs"  # as in the ancestor
 HANDLE_JOB: Final = "handle_job"  # as in the ancestor
+HANDLE_JOBS: Final = "handle_jobs"  # takes a list of them
 HANDLE_RESULT: Final = "handle_result"
 STATE_FOLDER: Final = ".taskmaster"  # in the working folder, so that two checkouts do not share a run by accident
 NAMES_OFFERED: Final = 8  # functions listed where one is not found: enough to spot a typo, short enough to read
@@ -23,6 +24,8 @@ STATE_LABEL_CHARACTERS: Final = 60
 WINDOW_JOBS: Final = 1_000_000
 WINDOW_BYTES: Final = 256 << 20  # 256 MiB of encoded payloads: what a small machine can spare when each job is large
 SHARED_CURSOR_JOBS: Final = 1_000_000  # in a row: a checkpoint holds 8 bytes for each that is done, so 8 MB
+UNGATED_JOBS: Final = 1024  # that a quick source may yield at most once it is to stop,
+UNGATED_JOB_SECONDS: Final = 1e-6  # and how long each may take it: then it yields them in a millisecond
 # Of payloads not handed out yet: reading 256 MiB ahead halved the rate of 5 kB jobs, four leases cost a third of it.
 READY_BYTES: Final = 16 << 20
 JOB_BYTES: Final = 16 << 20  # of one job's encoded payload; put larger data into a file and yield its name
@@ -73,6 +76,8 @@ BACKUP_SAMPLE_SECONDS: Final = 0.01  # so long apart at least: of quick jobs the
 ATTEMPTS: Final = 3  # then the job goes to the failures file
 RETRY_SECONDS: Final = 0.5  # before the second attempt; doubled for each further one
 RETRY_SECONDS_MOST: Final = 30.0  # a waiting job holds the watermark, so a retry must not wait for long
+# Whatever a handler asks for: a longer wait is another run's work, and holds the watermark meanwhile.
+RETRY_AFTER_SECONDS_MOST: Final = 86_400.0
 AGAIN_AT_ONCE: Final = 100  # failed jobs read from the failures file together, to be tried again
 MAX_FAILURES: Final = "10%"  # of the jobs finished in this run, from MAX_FAILURES_SAMPLE of them on
 MAX_FAILURES_SAMPLE: Final = 100  # fewer finished jobs say little about the rest
@@ -94,8 +99,17 @@ FAILURES_LOGGED: Final = 5  # with a line each: enough to see what is wrong
 
 # A slave.
 CONCURRENCY: Final = 10  # threads: most handlers wait for a network or a disk, and ten threads cost a no-op nothing
+CONCURRENCY_ASYNC: Final = 100  # tasks or greenlets, a few kB each; the services they call may not bear a thousand
+# The same of handlers that take batches. In threads it is one, so that a connection of the module's own is safe, and a
+# database that writes for one at a time is not fought over; a slave has its next batch at hand.
+CONCURRENCY_BATCHES: Final = 1
+CONCURRENCY_BATCHES_ASYNC: Final = 10  # services that take batches mean to be asked less often
 CONCURRENCY_MOST: Final = 10_000  # more must be a typo: the stacks of that many threads reserve 80 GB
+BATCH_JOBS: Final = 100  # in a call: a commit or a request then costs a job a hundredth; a statement takes 999 values
+BATCH_MOST_JOBS: Final = 100_000  # more must be a typo: a tenth of the window, for one call
+BATCH_FILL_SECONDS: Final = 0.05  # that a job of a slow source waits at most for others of its batch: as for a lease
 SLICE_SECONDS: Final = 0.002  # of work that a thread takes from the backlog at once: 40 times the cost of taking it
+TEAR_DOWN_SECONDS: Final = 5.0  # for the threads of a slave to close what they have: as long as tm-run waits
 REPORT_SECONDS: Final = 0.05  # how long settled jobs wait at most to be reported while the slave is busy
 # The same while a thread is idle, since the window may be waiting for them. In simulated fleets with two jobs a thread,
 # 50 ms cost 5 %, 10 ms 1 %, and less than 2 ms gains nothing.
@@ -116,6 +130,7 @@ REPORT_RUNS: Final = 4000  # in each list of a request: two such lists fit HEADE
 DROP_RUNS: Final = 4000  # in a reply, and the rest in the next: 25,000 did not fit HEADER_BYTES, and no slave read them
 REPORT_FAILURES: Final = 64  # failed attempts in a request,
 REPORT_CHARACTERS: Final = 100_000  # and of their texts: in any alphabet they fit REPORT_BYTES
+CANCEL_SECONDS: Final = 1.0  # for a cancelled job to end: a loop that a handler keeps for longer must be replaced
 WATCH_SECONDS: Final = 0.05  # between two looks at what is running: what became slow is noticed within a lease's length
 SLAVE_PROGRESS_SECONDS: Final = 0.5  # between two updates of a slave's progress line: often enough to read
 PARENT_LOOK_SECONDS: Final = 1.0  # between two checks that the parent is alive, in case its pipe does not tell

@@ -41,6 +41,10 @@ class UserCodeError(TargetError):
     """The user's module raised while it was imported; `__cause__` is that exception, shown with its traceback."""
 
 
+class SetUpFailed(TaskmasterError):
+    """The user's set-up of a slave raised; `__cause__` is that exception, shown with its traceback."""
+
+
 class SourceError(TaskmasterError):
     """`get_jobs` raised, or returned something that cannot be iterated; earlier jobs are finished and saved."""
 

@@ -9,13 +9,14 @@ import atexit
 import os
 import select
 import sys
-import threading
 import time
 from collections import deque
 from contextlib import suppress
 from typing import TextIO
 
 from taskmaster import defaults
+from taskmaster.errors import LimitReached
+from taskmaster.native import Condition, Thread  # of threading, patched by gevent, they would hang in a native thread
 
 
 class Outlet:
@@ -34,12 +35,12 @@ class Outlet:
             os.register_at_fork(after_in_child=self._begin)  # the child has no such thread, and its lock may be held
 
     def _begin(self) -> None:
-        self._changed = threading.Condition(threading.Lock())
+        self._changed = Condition()
         self._texts: deque[str] = deque()
         self._waiting = 0  # characters, including those that are being written
         self._dropped = 0  # texts dropped since the last one that had room
         self._gone = False
-        self._thread: threading.Thread | None = None
+        self._thread: Thread | None = None
 
     def write(self, text: str) -> None:
         """Write the text, or lose it."""
@@ -58,7 +59,7 @@ class Outlet:
             if self._start():
                 self._texts.append(text)
                 self._waiting += len(text)
-                self._changed.notify_all()
+                self._changed.notify()
                 return
         self._write_now(text)
 
@@ -74,10 +75,10 @@ class Outlet:
     def _start(self) -> bool:
         """Whether the thread is there, or can be started."""
         if self._thread is None:
-            thread = threading.Thread(target=self._work, name="output", daemon=True)
+            thread = Thread(target=self._work, name="output")
             try:
                 thread.start()
-            except RuntimeError:  # there is a limit of threads, which the text may be about
+            except LimitReached:  # there is a limit of threads, which the text may be about
                 return False
             self._thread = thread
             atexit.register(self.finish, defaults.OUTPUT_FINISH_SECONDS)
@@ -95,7 +96,7 @@ class Outlet:
                 if gone:
                     self._texts.clear()
                 self._waiting = sum(map(len, self._texts))
-                self._changed.notify_all()
+                self._changed.notify()
                 if gone:
                     return
 

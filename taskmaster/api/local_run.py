@@ -58,6 +58,6 @@ class LocalRun:
         with Fleet(launcher, self._slaves, silence_seconds=self._silence_seconds) as fleet:
             fleet.start()
             outcome = self._master.run(fleet)
-            in_hurry = self._interrupts.stopping or not outcome.stats.finished
-            fleet.stop(0.0 if in_hurry else defaults.FINISHED_GRACE_SECONDS)
+            # Also after one interrupt, since slaves may have something to tear down.
+            fleet.stop(0.0 if self._interrupts.stopping else defaults.FINISHED_GRACE_SECONDS)
         return outcome

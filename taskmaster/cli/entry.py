@@ -21,7 +21,7 @@ from taskmaster.cli.init import leave_process_1
 from taskmaster.cli.log_format import make_formatter
 from taskmaster.core.interrupts import STOPS, WARNINGS, Interrupts
 from taskmaster.core.printable import lines_of
-from taskmaster.errors import EXIT_INTERRUPTED, EXIT_USAGE, TaskmasterError, UserCodeError
+from taskmaster.errors import EXIT_INTERRUPTED, EXIT_USAGE, SetUpFailed, TaskmasterError, UserCodeError
 from taskmaster.forks import call_in_children
 from taskmaster.native import refused_thread
 from taskmaster.outlet import open_standard_streams, outlet_of, silence_if_lost
@@ -121,7 +121,7 @@ def say(text: str) -> None:
 
 def report(error: BaseException) -> None:
     """Show one sentence for a known error, and a traceback for what the user's code raised."""
-    if isinstance(error, UserCodeError):
+    if isinstance(error, (UserCodeError, SetUpFailed)):
         say(import_traceback(error))
     elif not isinstance(error, TaskmasterError):
         say(user_traceback(error))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,9 @@ import click
 from taskmaster import defaults
 from taskmaster.cli.help import FAILURES, HOW_MUCH, NETWORK, OUTPUT, Command, Option
 from taskmaster.cli.log_format import FORMATS
+from taskmaster.core.slave_options import SlaveOptions
 from taskmaster.errors import UsageError
+from taskmaster.targets.pool_choice import POOLS
 from taskmaster.transport import keys
 
 Decorator = Callable[[Any], Any]
@@ -69,16 +73,42 @@ key_options = compose(
            help="Use no key: accept anyone who can reach the master's address."),
 )
 
+
+def _as_one_value(command: Any) -> Any:
+    """Passes the options of slaves to the command as its argument `slave`, a SlaveOptions."""
+    @wraps(command)
+    def with_slave(**given: Any) -> Any:
+        slave = SlaveOptions(**{one.name: given.pop(one.name) for one in fields(SlaveOptions)})
+        return command(slave=slave, **given)
+    return with_slave
+
+
 slave_options = compose(
-    option("--concurrency", group=HOW_MUCH, type=click.IntRange(1, defaults.CONCURRENCY_MOST),
-           default=defaults.CONCURRENCY, metavar="N", help="Threads in each slave that run the handler."),
+    option("--concurrency", group=HOW_MUCH, type=click.IntRange(1, defaults.CONCURRENCY_MOST), metavar="N",
+           help=f"Jobs, or batches, that each slave runs at once  [default: the handler's own, else "
+                f"{defaults.CONCURRENCY} threads, or {defaults.CONCURRENCY_ASYNC} with asyncio or greenlets; batches: "
+                f"{defaults.CONCURRENCY_BATCHES}, or {defaults.CONCURRENCY_BATCHES_ASYNC}]"),
+    option("--pool", group=HOW_MUCH, type=click.Choice(POOLS), metavar="POOL",
+           help="What runs the handler in a slave: threads, asyncio or greenlets  [default: asyncio for an async "
+                "handler, else threads]"),
+    option("--batch", group=HOW_MUCH, type=click.IntRange(1, defaults.BATCH_MOST_JOBS), metavar="N",
+           help="Maximum jobs in one call of handle_jobs  [default: the handler's own, else "
+                f"{defaults.BATCH_JOBS}]"),
     option("--job-timeout", group=FAILURES, type=click.FloatRange(0, min_open=True), metavar="SECONDS",
-           help="Fail an attempt that takes longer than this, and replace its slave."),
+           help="Fail an attempt that takes longer than this, and replace its slave if it cannot be ended  [default: "
+                "the handler's own]"),
+    option("--max-jobs-per-slave", group=HOW_MUCH, type=click.IntRange(1), metavar="N",
+           help="Replace a slave once it has run N jobs or a few more."),
+    option("--max-memory", group=HOW_MUCH, type=click.FloatRange(1), metavar="MB",
+           help="Replace a slave once it takes this much memory."),
+    option("--lifetime", group=HOW_MUCH, type=click.FloatRange(0, min_open=True), metavar="SECONDS",
+           help="Replace a slave once it is this old."),
     option("--timeout", group=NETWORK, type=click.IntRange(defaults.REPLY_TIMEOUT_MS_LEAST),
            default=defaults.REPLY_TIMEOUT_MS, metavar="MS",
            help="Milliseconds that a slave waits for an answer before asking again."),
     option("--retries", group=NETWORK, type=click.IntRange(1), default=defaults.RETRIES, metavar="N",
            help="How often a slave asks before giving up; it waits N x MS in total."),
+    _as_one_value,
 )
 
 common_options = compose(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from taskmaster.cli.shared_key import hide_key
 from taskmaster.console.log import Lines
 from taskmaster.console.progress import make_progress
 from taskmaster.core.interrupts import Interrupts
-from taskmaster.fleet.command import slave_arguments
+from taskmaster.core.slave_options import SlaveOptions
+from taskmaster.fleet.command import output_arguments
+from taskmaster.targets.handler import batch_of, load_handler
 from taskmaster.targets.load import load_target, parse_target
-from taskmaster.targets.signature import check_arity
+from taskmaster.targets.pool_choice import check_handler
 
 
 @options.command(example="tm-run squares.py 4 count=1000000 --concurrency 20")
@@ -27,16 +30,17 @@ from taskmaster.targets.signature import check_arity
 @click.argument("arguments", nargs=-1, metavar="[KEY=VALUE]...")
 @options.option("--get-jobs-callback", group=WHAT, default=defaults.GET_JOBS, metavar="NAME",
                 help="The function in FILE that yields the jobs.")
-@options.option("--handle-job-callback", group=WHAT, default=defaults.HANDLE_JOB, metavar="NAME",
-                help="The function in FILE that handles a job.")
+@options.option("--handle-job-callback", group=WHAT, metavar="NAME",
+                help="The function in FILE that handles a job  [default: handle_jobs if there is one, which takes a "
+                     "list of jobs, else handle_job]")
 @master_options.master_options
 @options.slave_options
 @options.common_options
-def command(target: str, procs: int, arguments: tuple[str, ...], get_jobs_callback: str, handle_job_callback: str,
-            state: Path | None, summary: Path | None, concurrency: int, job_timeout: float | None, timeout: int,
-            retries: int, grace: float | None, log_level: str, log_format: str, no_progress: bool,
-            **master: Any) -> int:
-    """Call handle_job, in PROCS slave processes, for each job that get_jobs(KEY=VALUE...) yields.
+def command(target: str, procs: int, arguments: tuple[str, ...], get_jobs_callback: str,
+            handle_job_callback: str | None, state: Path | None, summary: Path | None, slave: SlaveOptions,
+            grace: float | None, log_level: str, log_format: str, no_progress: bool, **master: Any) -> int:
+    """Call handle_job, in PROCS slave processes, for each job that get_jobs(KEY=VALUE...) yields; or handle_jobs, for
+    lists of them.
 
     FILE is a file.py or the name of a module. After Ctrl-C or a crash, run the same command again to resume.
     """
@@ -44,15 +48,17 @@ def command(target: str, procs: int, arguments: tuple[str, ...], get_jobs_callba
     entry.configure_logging(log_level, log_format, Lines(progress))
     master_options.check_summary(summary)
     hide_key()  # not needed here: the socket file belongs to this user
-    handler = parse_target(target, handle_job_callback)
-    work = master_options.workload(parse_target(target, get_jobs_callback), handler, arguments, state)
-    check_arity(load_target(handler))
-    slave = [handler.located, *slave_arguments(concurrency, job_timeout, timeout, defaults.RETRIES_OF_CHILDREN,
-                                               log_level, log_format, grace)]
+    source = parse_target(target, get_jobs_callback)
+    load_target(source)  # first: if neither function is there, this is the one to be told about
+    handler, function = load_handler(target, handle_job_callback)
+    work = master_options.workload(source, handler, arguments, state)
+    check_handler(function, slave.pool, batch_of(function, handler.function, slave.batch))
+    argv = [handler.located, *replace(slave, retries=defaults.RETRIES_OF_CHILDREN).arguments(),
+            *output_arguments(log_level, log_format, grace)]
     interrupts = Interrupts()
     entry.on_signals(interrupts)
     settings = master_options.master_settings(master, grace)
-    run = LocalRun(work, settings, slave, procs, progress, job_timeout, interrupts, handler.folder)
+    run = LocalRun(work, settings, argv, procs, progress, slave.timeout_of(function), interrupts, handler.folder)
     return master_options.conclude(run.run(), summary)
 
 

@@ -16,8 +16,9 @@ from taskmaster.cli import entry, options
 from taskmaster.cli.shared_key import slave_keys, warn_of_insecure_master
 from taskmaster.control.death_reports import DeathReports
 from taskmaster.core.interrupts import Interrupts
+from taskmaster.core.slave_options import SlaveOptions
 from taskmaster.errors import EXIT_DONE, EXIT_INTERRUPTED, TaskmasterError
-from taskmaster.fleet.command import key_arguments, slave_arguments, slave_command
+from taskmaster.fleet.command import key_arguments, output_arguments, slave_command
 from taskmaster.fleet.fleet import Fleet
 from taskmaster.fleet.local import LocalLauncher
 from taskmaster.fleet.watchdog import silence_limit
@@ -36,10 +37,10 @@ log = logging.getLogger("taskmaster.cli.spawn")  # by name, since `python -m` ca
 @options.key_options
 @options.slave_options
 @options.common_options
-def command(target: str, procs: int, address: str, key_file: Path | None, insecure: bool, concurrency: int,
-            job_timeout: float | None, timeout: int, retries: int, grace: float | None, log_level: str,
-            log_format: str, no_progress: bool) -> int:
-    """Run PROCS slaves that call handle_job for the jobs of the master at ADDRESS, and replace those that crash.
+def command(target: str, procs: int, address: str, key_file: Path | None, insecure: bool, slave: SlaveOptions,
+            grace: float | None, log_level: str, log_format: str, no_progress: bool) -> int:
+    """Run PROCS slaves that call handle_job, or handle_jobs, for the jobs of the master at ADDRESS, and replace those
+    that crash.
 
     TARGET is module, module:function, file.py or file.py:function. Ends when the master has no more jobs.
     """
@@ -48,16 +49,16 @@ def command(target: str, procs: int, address: str, key_file: Path | None, insecu
     _preflight(address, shared)
     if insecure:
         warn_of_insecure_master(address)
-    arguments = key_arguments(key_file, insecure)
-    arguments += slave_arguments(concurrency, job_timeout, timeout, retries, log_level, log_format, grace)
+    arguments = [*key_arguments(key_file, insecure), *slave.arguments(),
+                 *output_arguments(log_level, log_format, grace)]
     interrupts = Interrupts()
     entry.on_signals(interrupts)
     target = f"./{target}" if target.startswith("-") else target  # a file, given after --
-    slave = [*slave_command(), target, "--address", address, "--no-progress", *arguments]
+    argv = [*slave_command(), target, "--address", address, "--no-progress", *arguments]
     check_files(defaults.START_FILES + defaults.SLAVE_FILES * procs)
     reports = DeathReports(address, shared)
-    with closing(reports), Fleet(LocalLauncher(slave), procs, scout=True,
-                                 silence_seconds=silence_limit(job_timeout)) as fleet:
+    with closing(reports), Fleet(LocalLauncher(argv), procs, scout=True,
+                                 silence_seconds=silence_limit(slave.job_timeout)) as fleet:
         fleet.start()
         log.info("Running %d slave%s for the master at %s", procs, "" if procs == 1 else "s",
                  addresses.dial_address(address))

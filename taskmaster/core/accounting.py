@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from taskmaster.core.abandoned import AbandonedJob
 from taskmaster.core.counts import Counts
 from taskmaster.core.master_effects import Abandon, Effect
 from taskmaster.core.results import PendingResults, Results, failure_line, with_results
 from taskmaster.core.roster import Roster
 from taskmaster.core.runs import Run, Runs
 from taskmaster.core.session import Session
-from taskmaster.core.window import AbandonedJob, Settled, Window
+from taskmaster.core.window import Settled, Window
 from taskmaster.core.wire import Poll
 
 

@@ -45,12 +45,14 @@ class Patience:
 
 
 class Agent:
-    """One slave's side of the exchange."""
+    """One slave's side of the exchange. It runs `slots` jobs at once, of which each call of its handler takes up to
+    `batch`."""
 
-    def __init__(self, slave_id: str, slots: int, info: dict[str, Any], patience: Patience, now: float) -> None:
+    def __init__(self, slave_id: str, slots: int, info: dict[str, Any], patience: Patience, now: float,
+                 batch: int = 1) -> None:
         self.slave_id = slave_id
         self.job_duration = JobDuration()
-        self.prefetch = PrefetchTarget(slots, self.job_duration)
+        self.prefetch = PrefetchTarget(slots, self.job_duration, batch)
         self.backlog_policy = BacklogPolicy(self.job_duration, self.prefetch)
         self.epoch = 0  # counts this slave's masters: the masters' own epochs start over with a new run
         self.state = "run"

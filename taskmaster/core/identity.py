@@ -35,6 +35,11 @@ def identities(batch: Batch, index: int, count: int, cursors: Sequence[Any] | No
                      for at, cursor in enumerate(cursors)])
 
 
+def of_payload(payload: Any, sealed: bool) -> bytes:
+    """The identity of a job by its payload; `sealed` if that is a pickle."""
+    return _of_pickle(payload) if sealed else _of_value(payload)
+
+
 def of_cursor(cursor: Any) -> bytes:
     """The identity of a job by its own cursor, as `portable.freeze` gave it."""
     return _hash(b"cursor:", b"packed:" + cursor.text.encode() if type(cursor) is Packed else _bytes_of(cursor))

@@ -89,7 +89,7 @@ class Leasing:
         if window.suspects and self._isolated_slave(session) == session.slave_id:
             idle = window.held(session.slave_id) == 0
             return self._granted(window.lease_suspect(session.slave_id, poll.seq, now)) if idle else []
-        want = self._size(poll.want, now)
+        want = self._size(session, poll.want, now)
         if want == 0:
             return []
         return self._granted(
@@ -107,11 +107,12 @@ class Leasing:
             self._isolated = candidate.slave_id
         return self._isolated
 
-    def _size(self, want: int, now: float) -> int:
+    def _size(self, session: Session, want: int, now: float) -> int:
         if self._window.ready == 0:
             return 0
         returned = self._window.next_was_returned
-        size = lease_size(want, self._window.ready, self._window.size, len(self._slaves), returned)
+        size = lease_size(want, self._window.ready, self._window.size, len(self._slaves), returned,
+                          session.batch)
         allowed = self._bucket.allowed(now)
         return size if allowed is None else min(size, allowed)
 

@@ -9,40 +9,24 @@ It knows nothing of messages, and slaves only by their ids; time is an argument,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
 from taskmaster import defaults
-from taskmaster.core.backoff import Backoff
+from taskmaster.core.abandoned import AbandonedJob
 from taskmaster.core.backups import Backup
 from taskmaster.core.blame import Suspicion
 from taskmaster.core.chunks import Chunk, State
 from taskmaster.core.codec import BadJob, Batch
+from taskmaster.core.retrying import seconds_until_next
 from taskmaster.core.runs import Run, Runs
 from taskmaster.core.second_chances import FailedJob
 from taskmaster.core.settled import Entry
 from taskmaster.core.window_view import WindowView
 from taskmaster.core.wire import FailedAttempt
 from taskmaster.job import NO_CURSOR
-
-RETRY = Backoff(defaults.RETRY_SECONDS, defaults.RETRY_SECONDS_MOST, spread=0.25)  # the jobs of a lease fail together
-
-
-@dataclass(frozen=True)
-class AbandonedJob:
-    """A job that failed for good, with everything the failures file needs; its payload is the only one in `batch`."""
-
-    offset: int
-    cursor: Any
-    attempts: int
-    kind: str
-    error: str
-    message: str
-    traceback: str
-    holder: str
-    batch: Batch | None
 
 
 @dataclass(frozen=True)
@@ -159,20 +143,20 @@ class Window(WindowView):
         Only a failure of the newest attempt counts: an older one says nothing about the attempt that is running now.
         """
         abandoned: list[AbandonedJob] = []
-        retries: dict[int, tuple[Chunk, Runs]] = {}
+        retries: dict[int, tuple[Chunk, dict[int, FailedAttempt]]] = {}  # by the chunk's first offset
         for failure in failures:
             chunk = self._chunks.at(failure.offset)
             if chunk is None or not self._is_newest(chunk, holder, failure):
                 continue
             if self._hand_over(chunk):
                 continue
-            if chunk.attempt >= self.attempts:
+            if seconds_until_next(failure, self.attempts) is None:
                 abandoned.append(self._abandon(chunk, failure))
             else:
-                retries.setdefault(chunk.first, (chunk, Runs()))[1].add(failure.offset, 1)
-        for chunk, runs in retries.values():
-            self._retry(chunk, list(runs), now)
-        return abandoned, sum(len(runs) for _, runs in retries.values())
+                retries.setdefault(chunk.first, (chunk, {}))[1].setdefault(failure.offset, failure)
+        for chunk, failed in retries.values():
+            self._retry(chunk, failed, now)
+        return abandoned, sum(len(failed) for _, failed in retries.values())
 
     def renew(self, holder: str, request: int, held: Runs) -> int:
         """Renew the leases of the jobs that the slave lists, and requeue the others; returns how many those are.
@@ -199,7 +183,7 @@ class Window(WindowView):
         abandoned, alone = [], self.held(holder) == 1
         for chunk in self._chunks.held_by(holder):
             suspicion = chunk.suspicion.after_death(alone, blame)
-            if suspicion.is_proven(self.attempts):
+            if suspicion.is_proven(self.attempts or defaults.ATTEMPTS):
                 abandoned.append(self._abandon(chunk, suspicion.verdict(chunk.left.first, how)))
             else:
                 self._suspect(chunk, suspicion)
@@ -257,15 +241,19 @@ class Window(WindowView):
         offset = failure.offset
         cursor, batch = self.cursor_of(offset), chunk.batch.slice(offset - chunk.first, 1)
         job = AbandonedJob(offset, cursor, failure.attempt, failure.kind, failure.error, failure.message,
-                           failure.traceback, chunk.holder, batch)
+                           failure.traceback, chunk.holder, batch, self._again.rounds_of(offset) + 1)
         self._settle_in(chunk, [(offset, 1)])
         return job
 
-    def _retry(self, chunk: Chunk, runs: list[Run], now: float) -> None:
-        for part in self._chunks.split_off(chunk, runs):
+    def _retry(self, chunk: Chunk, failed: Mapping[int, FailedAttempt], now: float) -> None:
+        """Neighbours that ask for the same time are retried together, when the first of them is due."""
+        together: dict[int, Runs] = {}
+        for offset, failure in failed.items():
+            together.setdefault(failure.retry_ms, Runs()).add(offset, 1)
+        for part in self._chunks.split_off(chunk, [run for runs in together.values() for run in runs]):
             part.attempt += 1
             part.state = State.DELAYED
-            part.due = now + RETRY.delay(chunk.attempt, part.first)
+            part.due = now + (seconds_until_next(failed[part.first], self.attempts) or 0.0)
             self._chunks.insert(part)
 
     def _suspect(self, chunk: Chunk, suspicion: Suspicion) -> None:

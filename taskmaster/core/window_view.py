@@ -32,9 +32,9 @@ class ResumePoint:
 class WindowView:
     """The jobs in flight, offsets [watermark, head): everything below the watermark is settled."""
 
-    def __init__(self, first: int, size: int, most_bytes: int, attempts: int) -> None:
+    def __init__(self, first: int, size: int, most_bytes: int, attempts: int | None) -> None:
         self.size = size
-        self.attempts = attempts
+        self.attempts = attempts  # None: as many as the handler asks for
         self.look_ahead = LookAhead(size)
         self._first = first
         self.passed_over = 0  # jobs that an earlier run had settled above its watermark

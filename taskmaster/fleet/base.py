@@ -21,7 +21,7 @@ DONE: Final = "done"
 BEAT: Final = "beat"
 #: A handler is still running as the slave exits, so the programs that it has started are to be killed.
 STUCK: Final = "stuck"
-#: Followed by a space and a sentence: why the slave ends. The fleet shows each sentence once.
+#: Followed by a space and a text, with vertical tabs for line ends: why the slave ends. The fleet shows each text once.
 ERROR: Final = "error"
 
 

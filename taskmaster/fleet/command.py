@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from taskmaster.core.slave_options import as_arguments
+
 _START = Path(__file__).resolve().parents[1] / "cli" / "start_slave.py"
 
 
@@ -19,12 +21,9 @@ def slave_command() -> list[str]:
     return [sys.executable, "-c", f"__file__ = {str(_START)!r}\n{text.decode()}"]
 
 
-def slave_arguments(concurrency: int, job_timeout: float | None, timeout: int, retries: int,
-                    log_level: str, log_format: str, grace: float | None = None) -> list[str]:
+def output_arguments(log_level: str, log_format: str, grace: float | None) -> list[str]:
     """These options as a slave's command line has them."""
-    given = {"--concurrency": concurrency, "--job-timeout": job_timeout, "--timeout": timeout, "--retries": retries,
-             "--log-level": log_level, "--log-format": log_format, "--grace": grace}
-    return [text for name, value in given.items() if value is not None for text in (name, str(value))]
+    return as_arguments({"log_level": log_level, "log_format": log_format, "grace": grace})
 
 
 def key_arguments(key_file: Path | None, insecure: bool) -> list[str]:

@@ -229,7 +229,7 @@ class Fleet:
     def _show_errors(self, heard: frozenset[str]) -> None:
         said = {line.removeprefix(f"{ERROR} ") for line in heard if line.startswith(f"{ERROR} ")}
         for sentence in sorted(said - self._shown):
-            _log.error("%s", sentence)
+            _log.error("%s", sentence.replace("\v", "\n"))
         self._shown |= said
 
     def _ended(self, slot: _Slot, name: str, last: Exit, now: float) -> Death:

@@ -71,7 +71,8 @@ class Feeder:
         self._again_queued = 0  # of those, in _fed; guarded, like the next, by _room
         self._again_owed = 0  # handed over since `allow` knew of them: they take room that it has not counted yet
         self._stopped = False  # nothing more is wanted
-        self._gate: list[bool] = []  # of the slice that is being pulled, which ends once this is empty
+        self._gate: list[bool] = []  # of the part that is being pulled, which ends once this is empty
+        self._quick = False  # the source in the last part
         self._pid = os.getpid()
         self._pulled = first  # the offset of the next job
         self._end = None if limit is None else first + limit
@@ -209,10 +210,8 @@ class Feeder:
         began = self._clock()
         self._slice, self._taken, self._since = [], 0, began
         self._reuse.begin_slice()
-        with self._room:
-            gate = self._gate = [] if self._stopped else [True] * want
         try:
-            self._slice.extend(islice(compress(jobs, gate), want))  # the gate costs 3 ns a job
+            self._take(jobs, want)
         finally:
             took = self._clock() - began
             with self._handing:
@@ -221,6 +220,28 @@ class Feeder:
         self._size.took(want, took, size)
         self._size.single |= self._reuse.found
         return len(self._slice)
+
+    def _take(self, jobs: Iterator[Any], want: int) -> None:
+        """Append jobs to the slice, until there are so many, the source ends or it is stopped."""
+        while len(self._slice) < want and not self._stopped:
+            before, began = len(self._slice), self._clock()
+            part = min(defaults.UNGATED_JOBS, want - before)
+            self._slice.extend(islice(self._gated(jobs, part), part))
+            came = len(self._slice) - before
+            self._quick = self._clock() - began < came * defaults.UNGATED_JOB_SECONDS
+            if came < part:
+                return
+
+    def _gated(self, jobs: Iterator[Any], part: int) -> Iterator[Any]:
+        """The same, to be ended after the next job by whoever clears the gate; but what was quick is not slowed down.
+
+        The gate costs 3 ns a job, and of no-ops 7 % of all that is done for them.
+        """
+        if self._quick:
+            return jobs
+        with self._room:
+            gate = self._gate = [] if self._stopped else [True] * part
+        return compress(jobs, gate)
 
     def _hand_over(self, jobs: list[Any]) -> int:
         """Encode and hand over; returns the size in bytes."""

@@ -10,13 +10,13 @@ from math import inf
 from typing import Any
 
 from taskmaster import defaults
+from taskmaster.core.abandoned import AbandonedJob
 from taskmaster.core.budget import FailureBudget
 from taskmaster.core.codec import BadJob
 from taskmaster.core.dispatch import Dispatcher
 from taskmaster.core.interrupts import Interrupts
 from taskmaster.core.master_effects import Abandon, Effect, Log, Send
 from taskmaster.core.stats import Stats
-from taskmaster.core.window import AbandonedJob
 from taskmaster.job import NO_CURSOR
 from taskmaster.master.crew import Crew
 from taskmaster.master.ending import Ending, Facts, ending_for, first_job_unsendable, source_exhausted, source_failed

@@ -47,6 +47,7 @@ class Source:
     def open(self) -> Iterator[Any]:
         """An iterator at the first job to run. Raises SourceError if there is none, and what the user's code raises."""
         jobs = self._call()
+        _refuse_surprises(jobs)
         try:
             iterator = self._iterator = iter(jobs)
         except TypeError as error:
@@ -102,6 +103,30 @@ class Source:
             raise SourceError(f"More than {defaults.SHARED_CURSOR_JOBS:,} jobs in a row have the cursor "
                               f"{cursor!r:.80}. A run can only be resumed between two cursors: give each job its own:\n"
                               "    yield Job(payload, cursor=row.id)")
+
+
+def _refuse_surprises(jobs: Any) -> None:
+    """Raise SourceError for what can be iterated, but yields something else than its author expects."""
+    way = next((way for kind, way in _SURPRISES.items() if isinstance(jobs, kind)), None)
+    if way is None and hasattr(jobs, "itertuples") and hasattr(jobs, "columns"):
+        way = "its column names", "yield from jobs.itertuples(index=False, name=None)"
+    if way is not None:
+        what, code = way
+        raise SourceError(f"get_jobs returned {_a(jobs)}, which would yield {what} as jobs. Yield the jobs themselves, "
+                          f"for example:\n    {code}")
+
+
+_SURPRISES: dict[Any, tuple[str, str]] = {
+    str: ("its characters", "yield from text.splitlines()"),
+    (bytes, bytearray, memoryview): ("numbers, one for each byte", "yield from data.splitlines()"),
+}
+
+
+class NoSource(Source):
+    """In place of the source in a run that only tries failed jobs again."""
+
+    def open(self) -> Iterator[Any]:
+        return iter(())
 
 
 def _length(jobs: Any) -> int | None:

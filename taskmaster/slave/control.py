@@ -16,9 +16,11 @@ from taskmaster.core.runs import Runs
 from taskmaster.core.stats import SlaveStats
 from taskmaster.core.wire import Frames, Lease
 from taskmaster.errors import EXIT_DONE, EXIT_INTERRUPTED, KeyRefused, MasterGone, SlaveRefused, TaskmasterError
+from taskmaster.handlers import NO_SETTINGS, HandlerSettings
 from taskmaster.slave.backlog import Backlog
 from taskmaster.slave.outcomes import Outcomes
 from taskmaster.slave.pools.base import Pool
+from taskmaster.slave.recycling import RecyclingLimits, resident_bytes
 from taskmaster.slave.watch import Watch
 from taskmaster.transport.base import SlaveSocket
 from taskmaster.transport.waker import Waker
@@ -31,13 +33,15 @@ class Control:
 
     Unless it is `trusting`, a master may send no pickles, which could run code here. `job_timeout` is in seconds.
     `beat` is called every BEAT_SECONDS, for as long as this thread gets to run. `grace` seconds after `drain`, jobs
-    that still run are given back.
+    that still run are given back. `settings` are the handler's. At one of the
+    `limits` it drains, to be replaced. With `batch`, the handler takes up to so many jobs in one call.
     """
 
     def __init__(self, agent: Agent, dialer: SlaveSocket, pool: Pool, waker: Waker, clock: Callable[[], float], *,
                  job_timeout: float | None = None, show: Callable[[SlaveStats], None] = lambda stats: None,
                  trusting: bool = True, beat: Callable[[], object] | None = None,
-                 grace: float | None = None) -> None:
+                 grace: float | None = None, settings: HandlerSettings = NO_SETTINGS,
+                 limits: RecyclingLimits = RecyclingLimits(), batch: int | None = None) -> None:
         self.exit_code = EXIT_DONE
         self.error: TaskmasterError | None = None
         self._agent = agent
@@ -52,8 +56,10 @@ class Control:
         self._grace = inf if grace is None else grace
         self._let_go_at = inf
         self._outcomes = Outcomes(agent)
-        self._backlog = Backlog(agent, pool, self._outcomes)
-        self._watch = Watch(agent, pool, self._backlog, self._outcomes, job_timeout)
+        self._backlog = Backlog(agent, pool, self._outcomes, batch)
+        self._watch = Watch(agent, pool, self._backlog, self._outcomes, job_timeout, settings)
+        self._limits = limits
+        self._limits_at = -inf
         self._drains = 0  # calls of `drain`
         self._told_to_drain = False  # by the master, which says it at each heartbeat
         self._over = False
@@ -78,6 +84,7 @@ class Control:
             self._live(now)
             self._collect(now)
             self._look(now)
+            self._backlog.fill(now)
             if self._agent.doubts(self._backlog.load, now):
                 self._agent.carried(self._dialer.transfer(), now)
             self._perform(self._agent.tick(self._backlog.load, now), now)
@@ -117,7 +124,7 @@ class Control:
             self._beat()
 
     def _next_due(self) -> float:
-        due = self._agent.next_due(self._backlog.load)
+        due = min(self._agent.next_due(self._backlog.load), self._backlog.due)
         if self._beat is not None:
             due = min(due, self._beat_at)
         due = min(due, self._let_go_at) if self._agent.held else due
@@ -149,8 +156,22 @@ class Control:
 
     def _look(self, now: float) -> None:
         self._watch.look(now)
-        if self._watch.timed_out:
+        if self._watch.hung:
             self.exit_code = EXIT_INTERRUPTED
+        if self._limits and now >= self._limits_at and self._agent.state == "run" and self._agent.epoch:
+            self._limits_at = now + defaults.WATCH_SECONDS
+            self._look_at_limits(now)
+
+    def _look_at_limits(self, now: float) -> None:
+        """Drain if this slave has lived for long enough. What waits here goes to others at once."""
+        reached = self._limits.exceeded(self._outcomes.handled + self._outcomes.failed, resident_bytes(),
+                                        now - self._started)
+        if reached:
+            log.info("This slave has reached a limit of its own (%s): it finishes the jobs that it is running, then "
+                     "exits to be replaced", reached)
+            self.exit_code = EXIT_INTERRUPTED
+            self._agent.drain()
+            self._backlog.return_all(now)
 
     # -- what the agent wants
 
@@ -216,5 +237,5 @@ class Control:
             return
         self._show_at = now + defaults.SLAVE_PROGRESS_SECONDS
         load = self._backlog.load
-        self._show(SlaveStats(self._outcomes.handled, self._outcomes.failed, self._pool.slots - load.idle, load.queued,
+        self._show(SlaveStats(self._outcomes.handled, self._outcomes.failed, self._backlog.running, load.queued,
                               rate, self._dialer.address, now - self._started))

@@ -76,8 +76,11 @@ def say_over() -> None:
 
 
 def say_error(text: str) -> bool:
-    """Tell the fleet why this slave ends, so that it is shown once for all of them; False without a fleet."""
-    return _say(b"error " + " ".join(text.splitlines()).encode("utf-8", "replace") + b"\n")
+    """Tell the fleet why this slave ends, so that it is shown once for all of them; False without a fleet.
+
+    Several lines travel as one, with vertical tabs between them.
+    """
+    return _say(b"error " + "\v".join(text.splitlines()).encode("utf-8", "replace") + b"\n")
 
 
 def _say(line: bytes) -> bool:

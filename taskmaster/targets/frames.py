@@ -6,7 +6,6 @@ import traceback
 from types import TracebackType
 from typing import Final
 
-from taskmaster.errors import UserCodeError
 
 #: Packages whose frames come first because they call the user's code: this one, and the import system.
 CALLERS: Final = frozenset({"taskmaster", "importlib", "_frozen_importlib", "_frozen_importlib_external"})
@@ -30,7 +29,7 @@ def user_traceback(error: BaseException) -> str:
     return "".join(traceback.format_exception(type(error), error, shown_frames(error)))
 
 
-def import_traceback(error: UserCodeError) -> str:
-    """The traceback of what the user's module raised while it was imported; empty if `error` has no cause."""
+def import_traceback(error: BaseException) -> str:
+    """The traceback of what the user's code raised while it was imported or set up; empty if `error` has no cause."""
     cause = error.__cause__
     return "" if cause is None else "".join(traceback.format_exception(type(cause), cause, user_frames(cause)))

@@ -1,4 +1,4 @@
-"""Handlers whose call only creates an object, without running anything: async functions, generators, or both."""
+"""Handlers whose call only creates an object: async functions, which a loop can run, and generators."""
 
 from __future__ import annotations
 
@@ -16,14 +16,22 @@ class NothingRan(TypeError):
     """A handler returned an object that nothing awaits or iterates, so that its job was not done."""
 
 
-def is_lazy(handler: Callable[..., Any]) -> bool:
-    """Whether it is known beforehand that calling it only creates an object; also looks at `__call__`, and into
-    functools.partial."""
+def is_async(handler: Callable[..., Any]) -> bool:
+    """Whether it is known beforehand that calling it creates a coroutine."""
+    return any(map(inspect.iscoroutinefunction, _functions_of(handler)))
+
+
+def is_generator(handler: Callable[..., Any]) -> bool:
+    """Whether it is known beforehand that calling it creates a generator, async or not."""
+    return any(inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one) for one in _functions_of(handler))
+
+
+def _functions_of(handler: Callable[..., Any]) -> tuple[Any, ...]:
+    """What is called: the handler, the function in a functools.partial, or a `__call__`."""
     while isinstance(handler, functools.partial):
         handler = handler.func
     own = None if inspect.isroutine(handler) or inspect.isclass(handler) else getattr(type(handler), "__call__", None)
-    kinds = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
-    return any(is_kind(function) for is_kind in kinds for function in (handler, own))
+    return handler, own
 
 
 def refuse_lazy(result: object) -> None:

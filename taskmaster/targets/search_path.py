@@ -12,15 +12,14 @@ import importlib
 import json
 import os
 import sys
-from importlib.machinery import PathFinder
-from importlib.util import module_from_spec
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Final
 
 from taskmaster import defaults
 
 #: What Python's own modules import only when they need it, such as to look up the name of a machine.
-_NEEDED_LATER: Final = frozenset({"stringprep", "unicodedata"})
+_NEEDED_LATER: Final = frozenset({"stringprep", "tracemalloc", "unicodedata"})
 
 _users: set[str] = set()  # folders of the user's in sys.path
 
@@ -55,12 +54,41 @@ def bequeathed() -> dict[str, str]:
 
 def python_module(name: str) -> ModuleType:
     """A module of Python's own, also if the user's folder has one of this name, which is then left to the user."""
-    spec = PathFinder.find_spec(name, [folder for folder in sys.path if folder not in _users])
-    if not _users or spec is None or spec.loader is None:
+    with without_users():
         return importlib.import_module(name)
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+
+
+@contextlib.contextmanager
+def without_users() -> Iterator[None]:
+    """Within it, modules are imported as if there were no folders of the user's. It leaves the user's own alone."""
+    path, users = sys.path[:], _modules_of_users()
+    sys.path[:] = [folder for folder in path if folder not in _users]
+    for name in users:
+        del sys.modules[name]
+    before = set(sys.modules)
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        _leave_to_users(set(sys.modules) - before)
+        sys.modules.update(users)
+
+
+def _leave_to_users(imported: set[str]) -> None:
+    """Forget what the user's code would have found in a folder of its own."""
+    names = set().union(*map(_names_in, _users))
+    for name in imported:
+        if name.partition(".")[0] in names:
+            del sys.modules[name]
+
+
+def _modules_of_users() -> dict[str, ModuleType]:
+    """Those imported from the user's folders whose name is that of a module of Python's."""
+    def is_users(module: ModuleType) -> bool:
+        file = getattr(module, "__file__", None) or ""
+        return file.startswith(tuple(f"{folder}{os.sep}" for folder in _users))
+    shadowing = {name for name in sys.modules if name.partition(".")[0] in sys.stdlib_module_names}
+    return {name: sys.modules[name] for name in shadowing if is_users(sys.modules[name])}
 
 
 def working_folder() -> str:
@@ -76,9 +104,13 @@ def _take_in(folder: str) -> None:
     if folder in _users:
         return
     _users.add(folder)
-    try:
-        names = {name.partition(".")[0] for name in os.listdir(folder)}
-    except OSError:
-        return
-    for name in sorted(names & _NEEDED_LATER):
+    for name in sorted(_names_in(folder) & _NEEDED_LATER):
         importlib.import_module(name)
+
+
+def _names_in(folder: str) -> set[str]:
+    """Those that modules and packages in this folder would have, and perhaps others."""
+    try:
+        return {name.partition(".")[0] for name in os.listdir(folder)}
+    except OSError:
+        return set()

@@ -16,7 +16,7 @@ IMPATIENT = ("--timeout", 100, "--retries", 3)
 VARIANTS = '''
 value = 3
 def two(first, second): pass
-async def later(job): pass
+async def later(job): yield
 def gives_none(): return None
 def gives_five(): return 5
 def needs(path: str): yield path
@@ -30,7 +30,7 @@ def typed(last=0, n: int = 1, quick: bool = False): yield 1
     (["work.py", 2, "--get-jobs-callback", "get_job"], ["get_job", "Did you mean 'get_jobs'?"]),
     (["work.py", 2, "--handle-job-callback", "value"], ["is not a function", "int"]),
     (["work.py", 2, "--handle-job-callback", "two"], ["called with one job", "def handle_job(job)"]),
-    (["work.py", 2, "--handle-job-callback", "later"], ["async", "asyncio.run"]),
+    (["work.py", 2, "--handle-job-callback", "later"], ["later(job) yields", "without yield"]),
     (["work.py", 0], ["PROCS"]),
     (["work.py", "zwei"], ["PROCS", "zwei"]),
     (["work.py"], ["PROCS"]),

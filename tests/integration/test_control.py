@@ -8,9 +8,10 @@ from typing import Any, cast
 
 import pytest
 
+from taskmaster import defaults
 from taskmaster.core.agent import Agent, Load, Patience
 from taskmaster.core.runs import Runs
-from taskmaster.core.wire import Lease
+from taskmaster.core.wire import FailedAttempt, Lease
 from taskmaster.slave.backlog import Backlog
 from taskmaster.slave.control import Control
 from taskmaster.slave.outcomes import Outcomes
@@ -32,6 +33,9 @@ class Pool:
         self.begun: list[Execution] = []
         self.over: list[Execution] = []
         self.stacks: list[int] = []  # offsets that a stack was asked of
+        self.can_cancel = False
+        self.cancelled: list[FailedAttempt] = []
+        self.to_blame: set[int] | None = None  # None: whichever is asked about
 
     @property
     def idle(self) -> int:
@@ -58,6 +62,13 @@ class Pool:
     def stack_of(self, execution: Execution, offset: int) -> str:
         self.stacks.append(offset)
         return "where it is"
+
+    def cancel(self, execution: Execution, failure: FailedAttempt) -> bool:
+        self.cancelled += [failure] if self.can_cancel else []
+        return self.can_cancel
+
+    def is_to_blame(self, execution: Execution, offset: int) -> bool:
+        return self.to_blame is None or offset in self.to_blame
 
     def resize(self, slots: int) -> None:
         self.slots = slots
@@ -175,14 +186,41 @@ def test_a_job_that_runs_for_too_long_fails_once_and_its_slave_drains() -> None:
     parts.backlog.enqueue(Lease(20, 2, 1, "json", b"[1, 2]"), 0.0)
     work.end(8, 0.1)
     parts.watch.look(0.5)
-    assert not parts.watch.timed_out
+    assert not parts.watch.hung
     for now in (1.0, 2.0, 3.0):
         parts.watch.look(now)
     failures = parts.reported.failures
     assert [(one.offset, one.attempt, one.kind) for one in failures] == [(7, 2, "timeout"), (9, 2, "timeout")]
     assert {failed.traceback for failed in failures} == {"where it is"} and parts.pool.stacks == [7, 9]
-    assert parts.watch.timed_out and parts.agent.state == "drain"
+    assert parts.watch.hung and parts.agent.state == "drain"
     assert not parts.pool.queue and 20 not in parts.agent.held, "what waits goes to others"
+
+
+def test_where_jobs_can_be_cancelled_the_slave_stays() -> None:
+    parts = Parts(Pool(slots=3), job_timeout=1.0)
+    parts.pool.can_cancel = True
+    work = Concurrent(Slice(0, 7, 2, ["a", "b"]), 0.0)
+    parts.backlog.jobs, parts.pool.begun = 2, [work]
+    for now in (0.9, 1.0, 1.5):
+        parts.watch.look(now)
+    assert [(one.offset, one.kind) for one in parts.pool.cancelled] == [(7, "timeout"), (8, "timeout")], "once each"
+    for offset in (7, 8):
+        work.end(offset, 1.6)
+    parts.watch.look(3.0)
+    assert not parts.watch.hung and parts.agent.state == "run"
+
+
+def test_a_slave_whose_jobs_do_not_end_when_cancelled_is_replaced_and_only_the_cause_has_failed() -> None:
+    parts = Parts(Pool(slots=3), job_timeout=1.0)
+    parts.pool.can_cancel, parts.pool.to_blame = True, {8}
+    work = Concurrent(Slice(0, 7, 2, ["a", "b", "c"]), 0.0)
+    parts.backlog.jobs, parts.pool.begun = 3, [work]
+    for now in (1.0, 1.0 + defaults.CANCEL_SECONDS, 2.5 + defaults.CANCEL_SECONDS):
+        parts.watch.look(now)
+    assert len(parts.pool.cancelled) == 3
+    assert [one.offset for one in parts.reported.failures] == [8]
+    assert parts.watch.hung and parts.agent.state == "drain"
+    assert 7 not in parts.agent.held and 9 not in parts.agent.held, "they go to others, uncharged"
 
 
 def test_a_slice_that_was_just_taken_is_not_taken_for_one_that_hangs() -> None:
@@ -190,7 +228,7 @@ def test_a_slice_that_was_just_taken_is_not_taken_for_one_that_hangs() -> None:
     parts = Parts(Pool(), job_timeout=1.0)
     parts.pool.begun = [SequentialExecution(Slice(0, 0, 1, [0]), 1000.0)]
     parts.watch.look(1000.5)
-    assert not parts.watch.timed_out
+    assert not parts.watch.hung
 
 
 def test_jobs_that_need_the_users_code_are_left_to_the_pool() -> None:

@@ -111,6 +111,28 @@ def test_what_is_no_iterator_is_refused_with_an_example(returned: Any) -> None:
     assert "yield" in str(fed.end.error)
 
 
+class Table:
+    """Iterated like a pandas.DataFrame: by the names of its columns."""
+
+    columns = ["id", "name"]
+
+    def itertuples(self) -> Iterator[Any]:
+        yield 1, "a"
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.columns)
+
+
+@pytest.mark.parametrize("returned, code", [
+    ("a\nb", "text.splitlines()"), (b"ab", "data.splitlines()"), (Table(), "jobs.itertuples(index=False, name=None)")])
+def test_what_yields_something_else_than_its_author_expects_is_refused_with_an_example(returned: Any,
+                                                                                       code: str) -> None:
+    fed = Tap(lambda: returned)
+    assert fed.until() and fed.jobs == []
+    assert isinstance(fed.end, Raised) and isinstance(fed.end.error, SourceError)
+    assert f"yield from {code}" in str(fed.end.error)
+
+
 def test_a_slow_source_does_not_keep_a_job_until_the_next() -> None:
     go = threading.Semaphore(0)
 

@@ -216,7 +216,7 @@ def test_the_others_follow_a_scout_that_crashed(tmp_path: Path) -> None:
 def test_a_handler_that_exits_its_process_crashes_it_whatever_the_code(code: int) -> None:
     """With 0 the slot was closed for good, with 78 the whole fleet; with 75 it was restarted for ever."""
     script = READY + f"import os; os._exit({code})"
-    with fleet_of(script, 1, speed=20.0) as watched:
+    with fleet_of(script, 1, speed=8.0) as watched:
         assert watched.until_over() == errors.EXIT_ERROR
         crash = Exit(1, f"exit {code} in the middle of its work", blame=True, restart=True)
         assert [death.exit for death in watched.deaths] == [crash] * 5

@@ -73,11 +73,11 @@ print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(50)']).pi
     os.kill(grandchild, signal.SIGKILL)
 
 
-def test_an_error_that_several_slaves_end_with_is_shown_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_error_that_several_slaves_end_with_is_shown_once_and_whole(caplog: pytest.LogCaptureFixture) -> None:
     end = "import sys; assert lifeline.say_error('No master\\nthere.'); sys.exit(69)"
     with fleet_of(GUARD + end, 3) as watched:
         assert watched.until_over() == errors.EXIT_MASTER_GONE
-    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == ["No master there."]
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == ["No master\nthere."]
 
 
 def test_different_errors_are_all_shown(caplog: pytest.LogCaptureFixture) -> None:

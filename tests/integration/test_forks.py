@@ -11,6 +11,7 @@ import textwrap
 import pytest
 
 from taskmaster.forks import close_in_children, keep_in_children
+from taskmaster.targets.pool_choice import POOLS
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 
@@ -47,12 +48,14 @@ def test_a_child_closes_what_it_shall_not_keep_and_nothing_that_took_its_number(
 
 @pytest.mark.parametrize("ending, code", [
     ("sys.exit()", 0), ("sys.exit(7)", 7), ("sys.exit('no')", 1), ("return None", 0), ("1 / 0", 1)])
-def test_a_child_that_comes_back_from_the_handler_ends_as_a_program_does(ending: str, code: int) -> None:
+@pytest.mark.parametrize("kind", POOLS)
+def test_a_child_that_comes_back_from_the_handler_ends_as_a_program_does(kind: str, ending: str, code: int) -> None:
     """It ran the rest of the slice, too, and then took slices of its own."""
     assert output_of(f"""
         import os, sys, time
-        from taskmaster.slave.pools.threads import ThreadPool
+        from taskmaster.slave.pools.make import make_pool
         from taskmaster.slave.slice import Slice
+        from taskmaster.targets.pool_choice import PoolChoice
         codes, ran = [], []
         def handle(job):
             if job == 1:
@@ -63,7 +66,10 @@ def test_a_child_that_comes_back_from_the_handler_ends_as_a_program_does(ending:
                 codes.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
             ran.append(job)
             print("ran", job, flush=True)
-        pool = ThreadPool(handle, 1, time.monotonic, lambda: None)
+        async def handle_in_loop(job):
+            handle(job)
+        handler = handle_in_loop if {kind!r} == "asyncio" else handle
+        pool = make_pool(PoolChoice({kind!r}, 1), handler, time.monotonic, lambda: None)
         pool.put(Slice(1, 0, 1, [0, 1, 2]))
         end = time.monotonic() + 20
         while len(ran) < 3 and time.monotonic() < end:

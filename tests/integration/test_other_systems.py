@@ -61,6 +61,7 @@ from taskmaster.transport.keys import find, make, place
 from taskmaster.master.master import Master
 from taskmaster.master.workload import Identity, Options, Workload
 from taskmaster.slave.slave import Slave
+from taskmaster.targets.pool_choice import PoolChoice
 
 folder = pathlib.Path(tempfile.mkdtemp())
 environ = {"XDG_CONFIG_HOME": str(folder)}
@@ -69,7 +70,7 @@ assert find(None, environ) == keys
 handled = []
 master = Master(Workload(lambda: [(n,) for n in range(200)], {}, Identity("t", {}, "h"), folder / "state"), Options())
 master.open(ADDRESS(folder), keys if ADDRESS(folder).startswith("tcp") else None)
-slave = Slave(handled.append, "h", master.address, threads=2, patience=Patience(0.5, 10),
+slave = Slave(handled.append, "h", master.address, pool=PoolChoice("threads", 2), patience=Patience(0.5, 10),
               keys=keys if ADDRESS(folder).startswith("tcp") else None)
 thread = threading.Thread(target=slave.run)
 thread.start()

@@ -27,6 +27,7 @@ from taskmaster.master.master import Master
 from taskmaster.master.outcome import Outcome
 from taskmaster.master.workload import Identity, Options, Workload
 from taskmaster.slave.slave import Slave
+from taskmaster.targets.pool_choice import PoolChoice
 from taskmaster.transport.keys import Keys, derive
 
 SECONDS = 30.0
@@ -67,7 +68,7 @@ class Cluster:
         return master
 
     def slave(self, handler: Callable[[Any], Any] | None = None, **more: Any) -> Slave:
-        slave = Slave(handler or self.count, "handler", self.address, threads=more.pop("threads", 3),
+        slave = Slave(handler or self.count, "handler", self.address, pool=PoolChoice(slots=more.pop("threads", 3)),
                       keys=self.keys, **more)
         thread = threading.Thread(target=lambda: self._codes.append(slave.run()), daemon=True)
         thread.start()

@@ -9,13 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from models.mutants import agent, backups, dispatcher, settled, state, transport, watchdog, window
+from models.mutants import agent, backups, batches, dispatcher, settled, state, transport, watchdog, window
 from models.network import Weather
 from models.parts import Parts
 from models.scenario import FateShares, Scenario
 from models.world import World
 from simulation.faults import Faults
 from simulation.play import play
+
+from taskmaster.core.window import Window
+from taskmaster.errors import EXIT_TOO_MANY_FAILURES
+from taskmaster.master.state.run_state import RunState
 
 TESTS = Path(__file__).resolve().parents[1]
 MOST_SEEDS = 1000  # in which each broken part must be found
@@ -57,6 +61,7 @@ BROKEN: list[tuple[str, type[Any], int]] = [
     ("run_state", state.ForgetsWhatIsAbove, 0),
     ("run_state", state.ForgetsWhatIsUnread, 0),
     ("run_state", state.TriesNothingAgain, 29),
+    ("run_state", state.RetriesAllButTheLast, 0),
     ("run_state", state.TriesAgainWithoutARecord, 29),
     ("run_state", state.DropsRecordsTooEarly, 209),
     ("run_state", state.KeepsRecordsOfHandledJobs, 29),
@@ -77,6 +82,10 @@ BROKEN: list[tuple[str, type[Any], int]] = [
     ("window", backups.BacksUpForEver, 0),
     ("watchdog", watchdog.NeverKills, 1),
     ("watchdog", watchdog.TakesItsOwnSuspensionForSilence, 8),
+    ("batches", batches.ForgetsAHalf, 9),
+    ("batches", batches.ChargesTheNeighbours, 9),
+    ("batches", batches.SettlesTheNeighbours, 9),
+    ("batches", batches.TakesBackWhatRuns, 136),
 ]
 
 
@@ -138,6 +147,20 @@ def test_a_job_that_holds_the_interpreter_for_ever_fails_alone(job_timeout: floa
     assert [one.kind for one in world.disk.failures] == ["killed"]
     assert len(world.oracle.executed) == 39
     assert result.counts["killed by their fleet"] == result.counts["slave deaths"]
+
+
+class OffersAtEachTurn(RunState):
+    def due(self, window: Window, now: float) -> bool:
+        return True
+
+
+def test_a_checkpoint_after_the_last_one_still_says_that_too_many_jobs_had_failed() -> None:
+    world = World(Scenario(jobs=20, attempts=1, budget=1, fates=FateShares(raises_once=0.4)),
+                  Parts(run_state=OffersAtEachTurn))
+    result = world.play()
+
+    assert result.broken is None and EXIT_TOO_MANY_FAILURES in world.exit_codes
+    assert result.counts["tried again"] > 0
 
 
 @pytest.mark.limit(150)

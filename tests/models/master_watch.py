@@ -131,6 +131,9 @@ class MasterWatch:
         """The master is dead: whatever was settled long enough ago must have been saved."""
         now, marks = self.scheduler.now, list(self._marks)
         self._marks.clear()
+        began, self.master = self.master is not None, None
+        if not began:  # the one before it heard what is known, and nothing was asked of it after its own end
+            return
         if now - self._well_since < 2 * SAVE_SECONDS:
             return
         passed = [mark for time, mark in marks if time <= now - SAVE_SECONDS]

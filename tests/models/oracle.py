@@ -23,12 +23,13 @@ It raises `Broken` as soon as an invariant does not hold:
     I18 a slave that was taken for dead and returns keeps what it has and nobody else was given
     I19 no slave counts as connected once its connection is known to have dropped, whatever it sent before
     I20 no job is handed to a slave whose handler is for other jobs
-    I21 after a run that too many failures stopped, each recorded job is tried again; its record leaves the file only
-        once it is known to have been handled, or was recorded anew
+    I21 after a run that too many failures stopped, and with --retry-failed, each recorded job is tried again; its
+        record leaves the file only once it is known to have been handled, or was recorded anew
     I22 a fleet kills only a slave that was silent for the limit while the fleet was listening
     I23 a job that a slave has is given to a second one only at the end of the source, when no job waits for a slave,
         after BACKUP_SECONDS, once, in its first attempt, if no death is charged to it; that has failed only once both
         have failed
+    I24 of a batch, an attempt at a job has failed only if the handler raised for that job alone, or did not end in time
 """
 
 from __future__ import annotations
@@ -44,10 +45,11 @@ from models.ledger import Grant, Ledger
 from models.source import Source
 
 from taskmaster import defaults
+from taskmaster.core.abandoned import AbandonedJob
 from taskmaster.core.agent import Agent
 from taskmaster.core.dispatch import Dispatcher
 from taskmaster.core.runs import Run
-from taskmaster.core.window import AbandonedJob, Window
+from taskmaster.core.window import Window
 from taskmaster.core.wire import Poll, Reply
 from taskmaster.job import NO_CURSOR
 
@@ -252,6 +254,10 @@ class Oracle:
         for one in before:
             self._explain(one, start, offset)
         before.append(start)
+
+    def undo_start(self, payload: int, slave_id: str, life: int, attempt: int) -> None:
+        """The call raised, and had other jobs as well."""
+        self._starts[payload].remove(Start(slave_id, life, attempt))
 
     def _explain(self, before: Start, start: Start, offset: int) -> None:
         if before.life != start.life:

@@ -12,6 +12,7 @@ from taskmaster.core.window import Window
 from taskmaster.fleet.watchdog import Watchdog
 from taskmaster.master.state.run_state import RunState
 from taskmaster.master.state.writer import StateWriter
+from taskmaster.slave.pools.batches import BatchExecution
 from taskmaster.transport.peers import Peers
 
 
@@ -27,6 +28,7 @@ class Parts:
     settled_before: type[SettledBefore] = SettledBefore
     peers: type[Peers] = Peers
     watchdog: type[Watchdog] = Watchdog
+    batches: type[BatchExecution] = BatchExecution
 
 
 SHIPPED = Parts()

@@ -52,6 +52,7 @@ class Scenario:
     source_seconds: float = 0.0
     source_raises: bool = False
     changes: bool = False  # the source, between two masters
+    retries_failed: bool = False  # once the run is over, its failed jobs are tried again
     crew: bool = False  # the master keeps its slaves itself
     fleet: bool = False  # something else keeps them, and reports how they died
     backups: bool = True  # at the end, idle slaves also run what others have been running for long
@@ -63,4 +64,5 @@ class Scenario:
     limit: int | None = None
     budget: int | None = None
     retries: int = 60
+    batch: int | None = None  # jobs that a call of the handler takes
     foreigners: int = 0  # slaves with the handler of other jobs, which come while the run begins

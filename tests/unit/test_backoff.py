@@ -6,7 +6,7 @@ import pytest
 
 from taskmaster import defaults
 from taskmaster.core.backoff import Backoff
-from taskmaster.core.window import RETRY
+from taskmaster.core.retrying import RETRY
 from taskmaster.fleet.restarts import BACKOFF as RESTARTS
 
 

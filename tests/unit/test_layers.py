@@ -24,8 +24,9 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("api", "web"),
     ("cli",),
 )
-BESIDE: Mapping[str, set[str]] = {"job": {"errors", "defaults"}, "forks": {"native"}, "outlet": {"defaults"},
-                                  "native": {"errors"}, "limits": {"errors", "native"},
+BESIDE: Mapping[str, set[str]] = {"job": {"errors", "defaults"}, "forks": {"native"},
+                                  "outlet": {"defaults", "errors", "native"}, "native": {"errors"},
+                                  "limits": {"errors", "native"},
                                   "__init__": {"job", "api", "handlers", "errors"}}
 #: Floors that are further down than their number says: these may import nothing else of the house.
 ALONE: Mapping[str, set[str]] = {

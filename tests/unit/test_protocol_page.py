@@ -156,6 +156,7 @@ def test_states_kinds_and_forms_are_all_there() -> None:
 VALUES: dict[str, tuple[list[Any], list[Any]]] = {
     "-2^62 to 2^62": ([-LARGEST, LARGEST], [-LARGEST - 1, LARGEST + 1, "1", True, None]),
     "0 to 2^62": ([0, LARGEST], [-1, LARGEST + 1, "1", True, None]),
+    "-1 to 2^62": ([-1, 0, LARGEST], [-2, LARGEST + 1, "1", True, None]),
     "1 to 2^62": ([1, LARGEST], [0, LARGEST + 1, "1", True, None]),
     "true, false": ([True, False], [1, 0, "true", None]),
     "any": (["", "x" * 100_000], [5, None, ["x"]])}
@@ -179,7 +180,7 @@ def lease(row: list[Any]) -> Any:
 
 
 @pytest.mark.parametrize("title, read, row", [
-    ("A failed attempt", failed, [9, 1, "raised", "ValueError", "no", "Traceback"]),
+    ("A failed attempt", failed, [9, 1, "raised", "ValueError", "no", "Traceback", 500, 5]),
     ("A death", death, ["vm", 71, "killed by SIGSEGV", True]),
     ("A lease", lease, [5, 2, 1, "json", 5])])
 def test_the_values_of_a_row_come_in_this_order_within_these_limits(title: str, read: Any, row: list[Any]) -> None:

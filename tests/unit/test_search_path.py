@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 import json
 import os
 import sys
@@ -54,6 +55,29 @@ def test_a_module_of_pythons_is_found_beside_one_of_the_users(tmp_path: Path, mo
 
     assert users.mine  # type: ignore[attr-defined]
     assert python_module("difflib").get_close_matches("ab", ["abc"]) == ["abc"] and sys.modules["difflib"] is users
+
+
+def test_a_module_that_python_needed_late_does_not_hide_the_users_own(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sched.py").write_text("mine = True")
+    search_path.put_first(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "sched", raising=False)
+    with search_path.without_users():
+        import sched
+
+        assert sched.scheduler
+    assert importlib.import_module("sched").mine
+
+
+def test_a_failed_import_leaves_the_search_path_and_the_users_modules_as_they_were(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sched.py").write_text("mine = True")
+    search_path.put_first(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "sched", raising=False)
+    users, path = importlib.import_module("sched"), sys.path[:]
+    with pytest.raises(ImportError), search_path.without_users():
+        importlib.import_module("no_such_module_at_all")
+    assert sys.path == path and sys.modules["sched"] is users
 
 
 def test_without_the_users_folder_a_module_is_imported_as_ever() -> None:

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from taskmaster.errors import TargetError
+from taskmaster import defaults
+from taskmaster.errors import TargetError, UsageError
 from taskmaster.targets.load import parse_target, state_name
+from taskmaster.targets.pool_choice import ASYNCIO, GREENLETS, THREADS, PoolChoice, check_handler, choose_pool
 from taskmaster.targets.signature import accepts_last, check_arity, first_offset
 
 
@@ -53,10 +55,39 @@ def in_steps(job):
     yield job
 
 
-@pytest.mark.parametrize("handler", [in_the_background, in_steps])
+async def in_steps_in_the_background(job):
+    yield job
+
+
+class InSteps:
+    def __call__(self, job):
+        yield job
+
+
+@pytest.mark.parametrize("handler", [in_steps, in_steps_in_the_background, InSteps(), partial(in_steps)])
 def test_a_handler_whose_call_does_not_run_it_is_refused(handler):
-    with pytest.raises(TargetError, match="async or yields"):
+    with pytest.raises(TargetError, match="yields, so calling it does not run it"):
         check_arity(handler)
+
+
+class InTheBackground:
+    async def __call__(self, job): ...
+
+
+@pytest.mark.parametrize("handler", [in_the_background, InTheBackground(), partial(in_the_background)])
+def test_async_handlers_run_in_a_loop_unless_another_pool_is_asked_for(handler):
+    check_handler(handler)
+    assert choose_pool(handler) == PoolChoice(ASYNCIO, defaults.CONCURRENCY_ASYNC)
+    assert choose_pool(handler, ASYNCIO, 7) == PoolChoice(ASYNCIO, 7)
+    for pool in (THREADS, GREENLETS):
+        with pytest.raises(UsageError, match=f"async, which --pool {pool} cannot run"):
+            check_handler(handler, pool)
+
+
+def test_other_handlers_run_in_threads_unless_another_pool_is_asked_for():
+    assert choose_pool(print) == PoolChoice(THREADS, defaults.CONCURRENCY)
+    assert choose_pool(print, GREENLETS) == PoolChoice(GREENLETS, defaults.CONCURRENCY_ASYNC)
+    assert choose_pool(print, None, 64) == PoolChoice(THREADS, 64)
 
 
 @pytest.mark.parametrize("function, accepts, offset", [

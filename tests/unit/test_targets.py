@@ -6,10 +6,14 @@ import importlib
 import pickle
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date, datetime
+from decimal import Decimal as Decimal_  # by another name than that of a test of names that cannot be resolved
+from enum import Enum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional, Union
+from typing import TYPE_CHECKING, Any, List, Literal, Optional, Union
+from uuid import UUID
 
 import pytest
 
@@ -286,6 +290,29 @@ def typed(
     """Its annotations are text, as this module imports annotations from __future__."""
 
 
+class Colour(Enum):
+    RED = 1
+    BLUE = "b"
+
+
+class Own:
+    """A class that no text becomes."""
+
+
+def rich(
+    last: int = 0, *, ids: list[int] = [], names: List[str] = [], pair: tuple[float, ...] = (), tags: set[str] = set(),
+    rows: Optional[Sequence[int]] = None, bare: list = [], day: date = date(2020, 1, 1), at: datetime | None = None,
+    cost: Decimal_ = Decimal_(0), key: UUID | None = None, kind: Literal["a", 3] = "a", colour: Colour = Colour.RED,
+    days: list[date] = [], maybe: Optional[Literal["x"]] = None, own: Own | None = None, table: dict[str, int] = {},
+    mixed: tuple[int, str] = (1, "a"), anything: Any = 5,
+) -> None:
+    """What is not plain: series, dates, choices."""
+
+
+def rich_by_default(last=0, day=date(2020, 1, 1), colour=Colour.RED, cost=Decimal_(0)):
+    pass
+
+
 def by_default(last=0, text="t", size=1, share=0.5, dry=False, root=Path("."), most=None, many=()):
     pass
 
@@ -318,6 +345,26 @@ def by_default(last=0, text="t", size=1, share=0.5, dry=False, root=Path("."), m
     (by_default, "most=5", "5"),
     (by_default, "many=5", "5"),
     (partial(typed, size=2), "size=3", 3),
+    (rich, "ids=1,2,3", [1, 2, 3]),
+    (rich, "ids=", []),
+    (rich, "names=a,b", ["a", "b"]),
+    (rich, "pair=1,2.5", (1.0, 2.5)),
+    (rich, "tags=a,b,a", {"a", "b"}),
+    (rich, "rows=4", [4]),
+    (rich, "bare=1,x", ["1", "x"]),
+    (rich, "day=2024-12-31", date(2024, 12, 31)),
+    (rich, "days=2024-12-31,2025-01-01", [date(2024, 12, 31), date(2025, 1, 1)]),
+    (rich, "at=2024-12-31T10:30", datetime(2024, 12, 31, 10, 30)),
+    (rich, "cost=1.10", Decimal_("1.10")),
+    (rich, "key=12345678123456781234567812345678", UUID("12345678123456781234567812345678")),
+    (rich, "kind=a", "a"),
+    (rich, "kind=3", 3),
+    (rich, "maybe=x", "x"),
+    (rich, "colour=BLUE", Colour.BLUE),
+    (rich, "anything=7", 7),
+    (rich_by_default, "day=2024-12-31", date(2024, 12, 31)),
+    (rich_by_default, "colour=RED", Colour.RED),
+    (rich_by_default, "cost=2", Decimal_(2)),
 ])
 def test_a_value_is_converted_by_annotation_else_by_the_default(function, pair, value):
     given = convert_arguments(function, [pair])
@@ -376,6 +423,22 @@ def test_arguments_that_do_not_fit_are_refused_with_the_signature(function, pair
 def test_a_value_that_cannot_be_converted_is_named_with_what_was_wanted(pair, wanted):
     with pytest.raises(UsageError, match=f"^{pair} is not a valid {wanted}. The signature is typed"):
         convert_arguments(typed, [pair])
+
+
+@pytest.mark.parametrize("pair, says", [
+    ("ids=1,x", "is not a valid list of int, separated by commas"), ("day=today", "is not a valid date such as 2024"),
+    ("kind=b", "is not one of a, 3"), ("colour=red", "is not one of RED, BLUE"), ("cost=much", "is not a valid Dec"),
+    ("own=1", "cannot be converted to"), ("table=a:1", "cannot be converted to dict[str, int]"),
+    ("mixed=1,a", "cannot be converted to"),
+])
+def test_a_value_that_cannot_become_what_the_annotation_asks_for_is_refused(pair, says):
+    """It had arrived as text, where a list, a date or a choice was asked for."""
+    with pytest.raises(UsageError) as caught:
+        convert_arguments(rich, [pair])
+
+    assert str(caught.value).startswith(f"{pair} {says}")
+    name = pair.partition("=")[0]
+    assert "signature" in str(caught.value) or f"def get_jobs(last=0, *, {name}: str)" in str(caught.value)
 
 
 def test_a_last_without_a_default_is_refused_because_a_first_run_passes_none():

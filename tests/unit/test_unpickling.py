@@ -29,7 +29,7 @@ DANGEROUS: Mapping[str, set[str]] = {
 CALLS: Mapping[str, set[str]] = {
     "codec.open_batch": {"slave/backlog.py"},
     "open_plain": {"core/identity.py"},  # of the master's own jobs
-    "open_part": {"slave/pools/sequential.py"},
+    "open_part": {"slave/pools/sequential.py", "slave/pools/concurrent.py"},
     "pickle.loads": {"core/codec.py", "core/portable.py"},
     "Batch": {"core/codec.py"},  # of bytes: only where the master's own jobs are encoded
 }

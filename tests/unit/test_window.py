@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,9 @@ from taskmaster.core.chunks import Chunk
 from taskmaster.core.codec import BadJob, Batch, GoodJobs, encode
 from taskmaster.core.portable import freeze
 from taskmaster.core.runs import Run, Runs
-from taskmaster.core.window import RETRY, Settled, Window
+from taskmaster.core.retrying import RETRY
+from taskmaster.core.window import Settled, Window
+from taskmaster.core.wire import NEVER
 from taskmaster.job import NO_CURSOR
 
 MUCH = 1 << 20
@@ -250,6 +253,39 @@ def test_a_late_failure_of_an_older_attempt_is_ignored_and_its_late_success_coun
     assert made.fail("a", [failure(0, 1)], 10.0) == ([], 0)
     assert made.settle("a", 0, 1) == Settled(1, 0, (("b", (0, 1)),))
     assert made.fail("b", [failure(0, 2)], 10.0) == ([], 0), "settled is settled"
+
+
+def test_a_handler_says_when_it_wants_to_try_again_and_neighbours_that_agree_stay_together() -> None:
+    made = window(6, attempts=3)
+    lease(made, "a", 6)
+    asked = [replace(failure(offset), retry_ms=ms) for offset, ms in enumerate([0, 5000, 5000, 9000, 5000])]
+    assert made.fail("a", asked, 10.0) == ([], 5)
+    assert made.next_due() == pytest.approx(10.0 + RETRY.delay(1, 0))
+    made.wake(12.0)
+    assert lease(made, "a", 6, 2, 12.0) == [(0, 1)]
+    made.wake(15.0)
+    assert lease(made, "a", 6, 3, 15.0) == [(1, 2), (4, 1)]
+    made.wake(19.0)
+    assert lease(made, "a", 6, 4, 19.0) == [(3, 1)]
+
+
+def test_a_job_that_gives_up_has_failed_however_many_attempts_are_left() -> None:
+    made = window(2, attempts=3)
+    lease(made, "a", 2)
+    abandoned, retried = made.fail("a", [replace(failure(1), retry_ms=NEVER)], 0.0)
+    assert ([(job.offset, job.attempts) for job in abandoned], retried) == ([(1, 1)], 0)
+
+
+@pytest.mark.parametrize("option, asked, attempts", [(None, 0, defaults.ATTEMPTS), (None, 5, 5), (2, 5, 2), (4, 1, 4)])
+def test_the_option_of_the_run_wins_over_the_attempts_of_the_handler(option: int | None, asked: int,
+                                                                     attempts: int) -> None:
+    made = Window(0, 100, MUCH, option)
+    made.admit(batch([0]))
+    for attempt in range(1, attempts + 1):
+        made.wake(attempt * 1000.0)
+        assert lease(made, "a", 1, attempt, attempt * 1000.0) == [(0, 1)]
+        abandoned, _ = made.fail("a", [replace(failure(0, attempt), attempts=asked)], attempt * 1000.0)
+        assert bool(abandoned) is (attempt == attempts)
 
 
 # -- renewing

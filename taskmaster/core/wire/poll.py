@@ -21,9 +21,16 @@ INFO_VALUE_CHARACTERS = 200
 MOST_DEATHS = 100  # in one poll: the slaves of a large machine that end at once
 
 
+NEVER = -1
+
+
 @dataclass(frozen=True)
 class FailedAttempt:
-    """A slave's report that one attempt at one job failed."""
+    """A slave's report that one attempt at one job failed.
+
+    `retry_ms` is when it asks for the next one, in milliseconds, NEVER for none, 0 to leave that to the master;
+    `attempts` how many the handler wants, 0 if it does not say.
+    """
 
     offset: int
     attempt: int
@@ -31,6 +38,8 @@ class FailedAttempt:
     error: str
     message: str
     traceback: str
+    retry_ms: int = 0
+    attempts: int = 0
 
 
 class DeathReport(NamedTuple):
@@ -86,7 +95,7 @@ def encode_poll(poll: Poll) -> Frames:
         header["info"] = poll.info
     if poll.deaths:
         header["deaths"] = poll.deaths
-    rows = [[f.offset, f.attempt, f.kind, f.error, f.message, f.traceback] for f in poll.failed]
+    rows = [list(vars(failure).values()) for failure in poll.failed]
     failures = dump(rows) if rows else b""
     if not poll.results:
         return [dump(header), failures]
@@ -168,5 +177,7 @@ def _failed(blob: Bytes) -> tuple[FailedAttempt, ...]:
         require(isinstance(row, list) and len(row) >= 6, "a failure of fewer than six values")
         require(is_offset(row[0]) and is_natural(row[1]), "a failure with a bad number")
         require(all(isinstance(value, str) for value in row[2:6]), "a failure with a value that is not text")
-        failed.append(FailedAttempt(*row[:6]))
+        require(all(is_offset(value) and value >= NEVER for value in row[6:7]) and all(map(is_natural, row[7:8])),
+                "a failure with a bad number")
+        failed.append(FailedAttempt(*row[:8]))
     return tuple(failed)

@@ -15,8 +15,10 @@ from taskmaster.core.result_codec import encode_result
 from taskmaster.core.runs import Run, Runs
 from taskmaster.core.wire import FailedAttempt
 from taskmaster.forks import leave
+from taskmaster.handlers import NO_SETTINGS, CurrentJob, HandlerSettings
 from taskmaster.native import Lock
-from taskmaster.slave.failed_attempt import failed_attempt, undescribed_attempt
+from taskmaster.slave.current_job import describe
+from taskmaster.slave.failed_attempt import described_attempt
 from taskmaster.slave.pools.base import Progress, RunningJob
 from taskmaster.slave.slice import Slice
 from taskmaster.targets.lazy import refuse_lazy
@@ -41,16 +43,18 @@ class SequentialExecution:
     here or taken back, never both.
     """
 
-    __slots__ = ("_begun", "_collected", "_ended_at", "_failed", "_forked", "_jobs", "_lock", "_reported", "_results",
-                 "_sealed", "_seen", "_short", "_since", "_total", "attempt", "epoch", "first")
+    __slots__ = ("_begun", "_collected", "_ended_at", "_failed", "_forked", "_jobs", "_lock", "_payloads", "_reported",
+                 "_results", "_sealed", "_seen", "_settings", "_short", "_since", "_total", "attempt", "epoch", "first")
 
-    def __init__(self, work: Slice, now: float) -> None:
+    def __init__(self, work: Slice, now: float, settings: HandlerSettings = NO_SETTINGS) -> None:
         self.epoch = work.epoch
         self.first = work.first
         self.attempt = work.attempt
+        self._payloads = work.payloads
         self._jobs = iter(work.payloads)
         self._total = work.count
         self._sealed = work.sealed
+        self._settings = settings
         self._results: list[bytes] | None = [] if work.results else None  # a line for each job that has ended
         self._begun = False
         self._collected = False
@@ -104,6 +108,7 @@ class SequentialExecution:
                 self._note(error)
         if self._forked:
             leave()
+        self._payloads = []
         with self._lock:
             self._ended_at = clock()
 
@@ -112,6 +117,11 @@ class SequentialExecution:
         if self._short:
             return MemoryError("and no memory was left to describe where")
         return LateException("raised into this thread from another one")
+
+    def current_job(self) -> CurrentJob:
+        """The job that is running now; for its handler."""
+        index = self.started - 1
+        return describe(self.first + index, self.attempt, self._payloads[index], self._sealed)
 
     def end_in_child(self) -> None:
         """A handler has forked, and this is the child: it must not run the remaining jobs as well."""
@@ -183,11 +193,7 @@ class SequentialExecution:
 
     def _described(self, offset: int, error: BaseException) -> FailedAttempt:
         error, kind = (error.error, "undecodable") if isinstance(error, Undecodable) else (error, "raised")
-        try:
-            return failed_attempt(offset, self.attempt, error, kind)
-        except BaseException:  # MemoryError, while the frames of `error` still hold what filled the memory
-            pass  # so do those of this exception, until the end of this block
-        return undescribed_attempt(offset, self.attempt, error)
+        return described_attempt(offset, self.attempt, error, kind, self._settings)
 
 
 def _call_and_keep(call: Callable[[Any], Any], lines: list[bytes], payload: Any) -> None:

@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from taskmaster.core import wire
+from taskmaster.core.abandoned import AbandonedJob
 from taskmaster.core.backup_policy import BackupPolicy, overdue
 from taskmaster.core.chunks import Chunk
 from taskmaster.core.dispatch import Dispatcher
 from taskmaster.core.runs import Run
-from taskmaster.core.window import AbandonedJob, Settled, Window
+from taskmaster.core.window import Settled, Window
 
 
 class _HastyPolicy(BackupPolicy):
