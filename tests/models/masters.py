@@ -83,8 +83,8 @@ class Masters:
         budget = FailureBudget(most=scenario.budget) if not self._unlimited else FailureBudget()
         limit, reset, force = None if self._unlimited else scenario.limit, self.reset, self._force
         self.reset = self._force = False
-        self._world.oracle.limit = limit
         self._retry &= self.watch.stopped and not reset  # once one has begun to, the next ones continue by themselves
+        self._world.oracle.limit = 0 if self._retry else limit
         return Options(size=scenario.size, attempts=scenario.attempts, budget=budget, limit=limit, rate=scenario.rate,
                        reset=reset, force_resume=force, backup_attempts=scenario.backups,
                        retry=Selection() if self._retry else None, results=RESULTS if scenario.results else None,
