@@ -149,7 +149,8 @@ class Control:
     def _begin_drain(self, now: float) -> None:
         if self._agent.state == "run":
             self._agent.drain()
-            self._agent.speak_up(now)
+            if self._agent.held:  # else it would overtake the request whose answer says that all is done
+                self._agent.speak_up(now)
             self._backlog.return_all(now)
         if not self.dismissed:
             self.exit_code = EXIT_INTERRUPTED
