@@ -307,3 +307,15 @@ def test_what_ended_while_an_answer_was_due_is_collected_before_the_next_wait() 
     control._collect(0.0)
     control._await(0.0)
     assert scripted.waited == [True, True] and control._backlog.jobs == 0
+
+
+@pytest.mark.parametrize("held", [[], [(0, 1)]])
+def test_asked_to_end_it_asks_once_more_only_about_what_it_holds(held: list[Any]) -> None:
+    """The master had just told it to stop, and was gone when it asked: it waited for ten seconds, and was killed."""
+    scripted = Scripted()
+    agent = Agent("s", 1, {}, Patience(), 0.0)
+    control: Any = Control(agent, cast(Dialer, scripted), scripted, cast(Waker, scripted), lambda: 0.0)
+    agent.epoch = 1
+    agent.held = Runs(held)
+    control._begin_drain(10.5)
+    assert agent.state == "drain" and agent._reports.pending == bool(held)
