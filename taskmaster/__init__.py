@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from taskmaster.handlers import CurrentJob, GiveUp, Retry, current_job, handler, lifespan
+from taskmaster.handlers import CurrentJob, GiveUp, Retry, current_job, current_jobs, handler, lifespan
 from taskmaster.job import Job
 
 if TYPE_CHECKING:
     from taskmaster.api.run import run
 
-__all__ = ["CurrentJob", "GiveUp", "Job", "Retry", "current_job", "handler", "lifespan", "run"]
+__all__ = ["CurrentJob", "GiveUp", "Job", "Retry", "current_job", "current_jobs", "handler", "lifespan", "run"]
 
 
 def __getattr__(name: str) -> Any:

@@ -11,6 +11,7 @@ PRODUCT_VERSION: Final = "0.1.0"  # of Taskmaster; setup.cfg and what slaves say
 ADDRESS: Final = "tcp://0.0.0.0:3050"
 GET_JOBS: Final = "get_jobs"  # as in the ancestor
 HANDLE_JOB: Final = "handle_job"  # as in the ancestor
+HANDLE_JOBS: Final = "handle_jobs"  # takes a list of them
 HANDLE_RESULT: Final = "handle_result"
 STATE_FOLDER: Final = ".taskmaster"  # in the working folder, so that two checkouts do not share a run by accident
 NAMES_OFFERED: Final = 8  # functions listed where one is not found: enough to spot a typo, short enough to read
@@ -50,6 +51,9 @@ LINK_SECONDS: Final = 2.0
 HELD_BYTES: Final = 8 << 20  # of payloads at a slave: four leases keep it busy; with two, no-ops lose 15 %
 LEASE_LIFE_SECONDS: Final = 60.0  # without renewal; long, since C code that holds the interpreter lock blocks renewals
 HEARTBEAT_SECONDS: Final = 5.0  # between renewals by a slave with nothing to report: 12 during the life of a lease
+# The same once all jobs have been pulled: a slave that runs in vain what another has settled learns it before it is
+# waited for. A thousand busy slaves then take 8 % of a core, when the master has nothing else to do.
+HEARTBEAT_SECONDS_TAIL: Final = 0.5
 QUIET_SECONDS: Final = 15.0  # without a message of a slave, before the master looks whether bytes move there
 TRANSFER_SECONDS: Final = 5.0  # between two such looks: several in the life of a lease, on lines that pause
 PARK_SECONDS: Final = 1.5  # a master holds an idle slave's request this long: 1,000 of them a second cost 4 % of a core
@@ -60,6 +64,13 @@ RECONNECT_GRACE_SECONDS_REMOTE: Final = 2.0  # the same over a network, where co
 DEATH_REPORT_SECONDS: Final = 0.5
 DEATH_REPORT_TRIES_SECONDS: Final = 5.0  # then the master has acted on the lost connection: the report is of no use
 HEARTBEAT_SECONDS_LEAST: Final = 0.05  # whatever a master asks for: constant renewals would be all that a slave does
+
+# Backup attempts, at the end of a run, for jobs that are out for long.
+BACKUP_MEDIANS: Final = 2  # times as long as others were: chance alone makes few jobs of the same kind so late
+BACKUP_SECONDS: Final = 1.0  # and at least so long: less is not worth a second call of the handler
+BACKUP_LOOK_SECONDS: Final = 0.1  # between two looks at all leases: 10,000 take a millisecond
+BACKUP_SAMPLES: Final = 100  # jobs whose median is taken,
+BACKUP_SAMPLE_SECONDS: Final = 0.01  # so long apart at least: of quick jobs the last second counts, not the last lease
 
 # Attempts.
 ATTEMPTS: Final = 3  # then the job goes to the failures file
@@ -89,7 +100,14 @@ FAILURES_LOGGED: Final = 5  # with a line each: enough to see what is wrong
 # A slave.
 CONCURRENCY: Final = 10  # threads: most handlers wait for a network or a disk, and ten threads cost a no-op nothing
 CONCURRENCY_ASYNC: Final = 100  # tasks or greenlets, a few kB each; the services they call may not bear a thousand
+# The same of handlers that take batches. In threads it is one, so that a connection of the module's own is safe, and a
+# database that writes for one at a time is not fought over; a slave has its next batch at hand.
+CONCURRENCY_BATCHES: Final = 1
+CONCURRENCY_BATCHES_ASYNC: Final = 10  # services that take batches mean to be asked less often
 CONCURRENCY_MOST: Final = 10_000  # more must be a typo: the stacks of that many threads reserve 80 GB
+BATCH_JOBS: Final = 100  # in a call: a commit or a request then costs a job a hundredth; a statement takes 999 values
+BATCH_MOST_JOBS: Final = 100_000  # more must be a typo: a tenth of the window, for one call
+BATCH_FILL_SECONDS: Final = 0.05  # that a job of a slow source waits at most for others of its batch: as for a lease
 SLICE_SECONDS: Final = 0.002  # of work that a thread takes from the backlog at once: 40 times the cost of taking it
 TEAR_DOWN_SECONDS: Final = 5.0  # for the threads of a slave to close what they have: as long as tm-run waits
 REPORT_SECONDS: Final = 0.05  # how long settled jobs wait at most to be reported while the slave is busy

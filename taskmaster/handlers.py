@@ -42,12 +42,13 @@ class HandlerSettings:
     concurrency: int | None = None
     attempts: int | None = None
     timeout: float | None = None
+    batch: int | None = None
     retry_on: Types | None = None
     give_up_on: Types = ()
     backoff: float | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (("concurrency", 1), ("attempts", 1)):
+        for name, least in (("concurrency", 1), ("attempts", 1), ("batch", 1)):
             value = getattr(self, name)
             if value is not None and not (type(value) is int and value >= least):
                 raise ValueError(f"@handler({name}={value!r}): give a whole number of at least {least}")
@@ -65,15 +66,17 @@ NO_SETTINGS: Final = HandlerSettings()
 
 
 def handler(*, concurrency: int | None = None, attempts: int | None = None, timeout: float | None = None,
-            retry_on: type[BaseException] | Types | None = None, give_up_on: type[BaseException] | Types = (),
-            backoff: float | None = None) -> Callable[[_Function], _Function]:
+            batch: int | None = None, retry_on: type[BaseException] | Types | None = None,
+            give_up_on: type[BaseException] | Types = (), backoff: float | None = None,
+            ) -> Callable[[_Function], _Function]:
     """Decorates a handler with its settings; the same options on the command line win.
 
-    `concurrency` jobs run at once in each slave. A job has `attempts`, each of which may take `timeout` seconds. Only
-    exceptions in `retry_on`, if given, and none in `give_up_on` are worth another attempt; the second one comes after
-    `backoff` seconds, each further one after twice that. Raises ValueError.
+    `concurrency` calls run at once in each slave. A job has `attempts`, each of which may take `timeout` seconds. With
+    `batch`, the handler takes a list of up to so many jobs. Only exceptions in `retry_on`, if given, and none in
+    `give_up_on` are worth another attempt; the second one comes after `backoff` seconds, each further one after twice
+    that. Raises ValueError.
     """
-    settings = HandlerSettings(concurrency, attempts, timeout, None if retry_on is None else _types(retry_on),
+    settings = HandlerSettings(concurrency, attempts, timeout, batch, None if retry_on is None else _types(retry_on),
                                _types(give_up_on), backoff)
 
     def decorate(function: _Function) -> _Function:
@@ -153,14 +156,30 @@ class _JobLogger(logging.LoggerAdapter):  # type: ignore[type-arg]  # no [] in P
         return f"job {values['offset']}, attempt {values['attempt']}, {values['token']}: {msg}", kwargs
 
 
-#: Set by what calls a handler: makes the CurrentJob. A thread sets it once for many jobs, as that takes three times as
-#: long as a no-op (156 ns).
-RUNNING: ContextVar[Callable[[], CurrentJob] | None] = ContextVar("taskmaster.current_job", default=None)
+_Running = Callable[[], CurrentJob | list[CurrentJob]]
+
+#: Set by what calls a handler: makes the CurrentJob or, of a batch, a list of them. A thread sets it once for many,
+#: as that takes three times as long as a no-op (156 ns).
+RUNNING: ContextVar[_Running | None] = ContextVar("taskmaster.current_job", default=None)
 
 
 def current_job() -> CurrentJob:
-    """The job that this handler was called for. Raises LookupError outside of a handler."""
+    """The job that this handler was called for. Raises LookupError outside of a handler, and in one of batches."""
+    found = _current("current_job()")
+    if isinstance(found, list):
+        raise LookupError("current_job() was called in a handler of batches, which has several. Use current_jobs().")
+    return found
+
+
+def current_jobs() -> list[CurrentJob]:
+    """The jobs that this handler was called for, in the order in which it has them. Raises LookupError outside of one.
+    """
+    found = _current("current_jobs()")
+    return found if isinstance(found, list) else [found]
+
+
+def _current(name: str) -> CurrentJob | list[CurrentJob]:
     make = RUNNING.get()
     if make is None:
-        raise LookupError("current_job() was called where no handler runs")
+        raise LookupError(f"{name} was called where no handler runs")
     return make()

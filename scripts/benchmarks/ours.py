@@ -45,8 +45,9 @@ class Run:
     marks: list[Mark]
     count: int
 
-    def wrong(self, failing: int = 0) -> str:
-        """What is wrong with it, empty if nothing is; `failing` jobs have to fail."""
+    def wrong(self, failing: int = 0, repeats: bool = False) -> str:
+        """What is wrong with it, empty if nothing is; `failing` jobs have to fail, and with `repeats`, some may be
+        reported twice."""
         for one in self.measured:
             if one.code != (EXIT_DONE_WITH_FAILURES if failing else 0):
                 return f"exit code {one.code}: {one.told.strip()[-300:]}"
@@ -55,6 +56,7 @@ class Run:
         if self.handled + failing != self.count:
             return f"handled {self.handled:,} of {self.count - failing:,} jobs"
         due = {"failed": failing, "retried": (defaults.ATTEMPTS - 1) * failing, "replayed": 0, "duplicates": 0}
+        due |= {"duplicates": self.summary["duplicates"]} if repeats else {}
         return ", ".join(f"{self.summary[name]} {name}" for name, number in due.items() if self.summary[name] != number)
 
     @property
@@ -87,6 +89,7 @@ class Ours:
 
     Options are limited to those that a workload prescribes for all, such as its threads, or that it measures. With
     `terminal`, the commands run on a terminal. `extra_jobs` are added to `count`; `failing` of all have to fail.
+    With `repeats`, some may be run by two slaves.
     """
 
     job: str
@@ -99,6 +102,7 @@ class Ours:
     terminal: bool = False
     extra_jobs: int = 0
     failing: int = 0
+    repeats: bool = False
     name: str = "taskmaster"
 
     @property
@@ -116,7 +120,7 @@ class Ours:
         except measure.Overtime as error:
             return Sample(self.count, wrong=str(error))
         return sample_of(found.measured, found.marks, found.count - self.failing, found.handled, found.seconds,
-                         found.wrong(self.failing))
+                         found.wrong(self.failing, self.repeats))
 
     def _execute(self) -> Run:
         """One run in a folder of its own. Raises Overtime."""

@@ -34,6 +34,8 @@ WORKLOADS: Mapping[str, Workload] = {
     "cpu": Workload("1 ms of pure Python per job, compared with peers", "races:report"),
     "results": Workload("small dict results to a file, in order, compared with Pool.imap", "races:report"),
     "async": Workload("2 x 1,000 requests of 200 ms at once, by asyncio and by greenlets", "requests:requests"),
+    "tail": Workload("the last jobs when one slave is slow, with and without backup attempts", "tail:tail"),
+    "batch": Workload("rows into SQLite, 1,000 a call, beside a loop written by hand", "batch:batch"),
     "trickle": Workload("a job every 10 ms: from its yield to its handler", "latency:trickle"),
     "shift": Workload("no-ops, then jobs of 50 ms: does a slave hold too many of them", "shift:shift"),
     "memory": Workload("resident memory at 10^6, 10^7 and 10^8 jobs", "memory:memory"),

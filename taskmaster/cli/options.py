@@ -85,11 +85,15 @@ def _as_one_value(command: Any) -> Any:
 
 slave_options = compose(
     option("--concurrency", group=HOW_MUCH, type=click.IntRange(1, defaults.CONCURRENCY_MOST), metavar="N",
-           help=f"Jobs that each slave runs at once  [default: the handler's own, else "
-                f"{defaults.CONCURRENCY} threads, or {defaults.CONCURRENCY_ASYNC} with asyncio or greenlets]"),
+           help=f"Jobs, or batches, that each slave runs at once  [default: the handler's own, else "
+                f"{defaults.CONCURRENCY} threads, or {defaults.CONCURRENCY_ASYNC} with asyncio or greenlets; batches: "
+                f"{defaults.CONCURRENCY_BATCHES}, or {defaults.CONCURRENCY_BATCHES_ASYNC}]"),
     option("--pool", group=HOW_MUCH, type=click.Choice(POOLS), metavar="POOL",
            help="What runs the handler in a slave: threads, asyncio or greenlets  [default: asyncio for an async "
                 "handler, else threads]"),
+    option("--batch", group=HOW_MUCH, type=click.IntRange(1, defaults.BATCH_MOST_JOBS), metavar="N",
+           help="Maximum jobs in one call of handle_jobs  [default: the handler's own, else "
+                f"{defaults.BATCH_JOBS}]"),
     option("--job-timeout", group=FAILURES, type=click.FloatRange(0, min_open=True), metavar="SECONDS",
            help="Fail an attempt that takes longer than this, and replace its slave if it cannot be ended  [default: "
                 "the handler's own]"),

@@ -19,6 +19,7 @@ from taskmaster.console.progress import make_progress
 from taskmaster.core.interrupts import Interrupts
 from taskmaster.core.slave_options import SlaveOptions
 from taskmaster.fleet.command import output_arguments
+from taskmaster.targets.handler import batch_of, load_handler
 from taskmaster.targets.load import load_target, parse_target
 from taskmaster.targets.pool_choice import check_handler
 
@@ -29,15 +30,17 @@ from taskmaster.targets.pool_choice import check_handler
 @click.argument("arguments", nargs=-1, metavar="[KEY=VALUE]...")
 @options.option("--get-jobs-callback", group=WHAT, default=defaults.GET_JOBS, metavar="NAME",
                 help="The function in FILE that yields the jobs.")
-@options.option("--handle-job-callback", group=WHAT, default=defaults.HANDLE_JOB, metavar="NAME",
-                help="The function in FILE that handles a job.")
+@options.option("--handle-job-callback", group=WHAT, metavar="NAME",
+                help="The function in FILE that handles a job  [default: handle_jobs if there is one, which takes a "
+                     "list of jobs, else handle_job]")
 @master_options.master_options
 @options.slave_options
 @options.common_options
-def command(target: str, procs: int, arguments: tuple[str, ...], get_jobs_callback: str, handle_job_callback: str,
-            state: Path | None, summary: Path | None, slave: SlaveOptions, grace: float | None, log_level: str,
-            log_format: str, no_progress: bool, **master: Any) -> int:
-    """Call handle_job, in PROCS slave processes, for each job that get_jobs(KEY=VALUE...) yields.
+def command(target: str, procs: int, arguments: tuple[str, ...], get_jobs_callback: str,
+            handle_job_callback: str | None, state: Path | None, summary: Path | None, slave: SlaveOptions,
+            grace: float | None, log_level: str, log_format: str, no_progress: bool, **master: Any) -> int:
+    """Call handle_job, in PROCS slave processes, for each job that get_jobs(KEY=VALUE...) yields; or handle_jobs, for
+    lists of them.
 
     FILE is a file.py or the name of a module. After Ctrl-C or a crash, run the same command again to resume.
     """
@@ -45,10 +48,11 @@ def command(target: str, procs: int, arguments: tuple[str, ...], get_jobs_callba
     entry.configure_logging(log_level, log_format, Lines(progress))
     master_options.check_summary(summary)
     hide_key()  # not needed here: the socket file belongs to this user
-    handler = parse_target(target, handle_job_callback)
-    work = master_options.workload(parse_target(target, get_jobs_callback), handler, arguments, state)
-    function = load_target(handler)
-    check_handler(function, slave.pool)
+    source = parse_target(target, get_jobs_callback)
+    load_target(source)  # first: if neither function is there, this is the one to be told about
+    handler, function = load_handler(target, handle_job_callback)
+    work = master_options.workload(source, handler, arguments, state)
+    check_handler(function, slave.pool, batch_of(function, handler.function, slave.batch))
     argv = [handler.located, *replace(slave, retries=defaults.RETRIES_OF_CHILDREN).arguments(),
             *output_arguments(log_level, log_format, grace)]
     interrupts = Interrupts()

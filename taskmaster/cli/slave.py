@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,6 @@ from typing import Any
 
 import click
 
-from taskmaster import defaults
 from taskmaster.cli import entry, options
 from taskmaster.cli.shared_key import hide_key, slave_keys, warn_of_insecure_master
 from taskmaster.core.agent import Patience
@@ -24,10 +24,12 @@ from taskmaster.slave.slave import Slave
 from taskmaster.targets import parent_main, search_path
 from taskmaster.targets.code import describe
 from taskmaster.targets.frames import import_traceback
-from taskmaster.targets.load import Target, load_target, parse_target
-from taskmaster.targets.pool_choice import GREENLETS, check_handler, choose_pool
+from taskmaster.targets.handler import batch_of, load_handler
+from taskmaster.targets.load import Target
+from taskmaster.targets.pool_choice import GREENLETS, PoolChoice, check_handler, choose_pool
 from taskmaster.transport import addresses
 
+log = logging.getLogger("taskmaster.cli.slave")  # by name, since `python -m` calls this module __main__
 _slaves: list[Slave] = []
 
 
@@ -39,7 +41,7 @@ _slaves: list[Slave] = []
 @options.common_options
 def command(target: str, address: str, key_file: Path | None, insecure: bool, slave: SlaveOptions, grace: float | None,
             log_level: str, log_format: str, no_progress: bool) -> int:
-    """Call handle_job for each job of the master at ADDRESS.
+    """Call handle_job for each job of the master at ADDRESS, or handle_jobs for lists of them.
 
     TARGET is module, module:function, file.py or file.py:function.
     """
@@ -50,10 +52,9 @@ def command(target: str, address: str, key_file: Path | None, insecure: bool, sl
     hide_key()
     if insecure and not in_fleet:
         warn_of_insecure_master(address)
-    wanted = parse_target(target, defaults.HANDLE_JOB)
-    handler = _load_handler(wanted, slave.pool)
+    wanted, handler, pool = _load_handler(target, slave, in_fleet)
     try:
-        one = Slave(handler, str(wanted), address, pool=choose_pool(handler, slave.pool, slave.concurrency),
+        one = Slave(handler, str(wanted), address, pool=pool,
                     patience=Patience(slave.timeout / 1000, slave.retries), job_timeout=slave.timeout_of(handler),
                     show=draw, keys=shared, grace=grace, code=describe(wanted),
                     limits=RecyclingLimits(slave.max_jobs_per_slave, slave.max_memory, slave.lifetime),
@@ -69,14 +70,16 @@ def command(target: str, address: str, key_file: Path | None, insecure: bool, sl
         lifeline.say_done()  # whatever happened: only a handler that ends the process skips this
 
 
-def _load_handler(wanted: Target, pool: str | None) -> Callable[..., Any]:
+def _load_handler(target: str, slave: SlaveOptions, in_fleet: bool) -> tuple[Target, Callable[..., Any], PoolChoice]:
     """Import the user's module, with what the chosen pool needs before that. Raises TargetError or UsageError."""
-    if pool == GREENLETS:
+    if slave.pool == GREENLETS:
         patch_for_greenlets()
     parent_main.inherit()
-    handler = load_target(wanted, search_here=not search_path.inherit())
-    check_handler(handler, pool)
-    return handler
+    say = log.debug if in_fleet else log.info  # its others would say the same
+    wanted, handler = load_handler(target, search_here=not search_path.inherit(), say=say)
+    batch = batch_of(handler, wanted.function, slave.batch)
+    check_handler(handler, slave.pool, batch)
+    return wanted, handler, choose_pool(handler, slave.pool, slave.concurrency, batch)
 
 
 def _output(log_level: str, log_format: str,

@@ -39,7 +39,8 @@ log = logging.getLogger("taskmaster.cli.spawn")  # by name, since `python -m` ca
 @options.common_options
 def command(target: str, procs: int, address: str, key_file: Path | None, insecure: bool, slave: SlaveOptions,
             grace: float | None, log_level: str, log_format: str, no_progress: bool) -> int:
-    """Run PROCS slaves that call handle_job for the jobs of the master at ADDRESS, and replace those that crash.
+    """Run PROCS slaves that call handle_job, or handle_jobs, for the jobs of the master at ADDRESS, and replace those
+    that crash.
 
     TARGET is module, module:function, file.py or file.py:function. Ends when the master has no more jobs.
     """

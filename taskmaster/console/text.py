@@ -116,20 +116,21 @@ def fit(cells: Sequence[Cell], columns: int, separator: str = SEPARATOR) -> list
 
 
 def summary_text(stats: Stats, *, failures_file: str | None = None, resume: str | None = None,
-                 common_errors: Sequence[str] = ()) -> str:
+                 retry: str | None = None, common_errors: Sequence[str] = ()) -> str:
     """The summary of a run in a few short lines, without a line feed after the last.
 
-    `failures_file` has the failed jobs, `resume` is the command that resumes the run, and `common_errors` are the most
-    common errors, each in one line.
+    `failures_file` has the failed jobs, `resume` is the command that resumes the run, `retry` the one that tries the
+    failed jobs again, and `common_errors` are the most common errors, each in one line.
     """
-    rows = [(f"{name}:", text) for name, text in _rows(stats, failures_file, resume, common_errors)]
+    rows = [(f"{name}:", text) for name, text in _rows(stats, failures_file, resume, retry, common_errors)]
     width = max((len(name) for name, _ in rows), default=0)
     beside = "\n" + " " * (width + 4)
     return "\n".join([_headline(stats), *(f"  {name:<{width}}  {text}".replace("\n", beside) for name, text in rows)])
 
 
 def summary_json(
-    stats: Stats, *, exit_code: int, failures_file: str | None = None, resume: str | None = None
+    stats: Stats, *, exit_code: int, failures_file: str | None = None, resume: str | None = None,
+    retry: str | None = None
 ) -> dict[str, Any]:
     """The summary of a run for programs: each field of `stats`, and whatever else the summary shows."""
     return {
@@ -140,6 +141,7 @@ def summary_json(
         "exit_code": exit_code,
         "failures_file": failures_file,
         "resume": resume,
+        "retry": retry,
     }
 
 
@@ -165,7 +167,7 @@ def _nothing_new(stats: Stats) -> str:
     return f"Nothing new: {plural(stats.settled, 'job')} settled by earlier runs."
 
 
-def _rows(stats: Stats, failures_file: str | None, resume: str | None,
+def _rows(stats: Stats, failures_file: str | None, resume: str | None, retry: str | None,
           common_errors: Sequence[str]) -> list[tuple[str, str]]:
     """The lines below the headline, as names and texts; empty ones are left out."""
     earlier = stats.settled - stats.run_settled
@@ -177,11 +179,17 @@ def _rows(stats: Stats, failures_file: str | None, resume: str | None,
         (stats.retried, "retried", f"{count_text(stats.retried)} after a failed attempt"),
         (stats.replayed, "replayed", f"{count_text(stats.replayed)} already handed out by an earlier run"),
         (stats.duplicates, "duplicates", f"{count_text(stats.duplicates)} reported more than once"),
+        (stats.backups, "backup attempts", _backups_text(stats)),
         (stats.run_settled and earlier, "previously completed", count_text(earlier)),
         (not stats.finished, "settled", f"every job below offset {count_text(stats.offset)}"),
         (not stats.finished and resume, "resume with", resume or ""),
+        (retry, "retry with", retry or ""),
     ]
     return [(name, text) for shown, name, text in rows if shown]
+
+
+def _backups_text(stats: Stats) -> str:
+    return f"{count_text(stats.backups)} at slow jobs, {count_text(stats.backups_won)} of them done first"
 
 
 def count_text(number: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from taskmaster.core.abandoned import AbandonedJob
 from taskmaster.core.counts import Counts
 from taskmaster.core.master_effects import Abandon, Effect
 from taskmaster.core.pending_results import PendingResults
@@ -12,7 +13,7 @@ from taskmaster.core.results import Results, failure_line, with_results
 from taskmaster.core.roster import Roster
 from taskmaster.core.runs import Run, Runs
 from taskmaster.core.session import Session
-from taskmaster.core.window import AbandonedJob, Settled, Window
+from taskmaster.core.window import Settled, Window
 from taskmaster.core.wire import Poll
 
 
@@ -27,10 +28,17 @@ class Accounting:
 
     def record(self, session: Session, poll: Poll, now: float) -> list[Effect]:
         """Record one request; jobs that the previous request reported as done do not count as duplicates."""
+        if poll.done and now >= self._window.lease_times.due:
+            self._observe(session, poll, now)
         self._settle(session, poll)
         effects = self._fail(session, poll, now) if poll.failed else []
         self._counts.returned += self._window.renew(session.slave_id, poll.seq, Runs(poll.held))
         return effects
+
+    def _observe(self, session: Session, poll: Poll, now: float) -> None:
+        since = self._window.leased_since(session.slave_id, poll.done[0][0])
+        if since is not None:
+            self._window.lease_times.observe(now - since, now)
 
     def abandon(self, jobs: Sequence[AbandonedJob]) -> list[Effect]:
         """These jobs failed for good: count them, and have them written to the failures file."""

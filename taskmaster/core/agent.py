@@ -45,17 +45,20 @@ class Patience:
 
 
 class Agent:
-    """One slave's side of the exchange."""
+    """One slave's side of the exchange. It runs `slots` jobs at once, of which each call of its handler takes up to
+    `batch`."""
 
-    def __init__(self, slave_id: str, slots: int, info: dict[str, Any], patience: Patience, now: float) -> None:
+    def __init__(self, slave_id: str, slots: int, info: dict[str, Any], patience: Patience, now: float,
+                 batch: int = 1) -> None:
         self.slave_id = slave_id
         self.job_duration = JobDuration()
-        self.prefetch = PrefetchTarget(slots, self.job_duration)
+        self.prefetch = PrefetchTarget(slots, self.job_duration, batch)
         self.backlog_policy = BacklogPolicy(self.job_duration, self.prefetch)
         self.epoch = 0  # counts this slave's masters: the masters' own epochs start over with a new run
         self.state = "run"
         self.dismissed = False  # the master told it to stop before it wanted to stop itself
         self.held = Runs()
+        self._dropped = Runs()  # of those, what others have settled or been given: no reason to stay
         self._run = ""
         self._master_epoch = 0
         self._info = info
@@ -92,10 +95,15 @@ class Agent:
         if self.state == "run":
             self.state = "drain"
 
-    def let_go(self, now: float) -> None:
-        """Give back everything that is held, even what is running, whose outcome no longer counts."""
-        for first, count in list(self.held):
-            self.returned(self.epoch, first, count, now)
+    def speak_up(self, now: float) -> None:
+        """Send a request soon: the answer may say that what is held is not worth waiting for."""
+        self._reports.declined(now)
+
+    def let_go(self, now: float, jobs: Runs | None = None) -> None:
+        """Give back these jobs, or all that are held, even what is running, whose outcome no longer counts."""
+        for run in self.held if jobs is None else jobs:
+            for first, count in self.held.inside(*run):
+                self.returned(self.epoch, first, count, now)
 
     def say_goodbye(self, load: Load, now: float) -> list[Effect]:
         """Leave now: report what is finished, give back the rest, and wait for no answer.
@@ -128,6 +136,9 @@ class Agent:
 
     def tick(self, load: Load, now: float) -> list[Effect]:
         """What to send now, if anything."""
+        if self._dropped and self.state != "run":
+            self.let_go(now, self._dropped)
+            self._dropped = Runs()
         request, overdue = self._request, self._request.overdue_at(self._patience.timeout) <= now
         if request.awaited and overdue and request.tries >= self._most_tries:
             return [MasterLost(request.silence(now))] if self.state == "run" else [Exit()]
@@ -245,7 +256,7 @@ class Agent:
         self._run, self._master_epoch = reply.run, reply.epoch
         self.epoch += 1
         self._introduced = False
-        self.held = Runs()
+        self.held, self._dropped = Runs(), Runs()
         self._reports.clear()
         self._ask_after = 0.0
         if self.state == "run":
@@ -256,6 +267,7 @@ class Agent:
         effects: list[Effect] = []
         if reply.drop:
             effects.append(Cancel(reply.drop))
+            self._dropped = Runs(part for run in (*self._dropped, *reply.drop) for part in self.held.inside(*run))
         if reply.kind == "jobs":
             effects += self._take(reply, load, now)
         elif reply.kind == "wait":
@@ -270,6 +282,7 @@ class Agent:
             return []
         for lease in reply.leases:
             self.held.add(lease.first, lease.count)
+            self._dropped.remove(lease.first, lease.count)
             self._reports.leased(lease.first, lease.count)
         jobs, size = sum(lease.count for lease in reply.leases), sum(len(lease.blob) for lease in reply.leases)
         self.prefetch.received(jobs, size, len(self.held), now - self._request.sent_at)

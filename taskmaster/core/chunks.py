@@ -7,7 +7,7 @@ leases, not of jobs. This file knows where each chunk is; what may happen to it 
 from __future__ import annotations
 
 from bisect import bisect_right, insort
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from heapq import heappop, heappush
@@ -40,6 +40,7 @@ class Chunk:
     since: float = 0.0  # when it was leased
     out_since: float | None = None  # when it was leased for the first time
     due: float = 0.0  # when a delayed one becomes ready
+    backed_up: bool = False  # another slave has been given it as well since it was leased
     left: Runs = field(default_factory=Runs)
 
     def __post_init__(self) -> None:
@@ -58,7 +59,7 @@ class Chunk:
         first, count = run
         holder = self.holder if state is State.LEASED else ""
         return Chunk(first, self.batch.slice(first - self.first, count), self.attempt, self.suspicion, state, holder,
-                     self.granted_by_seq, self.since, self.out_since, self.due)
+                     self.granted_by_seq, self.since, self.out_since, self.due, self.backed_up)
 
 
 class Chunks:
@@ -124,6 +125,20 @@ class Chunks:
         self._count_ready(chunk, 1)
         self.insert(rest)
 
+    def single_out(self, chunk: Chunk) -> Chunk:
+        """Make the first unsettled job of a leased chunk one of its own, and return that."""
+        first = chunk.left.first
+        rest = Runs(chunk.left)
+        rest.remove(first, 1)
+        self.replace(chunk, [(first, 1), *rest])
+        return self._chunks[first]
+
+    def hand_over(self, chunk: Chunk, holder: str, granted_by_seq: int, since: float) -> None:
+        """A leased chunk is another slave's from now on, which has had it since then."""
+        self.remove(chunk)
+        chunk.holder, chunk.granted_by_seq, chunk.since = holder, granted_by_seq, since
+        self.insert(chunk)
+
     def lowest(self) -> Chunk | None:
         return self._chunks[self._firsts[0]] if self._firsts else None
 
@@ -146,6 +161,13 @@ class Chunks:
     def held_by(self, holder: str) -> list[Chunk]:
         return list(self._leases.get(holder, {}).values())
 
+    def leases(self) -> Iterator[Chunk]:
+        return (chunk for leases in self._leases.values() for chunk in leases.values())
+
+    def is_leased(self, chunk: Chunk) -> bool:
+        """Whether this chunk is still here, and on lease."""
+        return chunk.state is State.LEASED and self._is_current(chunk)
+
     def next_ready(self) -> Chunk | None:
         """The lowest chunk that may be leased to any slave."""
         return self._first_of(self._ready)
@@ -160,6 +182,7 @@ class Chunks:
             self._count_ready(chunk, -1)
         chunk.state, chunk.holder, chunk.granted_by_seq, chunk.since = State.LEASED, holder, granted_by_seq, now
         chunk.out_since = now if chunk.out_since is None else chunk.out_since
+        chunk.backed_up = False
         self._leases.setdefault(holder, {})[chunk.first] = chunk
         return chunk
 

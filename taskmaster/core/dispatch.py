@@ -43,7 +43,8 @@ class Dispatcher:
     """
 
     def __init__(self, window: Window, run: str, epoch: int, rate: float | None = None,
-                 code: Mapping[str, str] | None = None, results: PendingResults | None = None) -> None:
+                 code: Mapping[str, str] | None = None, results: PendingResults | None = None,
+                 backups: bool = False) -> None:
         self.window = window
         self.run = run
         self.epoch = epoch
@@ -52,7 +53,7 @@ class Dispatcher:
         self._joining = Joining(window, self._slaves)
         self.results = results
         self._accounting = Accounting(window, self._slaves, self.counts, results)
-        self._leasing = Leasing(window, self._slaves, rate)
+        self._leasing = Leasing(window, self._slaves, rate, backups)
         self._deaths = Deaths(window, self._slaves, self._accounting, self.counts)
         self._refusals = Refusals(self.counts)
         self._compatibility = Compatibility(code or {})
@@ -192,8 +193,8 @@ class Dispatcher:
                reason: str = "") -> Send:
         leases = tuple([Lease(one.first, one.count, one.attempt, one.batch.form, one.batch.blob()) for one in chunks])
         drops = () if chunks else session.drops.pop_some(defaults.DROP_RUNS)
-        reply = Reply(self.run, self.epoch, session.slave_id, session.seq, kind, leases, drops, wait_ms, reason=reason,
-                      results=bool(leases) and self.results is not None)
+        reply = Reply(self.run, self.epoch, session.slave_id, session.seq, kind, leases, drops, wait_ms,
+                      self._leasing.heartbeat_ms, reason, bool(leases) and self.results is not None)
         session.last_reply = wire.encode_reply(reply)
         return Send(session.route, session.last_reply)
 
@@ -248,7 +249,7 @@ class Dispatcher:
         """When to call `tick` at the latest."""
         times = [now + 1.0, self._slaves.next_due(), self.window.next_due()]
         if self._slaves.any_parked:
-            times.append(self._leasing.rate_due(now))
+            times.append(self._leasing.next_due(now))
         return min(due for due in times if due is not None)
 
     def disconnected(self, peer: bytes, now: float, grace: float) -> None:

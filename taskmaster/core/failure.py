@@ -18,7 +18,8 @@ class FailureRecord:
     `kind` is "raised", "timeout", "killed", "undecodable", "unpicklable" or "too large"; the last two were never sent,
     and had 0 `attempts`. `cursor` and `payload` are in the form of `portable.pack`, None where they have none.
     `error` is the exception's type, `slave` the last one to hold the job, `time` ISO 8601 in UTC, `shown` the payload
-    in readable form, `epoch` the number of the master that recorded it, among those of the run.
+    in readable form, `epoch` the number of the master that recorded it, among those of the run, `rounds` how many runs
+    have tried the job and failed.
     """
 
     offset: int
@@ -33,7 +34,8 @@ class FailureRecord:
     time: str
     payload: dict[str, Any] | None
     shown: str
-    epoch: int = 0  # as in records of earlier releases
+    epoch: int = 0  # as in records of earlier releases,
+    rounds: int = 1  # and so is this
 
     def __post_init__(self) -> None:
         names = ("kind", "error", "handler", "slave", "time")
@@ -79,6 +81,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "offset": (int,),
     "attempts": (int,),
     "epoch": (int,),
+    "rounds": (int,),
     "cursor": (dict, type(None)),
     "payload": (dict, type(None)),
 }
@@ -92,7 +95,7 @@ def from_line(line: bytes) -> FailureRecord:
         raise ValueError("it is nested too deeply") from error
     if not isinstance(found, dict):
         raise ValueError("it is not a JSON object")
-    found.setdefault("epoch", 0)
+    found = {"epoch": 0, "rounds": 1, **found}
     wrong = [name for name, types in _TYPES.items() if type(found.get(name, ...)) not in types]
     if wrong:
         raise ValueError(f"it has no usable {', '.join(wrong)}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from taskmaster.core.abandoned import AbandonedJob
 from taskmaster.core.session import Route
-from taskmaster.core.window import AbandonedJob
 from taskmaster.core.wire import Frames
 
 

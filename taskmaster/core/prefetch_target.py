@@ -17,18 +17,22 @@ class PrefetchTarget:
     for long. Work for two round trips to the master is added to what waits, because half of it has to last until the
     next answer, however far away or busy the master is.
 
+    Where a call of the handler takes a `batch`, each of its jobs has a slot of its own for as long as the call takes,
+    and what waits is whole batches: a part of one would wait for the rest of it anyway.
+
     A slave never holds more than it has handled so far, because the first jobs may be faster than the rest; nor more
     than HELD_BYTES of payloads, beyond one job for each slot.
     """
 
-    __slots__ = ("_handled", "_held_when_fed", "_job_bytes", "_job_duration", "_link", "slots", "trip")
+    __slots__ = ("_batch", "_handled", "_held_when_fed", "_job_bytes", "_job_duration", "_link", "slots", "trip")
 
     MANY = 100  # slots: of fewer, such as ten threads, all may run for longer than LEASE_SECONDS
     MOST_TRIP = 0.2  # seconds: so that no more than half a second of work waits
     LEAST_BYTES = 40.0  # of a decoded job: a small int is 5 on the wire, here it is 32 and its place in a list
 
-    def __init__(self, slots: int, job_duration: JobDuration) -> None:
+    def __init__(self, slots: int, job_duration: JobDuration, batch: int = 1) -> None:
         self.slots = slots
+        self._batch = batch
         self.trip = 0.0  # seconds from a request to its answer
         self._job_duration = job_duration
         self._link = LinkPace()
@@ -47,10 +51,12 @@ class PrefetchTarget:
 
     def _enough(self, each: float | None) -> int:
         seconds = defaults.LEASE_SECONDS + 2 * min(self.trip, self.MOST_TRIP)
-        if each is None or (each > seconds and self.slots < self.MANY):
+        if each is None or (each > seconds and self.slots < self.MANY and self._batch == 1):
             return self.slots
-        behind = int(min(self.slots * seconds / each, defaults.HELD_BYTES / self._job_bytes))
-        return self.slots + min(behind, self._handled)
+        behind = min(self.slots * seconds / each, defaults.HELD_BYTES / self._job_bytes)
+        if self._batch > 1:
+            behind = round(behind / self._batch) * self._batch
+        return self.slots + min(int(behind), self._handled)
 
     def most_at_once(self) -> float:
         """Jobs to ask for in one request."""

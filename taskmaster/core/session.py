@@ -54,6 +54,12 @@ class Session:
         threads = str(self.info.get("threads", ""))
         return max(1, int(threads)) if threads.isdecimal() else 1
 
+    @property
+    def batch(self) -> int:
+        """How many jobs a call of its handler takes; 1 if it did not say."""
+        batch = str(self.info.get("batch", ""))
+        return max(1, int(batch)) if batch.isdecimal() else 1
+
 
 def display_name(slave_id: str, info: Mapping[str, Any]) -> str:
     """The name of a slave for people: host:pid, or the start of its id if it did not say."""

@@ -16,6 +16,7 @@ class SlaveOptions:
 
     concurrency: int | None = None
     pool: str | None = None
+    batch: int | None = None  # jobs in a call
     job_timeout: float | None = None  # seconds
     max_jobs_per_slave: int | None = None
     max_memory: float | None = None  # MiB

@@ -25,6 +25,8 @@ class Stats:
     `settled` counts the jobs of all runs on this state; `run_settled`, `handled`, `failed`, `retried`, `replayed` and
     `duplicates` those of this run; `failed_before` counts the jobs of earlier runs that are still in the failures file.
     Of the jobs `in_flight`, pulled and not settled, `running` are in a handler.
+    `backups` counts the slow jobs at the end that a second slave was given as well, `backups_won` those of them with
+    which it was done first.
     `rate` is the recent rate in jobs/s; `elapsed` is in seconds. `first_offset` is where this run began, `offset` is
     the watermark: every job below it is settled.
     """
@@ -37,6 +39,8 @@ class Stats:
     retried: int = 0
     replayed: int = 0
     duplicates: int = 0
+    backups: int = 0
+    backups_won: int = 0
     in_flight: int = 0
     running: int = 0
     slaves: int = 0

@@ -15,6 +15,8 @@ from math import inf
 from typing import Any
 
 from taskmaster import defaults
+from taskmaster.core.abandoned import AbandonedJob
+from taskmaster.core.backups import Backup
 from taskmaster.core.blame import Suspicion
 from taskmaster.core.chunks import Chunk, State
 from taskmaster.core.codec import BadJob, Batch
@@ -25,21 +27,6 @@ from taskmaster.core.settled import Entry, entry_of_bad
 from taskmaster.core.window_view import WindowView
 from taskmaster.core.wire import FailedAttempt
 from taskmaster.job import NO_CURSOR
-
-
-@dataclass(frozen=True)
-class AbandonedJob:
-    """A job that failed for good, with everything the failures file needs; its payload is the only one in `batch`."""
-
-    offset: int
-    cursor: Any
-    attempts: int
-    kind: str
-    error: str
-    message: str
-    traceback: str
-    holder: str
-    batch: Batch | None
 
 
 @dataclass(frozen=True)
@@ -121,6 +108,16 @@ class Window(WindowView):
         chunk = self._chunks.next_suspect()
         return [self._chunks.grant(chunk, holder, granted_by_seq, now)] if chunk is not None else []
 
+    def lease_backup(self, chunk: Chunk, holder: str, granted_by_seq: int, now: float) -> Chunk:
+        """Lease the first unsettled job of a leased chunk to a second slave; the first success settles it.
+
+        The attempt has failed only once it has failed on both.
+        """
+        job = self._chunks.single_out(chunk)
+        job.backed_up = True
+        self.backups.add(job.first, Backup(holder, granted_by_seq, now))
+        return job
+
     def settle(self, holder: str, first: int, count: int) -> Settled:
         """`holder` reports these jobs as done. That is final, whoever holds them by now: a late success counts.
 
@@ -135,6 +132,8 @@ class Window(WindowView):
             settled += runs
             if chunk.state is State.LEASED and chunk.holder != holder:
                 drops += [(chunk.holder, run) for run in runs]
+            if self.backups.leases:
+                drops += self.backups.settle(holder, runs)
             self._settle_in(chunk, runs)
         return Settled(fresh, count - fresh, tuple(drops), tuple(settled))
 
@@ -148,6 +147,8 @@ class Window(WindowView):
         for failure in failures:
             chunk = self._chunks.at(failure.offset)
             if chunk is None or not self._is_newest(chunk, holder, failure):
+                continue
+            if self._hand_over(chunk):
                 continue
             if seconds_until_next(failure, self.attempts) is None:
                 abandoned.append(self._abandon(chunk, failure))
@@ -170,6 +171,8 @@ class Window(WindowView):
             if missing:
                 requeued += sum(count for _, count in missing)
                 self._requeue(chunk, missing)
+        if self.backups.leases:
+            self.backups.renew(holder, request, held)
         return requeued
 
     def forfeit(self, holder: str, how: str, blame: bool) -> list[AbandonedJob]:
@@ -177,13 +180,16 @@ class Window(WindowView):
 
         Returns those now proven to kill their slaves, abandoned.
         """
-        abandoned, alone = [], self.leased(holder) == 1
+        abandoned, alone = [], self.held(holder) == 1
         for chunk in self._chunks.held_by(holder):
             suspicion = chunk.suspicion.after_death(alone, blame)
             if suspicion.is_proven(self.attempts or defaults.ATTEMPTS):
                 abandoned.append(self._abandon(chunk, suspicion.verdict(chunk.left.first, how)))
             else:
                 self._suspect(chunk, suspicion)
+        for offset in self.backups.leave(holder):
+            chunk = self._chunks.crossing(offset, 1)[0]
+            chunk.suspicion = chunk.suspicion.after_death(alone, blame)
         return abandoned
 
     def readopt(self, holder: str, request: int, held: Runs, now: float) -> Runs:
@@ -204,16 +210,13 @@ class Window(WindowView):
         """`holder` left in good order: requeue its jobs, without suspicion."""
         for chunk in self._chunks.held_by(holder):
             self._requeue(chunk, list(chunk.left))
+        self.backups.leave(holder)
 
     # -- time
 
     def wake(self, now: float) -> bool:
         """Make the retries that are due ready; returns whether there were any."""
         return self._chunks.wake(now)
-
-    def next_due(self) -> float | None:
-        """When the next retry becomes ready."""
-        return self._chunks.next_due()
 
     # -- steps
 
@@ -238,7 +241,7 @@ class Window(WindowView):
         offset = failure.offset
         cursor, batch = self.cursor_of(offset), chunk.batch.slice(offset - chunk.first, 1)
         job = AbandonedJob(offset, cursor, failure.attempt, failure.kind, failure.error, failure.message,
-                           failure.traceback, chunk.holder, batch)
+                           failure.traceback, chunk.holder, batch, self._again.rounds_of(offset) + 1)
         self._settle_in(chunk, [(offset, 1)])
         return job
 
@@ -254,6 +257,9 @@ class Window(WindowView):
             self._chunks.insert(part)
 
     def _suspect(self, chunk: Chunk, suspicion: Suspicion) -> None:
+        if self._hand_over(chunk):
+            chunk.suspicion = suspicion
+            return
         for part in self._chunks.split_off(chunk, suspicion.split(list(chunk.left))):
             part.suspicion = suspicion
             self._chunks.insert(part)
@@ -264,6 +270,16 @@ class Window(WindowView):
         part.suspicion = part.suspicion.withdrawn()
         self._chunks.insert(part)
 
+    def _hand_over(self, chunk: Chunk) -> bool:
+        """If a second slave has it as well, it alone has it from now on; whether that is so."""
+        backup = self.backups.pop(chunk.first) if self.backups.leases else None
+        if backup is None:
+            return False
+        self._chunks.hand_over(chunk, backup.holder, backup.granted_by_seq, backup.since)
+        return True
+
     def _requeue(self, chunk: Chunk, runs: list[Run]) -> None:
+        if self._hand_over(chunk):
+            return
         for part in self._chunks.split_off(chunk, runs):
             self._chunks.insert(part)

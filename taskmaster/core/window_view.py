@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from taskmaster import defaults
+from taskmaster.core.backups import Backups
 from taskmaster.core.chunks import Chunk, Chunks
+from taskmaster.core.lease_times import LeaseTimes
 from taskmaster.core.look_ahead import LookAhead
 from taskmaster.core.runs import Runs
 from taskmaster.core.second_chances import SecondChances
@@ -38,6 +40,9 @@ class WindowView:
         self._first = first
         self.passed_over = 0  # jobs that an earlier run had settled above its watermark
         self.results_bytes = 0  # of results that wait to be written; set by their owner
+        self.pulled_all = False  # no more jobs come in this run; set by whoever pulls them
+        self.backups = Backups()
+        self.lease_times = LeaseTimes()
         self._most_bytes = most_bytes
         self._mark = Watermark(first)
         self._chunks = Chunks()
@@ -166,6 +171,27 @@ class WindowView:
     def leased(self, holder: str) -> int:
         """How many unsettled jobs `holder` has on lease."""
         return sum(len(chunk.left) for chunk in self._chunks.held_by(holder))
+
+    def held(self, holder: str) -> int:
+        """The same with those that it has on a second lease."""
+        return self.leased(holder) + self.backups.count_of(holder)
+
+    def leases(self) -> Iterator[Chunk]:
+        """All chunks on lease."""
+        return self._chunks.leases()
+
+    def is_leased(self, chunk: Chunk) -> bool:
+        """Whether this chunk is still in the window as it is, and on lease."""
+        return self._chunks.is_leased(chunk)
+
+    def leased_since(self, holder: str, offset: int) -> float | None:
+        """When this slave was given this job; None if it does not have it."""
+        chunk = self._chunks.at(offset)
+        return chunk.since if chunk is not None and self.is_leased(chunk) and chunk.holder == holder else None
+
+    def next_due(self) -> float | None:
+        """When the next retry becomes ready."""
+        return self._chunks.next_due()
 
     def holds_suspect(self, holder: str) -> bool:
         return any(chunk.suspicion.isolated for chunk in self._chunks.held_by(holder))

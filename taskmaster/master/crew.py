@@ -25,5 +25,8 @@ class Crew(Protocol):
     def watch(self, now: float) -> Sequence[Dead]:
         """The processes that ended since the last call; restarts those that should be."""
 
+    def signal(self, signum: int) -> None:
+        """Send a signal to every process. After SIGTERM no more are started."""
+
     def verdict(self) -> int | None:
         """None while slaves run or are due to be started; else the exit code that tells how they ended."""

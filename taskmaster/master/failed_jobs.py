@@ -20,7 +20,7 @@ def failed_jobs(records: Iterable[FailureRecord], codec: str) -> Iterator[Failed
     """The job of each record whose payload can be read and sent; a warning for each other one."""
     for record in records:
         try:
-            yield FailedJob(record.offset, _frozen(record.cursor), _batch(record, codec))
+            yield FailedJob(record.offset, _frozen(record.cursor), _batch(record, codec), record.rounds)
         except BaseException as error:  # unpickling runs the user's code, which may even call sys.exit()
             log.warning("Job %d, which failed in an earlier run, cannot be tried again: %s It stays in the failures "
                         "file.", record.offset, error)

@@ -28,7 +28,7 @@ from taskmaster.master.feeder import Feeder
 from taskmaster.master.observers import EventLog, Observer, Observers, ProgressLine
 from taskmaster.master.outcome import Outcome
 from taskmaster.master.server import Server
-from taskmaster.master.source import Source, Start
+from taskmaster.master.source import NoSource, Source, Start
 from taskmaster.master.state.base import StateStore
 from taskmaster.master.state.checkpoint import Checkpoint
 from taskmaster.master.state.memory import MemoryState
@@ -91,10 +91,16 @@ class Master:
             raise UsageError(f"Pickles cannot be sent over a network without a key, and {address} is not limited to "
                              "this machine. Leave out --insecure, or send jobs as JSON with --codec json, or listen on "
                              "this machine only, for example at tcp://127.0.0.1:3050.")
-        self._found = self._state.open(self._options.reset)
-        self._state.begin(self._found, self._first)
+        self._take_state()
         self._first = self._state.first_offset
         self._listener = Listener(address, keys)
+
+    def _take_state(self) -> None:
+        self._found = self._state.open(self._options.reset)
+        if self._options.retry is not None and self._found is None:
+            raise UsageError("There is nothing to retry: no state of an earlier run was found. Without --retry-failed, "
+                             "this command begins one.")
+        self._state.begin(self._found, self._first, self._options.retry)
 
     def run(self, crew: Crew | None = None) -> Outcome:
         """Serve until the run ends. What ended it is in the outcome rather than raised."""
@@ -135,18 +141,33 @@ class Master:
         wanted = options.results is not None or self._workload.handle_result is not None
         results = PendingResults(options.in_order, options.results_with_failures,
                                  self._state.results_before) if wanted else None
-        dispatcher = Dispatcher(window, self._state.run, self._state.epoch, options.rate, self._code, results)
-        source = Source(self._workload.get_jobs, self._workload.arguments, start)
+        dispatcher = Dispatcher(window, self._state.run, self._state.epoch, options.rate, self._code, results,
+                                options.backup_attempts)
         again = failed_jobs(self._state.to_try_again(), options.codec)
-        feeder = Feeder(source, start.offset, options.limit, options.codec, _clock, self._waker.wake, again)
+        feeder = Feeder(self._source(start), start.offset, self._limit(), options.codec, _clock, self._waker.wake,
+                        again)
         feeder.start()
         return Server(listener, dispatcher, feeder, self._state, self._waker, self._observers, options.budget, _clock,
                       self._interrupts, first_offset=self._first, total=options.total, crew=crew,
                       grace=options.grace)
 
+    def _source(self, start: Start) -> Source:
+        make = Source if self._options.retry is None else NoSource
+        return make(self._workload.get_jobs, self._workload.arguments, start)
+
+    def _limit(self) -> int | None:
+        """How many jobs to pull. A run that was finished stays so when its failed jobs have been tried again."""
+        if self._options.retry is None:
+            return self._options.limit
+        return None if self._found is not None and self._found.finished else 0
+
     def _where(self) -> Start:
         """Where the source resumes."""
         found, before = self._found, SettledBefore(self._state.settled_before)
+        if self._options.retry is not None:
+            assert found is not None
+            log.info("Trying %s again that failed in earlier runs", plural(self._state.chances, "job"))
+            return Start(found.offset, found.cursor, 0, found.digest, before)
         if self._state.chances:
             log.info("First trying the %s again that failed in earlier runs", plural(self._state.chances, "job"))
         if found is None or found.offset == self._first:

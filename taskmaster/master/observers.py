@@ -15,10 +15,10 @@ from taskmaster import defaults
 from taskmaster.console.paths import shown_path
 from taskmaster.console.progress import Progress
 from taskmaster.console.text import plural
+from taskmaster.core.abandoned import AbandonedJob
 from taskmaster.core.failure import show
 from taskmaster.core.printable import one_line
 from taskmaster.core.stats import Stats
-from taskmaster.core.window import AbandonedJob
 
 log = logging.getLogger(__name__)
 

@@ -50,7 +50,8 @@ class Report:
         return Stats(
             run_settled=counts.handled + counts.failed, settled=self._settled, handled=counts.handled,
             failed=counts.failed, failed_before=self.failed_before, retried=counts.retried,
-            duplicates=counts.duplicates, in_flight=window.in_flight,
+            duplicates=counts.duplicates, backups=window.backups.made, backups_won=window.backups.won,
+            in_flight=window.in_flight,
             running=self._dispatcher.running,
             replayed=self._replayed(),
             slaves=self._dispatcher.slaves, rate=self._meter.rate(now, self._settled), elapsed=now - self._began,

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import logging
+import signal
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from math import inf
 from typing import Any
 
 from taskmaster import defaults
+from taskmaster.core.abandoned import AbandonedJob
 from taskmaster.core.budget import FailureBudget
 from taskmaster.core.codec import BadJob
 from taskmaster.core.dispatch import Dispatcher
 from taskmaster.core.interrupts import Interrupts
 from taskmaster.core.master_effects import Abandon, Effect, Log, Send
 from taskmaster.core.stats import Stats
-from taskmaster.core.window import AbandonedJob
 from taskmaster.job import NO_CURSOR
 from taskmaster.master.crew import Crew
 from taskmaster.master.ending import Ending, Facts, ending_for, first_job_unsendable, source_exhausted, source_failed
@@ -108,7 +109,7 @@ class Server:
 
     def _due(self) -> float:
         now = self._clock()
-        times = [self._dispatcher.next_due(now), self._feeder.late_after, self._state.next_due(self._window),
+        times = [self._dispatcher.next_due(now), self._feeder.late_after, self._save_due(),
                  self._crew_due if self._crew is not None else now + defaults.SHOW_SECONDS]
         return min(due for due in times if due is not None)
 
@@ -146,10 +147,12 @@ class Server:
                 case Again(jobs):
                     self._perform(self._dispatcher.admit_again(jobs, now))
                 case Exhausted(limited):
+                    self._window.pulled_all = True
                     self._source_end = source_exhausted(limited)
                     if not limited:
                         self._window.end_of_source()
                 case Raised(error):
+                    self._window.pulled_all = True
                     self._source_end = source_failed(error)
         self._window.results_bytes = self._state.results_bytes + (self._results.bytes if self._results else 0)
         self._feeder.allow(self._window.head + self._window.room())
@@ -212,11 +215,13 @@ class Server:
             self._perform(self._dispatcher.died(self._host, dead.pid, dead.status, dead.blame, now))
         self._crew_verdict = self._crew.verdict()
 
+    def _save_due(self) -> float | None:
+        """No checkpoint follows the last one, which says how the run ended."""
+        return self._state.next_due(self._window) if self._save_by is None else None
+
     def _save(self, now: float) -> None:
-        if self._state.due(self._window, now):
-            # What is settled after the last checkpoint was offered does not undo what that says of the end.
-            last = self.ending if self._save_by is not None else None
-            self._offer(now, last is not None and last.finished, last is not None and last.tries_again)
+        if self._save_by is None and self._state.due(self._window, now):
+            self._offer(now)
         if self.ending is None:
             self._dispatcher.hold(self._state.behind(now))
 
@@ -259,6 +264,8 @@ class Server:
         self._stop_by = now if ending.keeps_slaves and self._crew is None else now + defaults.STOP_SECONDS
         if not self._stopping and self._stop_by > now:
             self._stop(ending)
+        if self._crew is not None and self._window.backups.made:
+            self._crew.signal(signal.SIGTERM)  # wakes those that still run in vain what another slave has settled
 
     def _facts(self) -> Facts:
         counts = self._dispatcher.counts

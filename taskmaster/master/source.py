@@ -122,6 +122,13 @@ _SURPRISES: dict[Any, tuple[str, str]] = {
 }
 
 
+class NoSource(Source):
+    """In place of the source in a run that only tries failed jobs again."""
+
+    def open(self) -> Iterator[Any]:
+        return iter(())
+
+
 def _length(jobs: Any) -> int | None:
     """What `len` says; None where there is no length, or where asking for it raises, as a wrapper's may."""
     try:

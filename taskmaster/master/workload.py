@@ -9,6 +9,7 @@ from typing import Any
 
 from taskmaster import defaults
 from taskmaster.core.budget import FailureBudget
+from taskmaster.core.selection import Selection
 from taskmaster.targets.load import Target, state_name
 
 
@@ -43,7 +44,9 @@ class Options:
     None for what the handler says or, if it says nothing, ATTEMPTS; `limit` the most jobs to pull in
     this run; `rate` the most jobs to hand out per second; `total` the number of jobs, for the ETA; `grace` the most
     seconds that running jobs get after an interrupt. Results go to `results`, in the order of their jobs if `in_order`;
-    with `results_with_failures`, failed jobs have an entry that says why.
+    with `results_with_failures`, failed jobs have an entry that says why. With `retry`, the run tries these of the
+    failed jobs again and pulls nothing from the source. With `backup_attempts`, slaves that are idle at the end are
+    also given what others have been running for long.
     """
 
     size: int = defaults.WINDOW_JOBS
@@ -59,6 +62,8 @@ class Options:
     results: Path | None = None
     in_order: bool = True
     results_with_failures: bool = False
+    retry: Selection | None = None
+    backup_attempts: bool = True
 
 
 def workload_of(get_jobs: Callable[..., Any], source: Target, handler: Target, arguments: Mapping[str, Any],

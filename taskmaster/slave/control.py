@@ -34,14 +34,14 @@ class Control:
     Unless it is `trusting`, a master may send no pickles, which could run code here. `job_timeout` is in seconds.
     `beat` is called every BEAT_SECONDS, for as long as this thread gets to run. `grace` seconds after `drain`, jobs
     that still run are given back. `settings` are the handler's. At one of the
-    `limits` it drains, to be replaced.
+    `limits` it drains, to be replaced. With `batch`, the handler takes up to so many jobs in one call.
     """
 
     def __init__(self, agent: Agent, dialer: SlaveSocket, pool: Pool, waker: Waker, clock: Callable[[], float], *,
                  job_timeout: float | None = None, show: Callable[[SlaveStats], None] = lambda stats: None,
                  trusting: bool = True, beat: Callable[[], object] | None = None,
                  grace: float | None = None, settings: HandlerSettings = NO_SETTINGS,
-                 limits: RecyclingLimits = RecyclingLimits()) -> None:
+                 limits: RecyclingLimits = RecyclingLimits(), batch: int | None = None) -> None:
         self.exit_code = EXIT_DONE
         self.error: TaskmasterError | None = None
         self._agent = agent
@@ -56,7 +56,7 @@ class Control:
         self._grace = inf if grace is None else grace
         self._let_go_at = inf
         self._outcomes = Outcomes(agent)
-        self._backlog = Backlog(agent, pool, self._outcomes)
+        self._backlog = Backlog(agent, pool, self._outcomes, batch)
         self._watch = Watch(agent, pool, self._backlog, self._outcomes, job_timeout, settings)
         self._limits = limits
         self._limits_at = -inf
@@ -84,6 +84,7 @@ class Control:
             self._live(now)
             self._collect(now)
             self._look(now)
+            self._backlog.fill(now)
             if self._agent.doubts(self._backlog.load, now):
                 self._agent.carried(self._dialer.transfer(), now)
             self._perform(self._agent.tick(self._backlog.load, now), now)
@@ -123,7 +124,7 @@ class Control:
             self._beat()
 
     def _next_due(self) -> float:
-        due = self._agent.next_due(self._backlog.load)
+        due = min(self._agent.next_due(self._backlog.load), self._backlog.due)
         if self._beat is not None:
             due = min(due, self._beat_at)
         due = min(due, self._let_go_at) if self._agent.held else due
@@ -148,6 +149,7 @@ class Control:
     def _begin_drain(self, now: float) -> None:
         if self._agent.state == "run":
             self._agent.drain()
+            self._agent.speak_up(now)
             self._backlog.return_all(now)
         if not self.dismissed:
             self.exit_code = EXIT_INTERRUPTED
@@ -235,5 +237,5 @@ class Control:
             return
         self._show_at = now + defaults.SLAVE_PROGRESS_SECONDS
         load = self._backlog.load
-        self._show(SlaveStats(self._outcomes.handled, self._outcomes.failed, self._pool.slots - load.idle, load.queued,
+        self._show(SlaveStats(self._outcomes.handled, self._outcomes.failed, self._backlog.running, load.queued,
                               rate, self._dialer.address, now - self._started))

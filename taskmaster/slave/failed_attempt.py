@@ -24,6 +24,16 @@ def failed_attempt(offset: int, attempt: int, error: BaseException, kind: str = 
                          _asked_retry_ms(error, attempt, settings), settings.attempts or 0)
 
 
+def described_attempt(offset: int, attempt: int, error: BaseException, kind: str,
+                      settings: HandlerSettings) -> FailedAttempt:
+    """The same, whatever there is to describe it with."""
+    try:
+        return failed_attempt(offset, attempt, error, kind, settings)
+    except BaseException:  # MemoryError, while the frames of `error` still hold what filled the memory
+        pass  # so do those of this exception, until the end of this block
+    return undescribed_attempt(offset, attempt, error)
+
+
 def undescribed_attempt(offset: int, attempt: int, error: BaseException) -> FailedAttempt:
     """The same for an exception whose description failed. It lets go of the frames, where the handler's data are.
 

@@ -53,13 +53,15 @@ class Slave:
                  keys: Keys | None = None, beat: Callable[[], object] | None = None,
                  grace: float | None = None, code: Mapping[str, str] | None = None,
                  limits: RecyclingLimits = RecyclingLimits()) -> None:
-        info = {"host": socket.gethostname(), "pid": os.getpid(), "threads": pool.slots, "handler": name,
+        info = {"host": socket.gethostname(), "pid": os.getpid(), "threads": pool.jobs_at_once, "handler": name,
                 "python": sys.version.split()[0], "version": defaults.PRODUCT_VERSION, **(code or {})}
+        if pool.batch is not None:
+            info["batch"] = pool.batch
         if beat is not None:
             info["fleet"] = "yes"  # which reports how it died
         name_handler(f"{(code or {}).get('module', '')}:{name.rpartition(':')[2]}")
         self._waker = waker = Waker()
-        self._agent = Agent(os.urandom(16).hex(), pool.slots, info, patience, _clock())
+        self._agent = Agent(os.urandom(16).hex(), pool.jobs_at_once, info, patience, _clock(), pool.batch or 1)
         function = lifespan_of(handler)
         self._lifespan = None if function is None else make_lifespan(function, pool.kind == THREADS)
         called = handler if self._lifespan is None else self._lifespan.bind(handler)
@@ -68,7 +70,7 @@ class Slave:
         trusting = keys is not None or is_local(dial_address(address))
         self._control = Control(self._agent, Dialer(address, keys), self._pool, waker, _clock, job_timeout=job_timeout,
                                 show=show, trusting=trusting, beat=beat, grace=grace, settings=settings_of(handler),
-                                limits=limits)
+                                limits=limits, batch=pool.batch)
         self._crashed = False
 
     @property

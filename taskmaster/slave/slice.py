@@ -26,6 +26,11 @@ class Slice:
         """Its jobs."""
         return len(self.payloads)
 
+    @property
+    def slices(self) -> tuple[Slice, ...]:
+        """Itself, as a batch has several."""
+        return (self,)
+
     def cut(self, size: int) -> list[Slice]:
         """All of it, in slices of at most `size` jobs."""
         if size >= len(self.payloads):

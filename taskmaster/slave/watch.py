@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 from taskmaster import defaults
 from taskmaster.core.agent import Agent
@@ -31,8 +32,9 @@ class Watch:
         self._outcomes = outcomes
         self._job_timeout = job_timeout
         self._settings = settings
-        self._cancelled: dict[tuple[Execution, int], float] = {}  # jobs, and when their cancellation must have helped
-        self._hung: set[tuple[Execution, int]] = set()
+        # By call: of one batch, several may begin with the same job.
+        self._cancelled: dict[tuple[Execution, RunningJob], float] = {}  # and when it must have helped
+        self._hung: set[tuple[Execution, RunningJob]] = set()
 
     @property
     def hung(self) -> bool:
@@ -66,7 +68,7 @@ class Watch:
             if self._is_overdue(execution, job, now):
                 self._time_out(execution, job, now)
         if self._agent.backlog_policy.is_held_up(execution.unstarted):
-            self._backlog.spread(execution)
+            self._backlog.spread(execution, now)
 
     def _record(self, execution: Execution, progress: Progress, now: float) -> None:
         ended = progress.ended
@@ -77,30 +79,40 @@ class Watch:
 
     def _is_overdue(self, execution: Execution, job: RunningJob, now: float) -> bool:
         """Whether it has exceeded its timeout and nothing has been done about it."""
-        limit, key = self._job_timeout, (execution, job.offset)
+        limit, key = self._job_timeout, (execution, job)
         return limit is not None and now - job.since >= limit and key not in self._hung and not (
             now < self._cancelled.get(key, now))
 
     def _time_out(self, execution: Execution, job: RunningJob, now: float) -> None:
-        """The attempt has failed: end its handler, or replace the process if that is impossible."""
+        """The attempt has failed: end its handler, or replace the process if that is impossible.
+
+        A batch whose handler can be ended goes on in halves.
+        """
         assert self._job_timeout is not None
         stack = self._pool.stack_of(execution, job.offset)
         failure = timed_out_attempt(job.offset, execution.attempt, self._job_timeout, stack, self._settings)
-        tried = (execution, job.offset) in self._cancelled
+        tried = (execution, job) in self._cancelled
         if not tried and self._pool.cancel(execution, failure):
-            log.debug("Job %d has been running for %.1f s, longer than --job-timeout; cancelled", job.offset,
-                      now - job.since)
-            self._cancelled[execution, job.offset] = now + defaults.CANCEL_SECONDS
+            log.debug("%s been running for %.1f s, longer than --job-timeout; cancelled", _named(job), now - job.since)
+            self._cancelled[execution, job] = now + defaults.CANCEL_SECONDS
         elif self._pool.is_to_blame(execution, job.offset):
             self._replace(execution, job, failure, now)
         elif self._hung:
-            self._agent.returned(execution.epoch, job.offset, 1, now)
+            for offset in (job.offset, *job.others):
+                self._agent.returned(execution.epoch, offset, 1, now)
 
     def _replace(self, execution: Execution, job: RunningJob, failure: FailedAttempt, now: float) -> None:
         """The slave finishes its other jobs and is replaced, because this one's handler cannot be ended."""
-        log.warning("Job %d has been running for %.1f s, longer than --job-timeout. This slave finishes the other jobs "
-                    "it is running, then exits to be replaced", job.offset, now - job.since)
-        self._hung.add((execution, job.offset))
-        self._outcomes.fail(execution.epoch, [failure], now)
+        log.warning("%s been running for %.1f s, longer than --job-timeout. This slave finishes the other jobs it is "
+                    "running, then exits to be replaced", _named(job), now - job.since)
+        self._hung.add((execution, job))
+        offsets = (job.offset, *job.others)
+        self._outcomes.fail(execution.epoch, [replace(failure, offset=offset) for offset in offsets], now)
         self._agent.drain()
         self._backlog.return_all(now)
+
+
+def _named(job: RunningJob) -> str:
+    if not job.others:
+        return f"Job {job.offset} has"
+    return f"A batch of {1 + len(job.others):,} jobs, from job {job.offset} on, has"

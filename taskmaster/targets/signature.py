@@ -124,29 +124,30 @@ def _shown(function: Callable[..., Any]) -> str:
     return f"{name}{signature.replace(parameters=bare, return_annotation=signature.empty)}"
 
 
-def check_arity(handler: Callable[..., Any], with_resource: bool = False) -> None:
+def check_arity(handler: Callable[..., Any], with_resource: bool = False, batches: bool = False) -> None:
     """Raise TargetError unless calling `handler(job)`, and awaiting that if it is async, does the work.
 
-    `with_resource`: what a function with @lifespan yields is a second argument.
+    `with_resource`: what a function with @lifespan yields is a second argument. `batches`: the first is a list of jobs.
     """
     signature = _signature(handler)
     try:
         if signature is not None:
             signature.bind(*[object()] * (1 + with_resource))
     except TypeError:
-        raise TargetError(_wrong_arity(handler, with_resource)) from None
+        raise TargetError(_wrong_arity(handler, with_resource, batches)) from None
     if is_generator(handler):
         # Calling it only creates an object: every job would count as handled although none was.
-        raise TargetError(f"{_shown(handler)} yields, so calling it does not run it. Write it as: def handle_job(job), "
-                          "without yield.")
+        raise TargetError(f"{_shown(handler)} yields, so calling it does not run it. Write it as: "
+                          f"def {'handle_jobs(jobs)' if batches else 'handle_job(job)'}, without yield.")
 
 
-def _wrong_arity(handler: Callable[..., Any], with_resource: bool) -> str:
+def _wrong_arity(handler: Callable[..., Any], with_resource: bool, batches: bool) -> str:
+    what, name, argument = ("a list of jobs", "handle_jobs", "jobs") if batches else ("one job", "handle_job", "job")
     if with_resource:
-        return (f"A handler in a module with @lifespan is called with one job and what that function yields, but "
-                f"{_shown(handler)} does not accept that. Write it as: def handle_job(job, resource).")
-    return (f"A handler is called with one job, but {_shown(handler)} does not accept that. Write it as: "
-            "def handle_job(job).")
+        return (f"A handler in a module with @lifespan is called with {what} and what that function yields, but "
+                f"{_shown(handler)} does not accept that. Write it as: def {name}({argument}, resource).")
+    return (f"A handler is called with {what}, but {_shown(handler)} does not accept that. Write it as: "
+            f"def {name}({argument}).")
 
 
 def accepts_last(get_jobs: Callable[..., Any]) -> bool:

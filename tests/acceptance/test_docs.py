@@ -207,7 +207,7 @@ def default_in_use(option: click.Option, name: str) -> str:
     command = option_tables.command_of(name)
     needed = [param for param in command.params if isinstance(param, click.Argument) and param.required]
     default = command.make_context(f"tm-{name}", ["1"] * len(needed)).params[option.name or ""]
-    return "none" if default is None else str(default)
+    return "none" if default in (None, ()) else str(default)
 
 
 def test_the_generated_text_has_every_option() -> None:

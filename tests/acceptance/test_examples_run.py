@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -157,3 +158,68 @@ def get_jobs(last="", root="tree"):
     assert (failure["error"], failure["attempts"]) == ("FileNotFoundError", 3)
     assert failure["cursor"] == {"json": "b.txt"}
     assert sums_of(place) == {path: digest for path, digest in tree.items() if path != str(gone)}
+
+
+@pytest.fixture
+def shop() -> Iterator[str]:
+    """The address of the shop that crawl.py serves."""
+    with subprocess.Popen([sys.executable, str(EXAMPLES / "crawl.py"), "--serve", "0"], stdout=subprocess.PIPE,
+                          env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True) as server:
+        assert server.stdout is not None
+        yield server.stdout.readline().rpartition(" ")[2].strip()
+        server.kill()
+
+
+def test_crawl_killed_midway_has_each_page_once_and_in_order(place: Place, shop: str) -> None:
+    command = (EXAMPLES / "crawl.py", 2, f"site={shop}", "pages=1500", "--results", "pages.jsonl")
+    pages = place.folder / "pages.jsonl"
+    running = place.start("run", *command, "--rate", 400)
+    assert wait_until(lambda: pages.exists() and pages.stat().st_size > 10_000)
+    running.kill_group()
+    last = place.run("run", *command, "--summary", "summary.json")
+
+    assert last.code == 0, last.err
+    assert 0 < place.summary()["run_settled"] < 1500
+    told = by_hand(place, "crawl.py", "--verify", "pages.jsonl")
+    assert told.stdout == b"pages.jsonl: 1500 pages, 1500 of them correct\n", told
+
+
+def test_thumbnails_killed_midway_have_each_photo_in_the_table_once(place: Place) -> None:
+    command = (EXAMPLES / "thumbnails.py", 2, "photos=200", "--results", "sizes.csv")
+    table = place.folder / "sizes.csv"
+    running = place.start("run", *command, "--rate", 60)
+    assert wait_until(lambda: table.exists() and len(table.read_bytes().splitlines()) > 30)
+    running.kill_group()
+    last = place.run("run", *command, "--summary", "summary.json")
+
+    assert last.code == 0, last.err
+    assert 0 < place.summary()["run_settled"] < 200
+    told = by_hand(place, "thumbnails.py", "--verify", "sizes.csv")
+    assert told.stdout == b"sizes.csv: 200 photos, 200 rows, 200 of them correct\n", told
+
+
+def test_bulk_load_killed_midway_has_each_row_that_is_not_damaged(place: Place) -> None:
+    command = (EXAMPLES / "bulk_load.py", 2, "rows=50000")
+    running = place.start("run", *command, "--rate", 20_000)
+    assert wait_until(lambda: rows_in(place.folder / "sales.sqlite") > 5_000)
+    running.kill_group()
+    last = place.run("run", *command, "--summary", "summary.json")
+
+    assert last.code == 3, last.err
+    assert 0 < place.summary()["run_settled"] < 50_000
+    failures = place.failures()
+    assert sorted(one["offset"] for one in failures) == [4999, 14_999, 24_999, 34_999, 44_999]
+    assert {(one["error"], one["attempts"]) for one in failures} == {("ValueError", 1)}
+    told = by_hand(place, "bulk_load.py", "--verify")
+    assert told.stdout == (b"49,995 rows loaded, 49,995 of them right; 0 missing, 5 damaged in the file\n"), told
+
+
+def rows_in(database: Path) -> int:
+    db = sqlite3.connect(database, timeout=10)
+    try:
+        [(count,)] = db.execute("SELECT count(*) FROM sales")
+        return int(count)
+    except sqlite3.OperationalError:
+        return 0
+    finally:
+        db.close()

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from taskmaster.core.abandoned import AbandonedJob
 from taskmaster.core.codec import Batch, GoodJobs, encode
 from taskmaster.core.failure import FailureRecord
 from taskmaster.core.portable import pack, unpack
-from taskmaster.core.window import AbandonedJob
 from taskmaster.master.state.failures import FailuresFile
 from taskmaster.master.state.payloads import PayloadReader
 from taskmaster.master.state.recorder import Abandoned, FailureRecorder

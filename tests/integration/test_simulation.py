@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from models.mutants import agent, dispatcher, results, settled, state, transport, watchdog, window
+from models.mutants import agent, backups, batches, dispatcher, results, settled, state, transport, watchdog, window
+from models.network import Weather
 from models.parts import Parts
 from models.scenario import FateShares, Scenario
 from models.world import World
+from simulation.faults import Faults
 from simulation.play import play
 
 from taskmaster.core.window import Window
@@ -59,6 +61,7 @@ BROKEN: list[tuple[str, type[Any], int]] = [
     ("run_state", state.ForgetsWhatIsAbove, 0),
     ("run_state", state.ForgetsWhatIsUnread, 0),
     ("run_state", state.TriesNothingAgain, 29),
+    ("run_state", state.RetriesAllButTheLast, 0),
     ("run_state", state.TriesAgainWithoutARecord, 29),
     ("run_state", state.DropsRecordsTooEarly, 209),
     ("run_state", state.KeepsRecordsOfHandledJobs, 29),
@@ -77,8 +80,19 @@ BROKEN: list[tuple[str, type[Any], int]] = [
     ("results", results.DropsWhatItReadsBack, 68),
     ("peers", transport.TakesLastWordsForASignOfLife, 271),
     ("peers", transport.TakesADescriptorForAConnection, 309),
+    ("dispatcher", backups.BacksUpBeforeTheEnd, 1),
+    ("dispatcher", backups.BacksUpWhatHasJustBegun, 0),
+    ("dispatcher", backups.BacksUpWhileRetriesWait, 0),
+    ("window", backups.CountsBothResults, 3),
+    ("window", backups.ChargesTheFirstOfTwoFailures, 0),
+    ("window", backups.RequeuesWhatTheSecondRuns, 76),
+    ("window", backups.BacksUpForEver, 0),
     ("watchdog", watchdog.NeverKills, 1),
     ("watchdog", watchdog.TakesItsOwnSuspensionForSilence, 8),
+    ("batches", batches.ForgetsAHalf, 9),
+    ("batches", batches.ChargesTheNeighbours, 9),
+    ("batches", batches.SettlesTheNeighbours, 9),
+    ("batches", batches.TakesBackWhatRuns, 136),
 ]
 
 
@@ -117,6 +131,17 @@ def test_many_processes_play_what_one_plays() -> None:
 
     jobs = sum(play(seed).counts["handled"] for seed in seeds)
     assert f"12 seeds, 0 broken: {jobs:,} jobs handled" in many.stdout
+
+
+def test_no_checkpoint_follows_the_last_one_while_slaves_say_goodbye() -> None:
+    """One would not say that the failed jobs are to be tried again."""
+    stopped = Scenario(seed=699, jobs=30, size=6, attempts=1, slaves=1, slow=1, cursors=1, bad=7, budget=2, retries=5,
+                       takes_last=False, fates=FateShares(raises_once=0.3, holders=2), fleet=True, watchdog=True,
+                       job_timeout=3.0, weather=Weather(delay=1e-4, late=0.02, repeated=0.3, ordered=False),
+                       faults=("slave killed", "master killed", "master stalled", "disk full", "forged report"), many=2)
+    result = World(stopped, disturbances=Faults).play()
+
+    assert result.broken is None
 
 
 @pytest.mark.parametrize("job_timeout", [None, 3.0])

@@ -39,13 +39,13 @@ class AppendedFile:
             file.named = True
         if size is None and self.size:
             raise occupied(self.path)
-        must(self.size >= (size or 0), "I24: results are lost", self.path, self.size, size)
+        must(self.size >= (size or 0), "I26: results are lost", self.path, self.size, size)
         self._process.step()
         self._file = self._disk.files[self.path.name]
         self._file.cut(size or 0)
 
     def reader(self) -> BinaryIO:
-        must(self.size, "I24: results that waited are lost", self.path)
+        must(self.size, "I26: results that waited are lost", self.path)
         return BytesIO(self._disk.files[self.path.name].content)
 
     def append(self, data: bytes) -> None:

@@ -45,8 +45,8 @@ class Fates:
         """What the source yields for it."""
         return Undecodable(payload) if self.of(payload).how == "undecodable" else payload
 
-    def meet(self, process: Process, payload: int, killed: Callable[[], object]) -> None:
-        """The handler's call, in a thread of `process`."""
+    def meet(self, process: Process, payload: int, killed: Callable[[], object], slowness: float = 1.0) -> None:
+        """The handler's call, in a thread of `process`, which takes `slowness` times as long as in others."""
         fate = self.of(payload)
         how = fate.how if fate.left > 0 else "returns"
         if how == "holds":
@@ -55,8 +55,8 @@ class Fates:
             process.hold()
             process.scheduler.sleep(HANG_SECONDS)
         if fate.seconds or how == "hangs":
-            process.scheduler.sleep(HANG_SECONDS if how == "hangs" else fate.seconds)
-        self.work_seconds += fate.seconds
+            process.scheduler.sleep(HANG_SECONDS if how == "hangs" else fate.seconds * slowness)
+        self.work_seconds += fate.seconds * slowness
         if how in ("raises", "exits", "kills"):
             fate.left -= 1
             self._end(how, killed)

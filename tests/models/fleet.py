@@ -86,7 +86,8 @@ class Model:
         finally:
             self._end()
         assert self._master.done, f"not done after {most:.1f} simulated seconds"
-        assert self.run.begun == jobs, f"{self.run.begun} calls for {jobs} jobs"
+        backups = self._master.backups
+        assert self.run.begun == jobs + backups, f"{self.run.begun} calls for {jobs} jobs and {backups} backup attempts"
         return self.run
 
     def _play(self, most: float) -> None:
@@ -129,7 +130,7 @@ class Model:
         """A handler is called; returns how long it takes."""
         seconds, number = self.work.seconds[payload], slave.process.number
         self.run.begun += 1
-        self.run.began[payload] = self.now
+        self.run.began[payload] = min(self.run.began[payload], self.now)
         self.run.busy[number] += seconds
         return seconds * self.fleet.factor(number)
 

@@ -37,7 +37,7 @@ class FleetMaster(SimulatedMaster):
     """Its jobs are the offsets of the model's work."""
 
     def __init__(self, model: Model, place: Place) -> None:
-        super().__init__(self._get_jobs, Options(size=model.fleet.size), place)
+        super().__init__(self._get_jobs, Options(size=model.fleet.size, backup_attempts=model.fleet.backups), place)
         self._model = model
         self._debt = 0.0  # seconds that the source took and has not slept yet
 
@@ -54,6 +54,11 @@ class FleetMaster(SimulatedMaster):
     def returned(self) -> int:
         assert self.server is not None
         return dispatcher_of(self.server).counts.returned
+
+    @property
+    def backups(self) -> int:
+        assert self.server is not None
+        return window_of(self.server).backups.made
 
     def listen(self) -> Listener:
         return FleetListener(self.place.network, self.place.process, self.place.local)

@@ -42,6 +42,11 @@ def chunks_of(window: Window) -> Collection[Chunk]:
     return window._chunks._chunks.values()
 
 
+def backups_of(window: Window) -> dict[int, str]:
+    """The jobs that a second slave has as well, and which."""
+    return {offset: one.holder for offset, one in window.backups.leases.items()}
+
+
 def settled_above(window: Window) -> Runs:
     """The settled jobs above the watermark."""
     return window._mark._above

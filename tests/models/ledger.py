@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import inf
 
 from taskmaster.core.blame import DEATHS_TO_ISOLATE, INNOCENT_DEATHS
 from taskmaster.core.runs import Runs
@@ -47,6 +48,11 @@ class Ledger:
     innocent_alone: Counter[int] = field(default_factory=Counter)  # without evidence, of slaves that held only this job
     isolated_deaths: Counter[int] = field(default_factory=Counter)  # that may count, of slaves that held only this job
     proofs: Counter[int] = field(default_factory=Counter)  # the same with evidence, of a job that was a suspect already
+    pulled_all: bool = False  # the source has ended
+    granted_at: dict[int, float] = field(default_factory=dict)  # when each job was given to a slave, not as a backup
+    backups: dict[int, Grant] = field(default_factory=dict)  # second leases
+    backed_up: set[int] = field(default_factory=set)  # jobs that had one since they last waited for a slave
+    copies: dict[tuple[int, int], set[str]] = field(default_factory=dict)  # by job and attempt: who had it second
 
     def hear(self, poll: Poll) -> None:
         """The master receives this; an old request, or one to another master, changes nothing."""
@@ -64,15 +70,36 @@ class Ledger:
         for one in poll.failed:
             self.heard_failed.add((poll.slave_id, one.offset, one.attempt))
             newest, mine = self.newest.get(one.offset), self.held.get(poll.slave_id, {})
-            if newest is not None and newest.attempt == one.attempt and one.offset in mine:
+            only = one.offset in mine and one.offset not in self.backups
+            if newest is not None and newest.attempt == one.attempt and only:
                 self.spent[one.offset] = one.attempt
         self._free_unlisted(poll)
 
-    def grant(self, offset: int, grant: Grant) -> None:
+    @property
+    def pulled_to(self) -> int:
+        """The end of the jobs that it is known to have pulled by now."""
+        return max(self.head, 1 + max(self.newest, default=0), 1 + max(self.abandoned, default=0))
+
+    @property
+    def waiting(self) -> set[int]:
+        """Jobs that no slave has."""
+        out = {at for mine in self.held.values() for at in mine}
+        return (self.left | self.left_again) - out - self.heard_done - self.abandoned
+
+    def back_up(self, offset: int, grant: Grant) -> None:
+        """Another slave is given it as well."""
+        self.backups[offset] = grant
+        self.backed_up.add(offset)
+        self.copies.setdefault((offset, grant.attempt), set()).add(grant.slave_id)
+        self.held.setdefault(grant.slave_id, {})[offset] = grant.seq
+
+    def grant(self, offset: int, grant: Grant, now: float) -> None:
         before = self.newest.get(offset)
         if before is not None:
             self.held[before.slave_id].pop(offset, None)
         self.freed.discard(offset)
+        self.backed_up.discard(offset)
+        self.granted_at[offset] = now
         self.newest[offset] = grant
         self.held.setdefault(grant.slave_id, {})[offset] = grant.seq
 
@@ -82,7 +109,7 @@ class Ledger:
             before = self.newest.get(at)
             if before is not None and at in self.freed and at not in self.heard_done and at not in self.abandoned:
                 failed = self.spent.get(at) == before.attempt
-                self.grant(at, Grant(poll.slave_id, before.attempt + failed, poll.seq - 1))
+                self.grant(at, Grant(poll.slave_id, before.attempt + failed, poll.seq - 1), inf)
 
     def lose(self, slave_id: str, blame: bool) -> None:
         """The master takes this slave for dead; `blame`: its fleet has reported that a job may be the cause."""
@@ -91,7 +118,7 @@ class Ledger:
         mine = self.held.get(slave_id, {})
         unsettled = [at for at in mine if at not in self.heard_done and at not in self.abandoned]
         self._charge(unsettled, blame)
-        self._free(mine, list(mine))
+        self._free(slave_id, list(mine))
 
     def _charge(self, unsettled: list[int], blame: bool) -> None:
         for at in unsettled:
@@ -104,8 +131,7 @@ class Ledger:
 
     def leave(self, slave_id: str) -> None:
         """The slave left in good order: the master forgets it and its requests."""
-        mine = self.held.get(slave_id, {})
-        self._free(mine, list(mine))
+        self._free(slave_id, list(self.held.get(slave_id, {})))
         self.asked.pop(slave_id, None)
         self.away.discard(slave_id)
 
@@ -113,9 +139,14 @@ class Ledger:
         mine = self.held.get(poll.slave_id)
         if mine:
             listed = Runs(poll.held)
-            self._free(mine, [at for at, seq in mine.items() if seq < poll.seq and at not in listed])
+            self._free(poll.slave_id, [at for at, seq in mine.items() if seq < poll.seq and at not in listed])
 
-    def _free(self, mine: dict[int, int], offsets: Iterable[int]) -> None:
+    def _free(self, slave_id: str, offsets: Iterable[int]) -> None:
+        """A job that a second slave has as well is that slave's alone from then on."""
         for at in offsets:
-            del mine[at]
-            self.freed.add(at)
+            del self.held[slave_id][at]
+            backup = self.backups.pop(at, None)
+            if backup is None:
+                self.freed.add(at)
+            elif backup.slave_id != slave_id:
+                self.newest[at] = backup

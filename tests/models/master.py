@@ -25,13 +25,13 @@ from taskmaster.console.progress import NullProgress
 from taskmaster.core.dispatch import Dispatcher
 from taskmaster.core.interrupts import Interrupts
 from taskmaster.core.pending_results import PendingResults
+from taskmaster.core.selection import Selection
 from taskmaster.core.window import Window
 from taskmaster.master.crew import Crew
 from taskmaster.master.failed_jobs import failed_jobs
 from taskmaster.master.feeder import Feeder
 from taskmaster.master.master import Master
 from taskmaster.master.server import Server
-from taskmaster.master.source import Source
 from taskmaster.master.state.checkpoint import Checkpoint
 from taskmaster.master.state.recorder import FailureRecorder
 from taskmaster.master.state.results_log import ResultsLog
@@ -93,8 +93,7 @@ class SimulatedMaster(Master):
         return self._server
 
     def open(self, address: str, keys: Keys | None = None) -> None:
-        self._found = self._state.open(self._options.reset)
-        self._state.begin(self._found, self._first)
+        self._take_state()
         self._listener = self.listen()  # type: ignore[assignment]
 
     def listen(self) -> Listener:
@@ -111,10 +110,10 @@ class SimulatedMaster(Master):
         window: Window = place.parts.window(start.offset, options.size, defaults.WINDOW_BYTES, options.attempts)
         results = self._pending_results() if options.results else None
         dispatcher: Dispatcher = place.parts.dispatcher(window, self._state.run, self._state.epoch, options.rate,
-                                                        {"module": MODULE}, results)
-        source = Source(self._workload.get_jobs, self._workload.arguments, start)
-        feeder = Feeder(source, start.offset, options.limit, options.codec, self.feeder_clock, self._waker.wake,
-                        failed_jobs(self._state.to_try_again(), options.codec))
+                                                        {"module": MODULE}, results,
+                                                        options.backup_attempts)
+        feeder = Feeder(self._source(start), start.offset, self._limit(), options.codec, self.feeder_clock,
+                        self._waker.wake, failed_jobs(self._state.to_try_again(), options.codec))
         feeder._room = Condition(place.process)  # type: ignore[assignment]
         feeder._thread = Thread(place.process, feeder._run)  # type: ignore[assignment]
         feeder.start()
@@ -136,9 +135,9 @@ def run_state_at(place: Place, options: Options, wake: Callable[[], None], offer
     """One whose folder is on this place's disk; `offered` is called after each `offer`."""
 
     class Simulated(place.parts.run_state):  # type: ignore[name-defined, misc]
-        def begin(self, found: Checkpoint | None, first_offset: int) -> None:
+        def begin(self, found: Checkpoint | None, first_offset: int, retry: Selection | None = None) -> None:
             fresh = Checkpoint(place.run, 0, first_offset, target=IDENTITY.target)
-            super().begin(found or fresh, first_offset)
+            super().begin(found or fresh, first_offset, retry)
 
         def offer(self, window: Window, counters: Mapping[str, int], now: float, finished: bool = False,
                   stopped: bool = False, results: PendingResults | None = None) -> None:

@@ -78,6 +78,7 @@ class MasterWatch:
         self._marks: deque[tuple[float, int]] = deque()  # when the watermark moved, and to where
         self._sightings = Sightings()
         self._died: set[str] = set()
+        self._turn_at = 0.0  # when the server's turn began: it reads its clock once a turn
         self.stopped = False  # the last master ended because too many jobs had failed
         disk.saved = self.saves
         disk.written = self.writes
@@ -100,6 +101,9 @@ class MasterWatch:
         self._sightings = Sightings()
         self._must_hold = False
         self.trace.note("master", f"begins epoch {epoch} at {master.first}")
+
+    def begins_a_turn(self) -> None:
+        self._turn_at = self.scheduler.now
 
     def turned(self) -> None:
         """A turn of the server is over."""
@@ -132,6 +136,9 @@ class MasterWatch:
         """The master is dead: whatever was settled long enough ago must have been saved."""
         now, marks = self.scheduler.now, list(self._marks)
         self._marks.clear()
+        began, self.master = self.master is not None, None
+        if not began:  # the one before it heard what is known, and nothing was asked of it after its own end
+            return
         if now - self._well_since < 2 * SAVE_SECONDS:
             return
         passed = [mark for time, mark in marks if time <= now - SAVE_SECONDS]
@@ -187,7 +194,7 @@ class MasterWatch:
         self.trace.note(f"master -> {reply.slave_id}", reply_note(reply))
         if is_news:
             must(not (reply.leases and self._must_hold), "I9: jobs are handed out while nothing can be saved")
-            self.oracle.answer(reply)
+            self.oracle.answer(reply, self._turn_at)
 
     def _abandons(self, effect: effects.Abandon) -> None:
         for job in effect.jobs:

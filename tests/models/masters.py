@@ -15,6 +15,7 @@ from models.watched_master import WatchedMaster
 from models.witness import Witness
 
 from taskmaster.core.budget import FailureBudget
+from taskmaster.core.selection import Selection
 from taskmaster.errors import (EXIT_DONE, EXIT_DONE_WITH_FAILURES, EXIT_INTERRUPTED, EXIT_SOURCE_FAILED,
                                EXIT_STATE_MISMATCH, EXIT_STATE_UNWRITABLE, EXIT_TOO_MANY_FAILURES, TaskmasterError)
 from taskmaster.master.outcome import Outcome
@@ -34,6 +35,8 @@ class Masters:
         self.reset = False  # the next one starts all over
         self._force = False  # the next one accepts that the source has changed
         self._unlimited = False  # from now on they run without limits
+        self._retry = False  # the next one only tries failed jobs again
+        self._may_retry = world.scenario.retries_failed
         self._world = world
 
     def start(self) -> None:
@@ -80,8 +83,12 @@ class Masters:
         budget = FailureBudget(most=scenario.budget) if not self._unlimited else FailureBudget()
         limit, reset, force = None if self._unlimited else scenario.limit, self.reset, self._force
         self.reset = self._force = False
+        self._world.oracle.limit = limit
+        self._retry &= self.watch.stopped and not reset  # once one has begun to, the next ones continue by themselves
         return Options(size=scenario.size, attempts=scenario.attempts, budget=budget, limit=limit, rate=scenario.rate,
-                       reset=reset, force_resume=force, results=RESULTS if scenario.results else None,
+                       reset=reset, force_resume=force, backup_attempts=scenario.backups,
+                       retry=Selection() if self._retry else None,
+                       results=RESULTS if scenario.results else None,
                        in_order=scenario.in_order, results_with_failures=scenario.with_failures)
 
     def _run(self, master: WatchedMaster, process: Process) -> None:
@@ -97,7 +104,8 @@ class Masters:
             self._ended(process, outcome.exit_code, self._is_finished(master, outcome))
 
     def _crew(self) -> Crew | None:
-        return Crew(self._world.slaves.take_dead, self.watch.fleet_reports) if self._world.scenario.crew else None
+        slaves = self._world.slaves
+        return Crew(slaves.take_dead, self.watch.fleet_reports, slaves.drain) if self._world.scenario.crew else None
 
     def _check_code(self, outcome: Outcome) -> None:
         """A master ends for a reason; an error in its own code is none."""
@@ -124,14 +132,21 @@ class Masters:
         world = self._world
         world.trace.note("master", f"ends with exit code {code}")
         process.kill()
+        self.watch.master = None
         world.master_ended(code)
         self._replace()
-        world.finished = finished
+        world.finished = finished and not self._is_to_retry()
         self._force = code == EXIT_STATE_MISMATCH
-        self.watch.stopped = code == EXIT_TOO_MANY_FAILURES
+        self.watch.stopped = code == EXIT_TOO_MANY_FAILURES or self._retry
         once_more = self.watch.stopped and world.chance.random() < 0.5
         self._unlimited |= code not in (EXIT_DONE, EXIT_STATE_MISMATCH) and not once_more or world.disturbances.over
         self._shut()
+
+    def _is_to_retry(self) -> bool:
+        """The run is over, but the user has its failed jobs tried again: once."""
+        failed = any(one.payload is not None for one in self._world.disk.failures)
+        self._retry, self._may_retry = self._may_retry and failed, False
+        return self._retry
 
     # -- from one to the next
 

@@ -23,12 +23,15 @@ It raises `Broken` as soon as an invariant does not hold:
     I18 a slave that was taken for dead and returns keeps what it has and nobody else was given
     I19 no slave counts as connected once its connection is known to have dropped, whatever it sent before
     I20 no job is handed to a slave whose handler is for other jobs
-    I21 after a run that too many failures stopped, each recorded job is tried again; its record leaves the file only
-        once it is known to have been handled, or was recorded anew
+    I21 after a run that too many failures stopped, and with --retry-failed, each recorded job is tried again; its
+        record leaves the file only once it is known to have been handled, or was recorded anew
     I22 a fleet kills only a slave that was silent for the limit while the fleet was listening
-    I23 at the end the results file has the result of each handled job once, in the order of the jobs if that was
+    I23 a job that a slave has is given to a second one only at the end of the source, when no job waits for a slave,
+        after BACKUP_SECONDS, once, and if no death is charged to it; it has failed only once both have failed
+    I24 of a batch, an attempt at a job has failed only if the handler raised for that job alone, or did not end in time
+    I25 at the end the results file has the result of each handled job once, in the order of the jobs if that was
         wanted, and none of a failed job; no checkpoint passes a result that could still be lost
-    I24 a checkpoint's mark covers durable bytes, and a resume cuts the results file back to it
+    I26 a checkpoint's mark covers durable bytes, and a resume cuts the results file back to it
 """
 
 from __future__ import annotations
@@ -39,18 +42,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.broken import must
-from models.inside import chunks_of, settled_above
+from models.inside import backups_of, chunks_of, settled_above
 from models.ledger import Grant, Ledger
 from models.source import Source
 
+from taskmaster import defaults
+from taskmaster.core.abandoned import AbandonedJob
 from taskmaster.core.agent import Agent
 from taskmaster.core.dispatch import Dispatcher
 from taskmaster.core.runs import Run
-from taskmaster.core.window import AbandonedJob, Window
+from taskmaster.core.window import Window
 from taskmaster.core.wire import Poll, Reply
 from taskmaster.job import NO_CURSOR
 
-REPLAYS = ("in flight at a crash", "settled since the last checkpoint", "retried", "lease lost")  # reasons for one
+REPLAYS = ("in flight at a crash", "settled since the last checkpoint", "retried", "lease lost",
+           "backed up")  # reasons for one
 SEARCH_DEATHS = 5  # until one of a hundred jobs is alone: two, then one for each piece of 13, 2 and 1, and a margin
 BLAMED = ("raised", "timeout", "undecodable")  # kinds of failure that a slave reports
 
@@ -82,6 +88,7 @@ class Oracle:
         self.chances: frozenset[int] = frozenset()  # what the last checkpoint says is still to be tried again
         self.names: dict[str, str] = {}
         self.foreigners: set[str] = set()  # slaves with the handler of other jobs
+        self.limit: int | None = None  # jobs that the present master pulls at most
         self._starts: dict[int, list[Start]] = {}
 
     @property
@@ -166,8 +173,8 @@ class Oracle:
             self.names[poll.slave_id] = f"{poll.info.get('host')}:{poll.info.get('pid')}"
         self.life.hear(poll)
 
-    def answer(self, reply: Reply) -> None:
-        """The master sends this."""
+    def answer(self, reply: Reply, now: float = 0.0) -> None:
+        """The master sends this, in a turn that began at `now`."""
         foreign = reply.slave_id in self.foreigners
         must(not (foreign and reply.leases), "I20: jobs are handed to another workload's handler", reply)
         mine = self.life.held.get(reply.slave_id, {})
@@ -176,9 +183,9 @@ class Oracle:
         must(not kept, "I18: told to drop what nobody else has", reply.slave_id, kept)
         for lease in reply.leases:
             for offset in range(lease.first, lease.first + lease.count):
-                self._grant(offset, Grant(reply.slave_id, lease.attempt, reply.seq))
+                self._grant(offset, Grant(reply.slave_id, lease.attempt, reply.seq), now)
 
-    def _grant(self, offset: int, grant: Grant) -> None:
+    def _grant(self, offset: int, grant: Grant, now: float) -> None:
         life, before = self.life, self.life.newest.get(offset)
         must(offset >= life.first or offset in life.again, "I9: repeated below the checkpoint", offset)
         passed = life.settled_before.get(offset) == self.source.payload(offset)
@@ -191,8 +198,21 @@ class Oracle:
             must(told, "I12: an attempt was spent without a failure", offset, grant)
         else:
             must(grant.attempt == before.attempt, "I12: an attempt was skipped", offset, before, grant)
-            must(offset in life.freed, "I5: leased again while another holds it", offset, before, grant)
-        life.grant(offset, grant)
+            if offset not in life.freed:
+                self._check_backup(offset, before, grant, now)
+                return life.back_up(offset, grant)
+        life.grant(offset, grant, now)
+
+    def _check_backup(self, offset: int, before: Grant, grant: Grant, now: float) -> None:
+        life = self.life
+        limited = self.limit is not None and life.pulled_to - life.first >= self.limit
+        must(life.pulled_all or limited, "I5: leased again while another holds it", offset, before, grant)
+        must(before.slave_id != grant.slave_id, "I23: backed up where it runs", offset, grant)
+        must(offset not in life.backed_up, "I23: backed up twice", offset, before, grant)
+        out = now - life.granted_at[offset]
+        must(out >= defaults.BACKUP_SECONDS - 1e-6, "I23: backed up though it has just begun", offset, out)
+        must(not life.waiting, "I23: backed up while others wait", offset, life.waiting)
+        must(not life.charges[offset], "I23: backed up though it may kill its slaves", offset)
 
     def lose(self, slave_id: str, blame: bool) -> None:
         """The master takes this slave for dead; `blame`: its fleet has reported that a job may be the cause."""
@@ -236,6 +256,10 @@ class Oracle:
             self._explain(one, start, offset)
         before.append(start)
 
+    def undo_start(self, payload: int, slave_id: str, life: int, attempt: int) -> None:
+        """The call raised, and had other jobs as well."""
+        self._starts[payload].remove(Start(slave_id, life, attempt))
+
     def _explain(self, before: Start, start: Start, offset: int) -> None:
         if before.life != start.life:
             later = self.lives[max(before.life, start.life)]
@@ -248,8 +272,16 @@ class Oracle:
         else:
             gone = self.lives[start.life].gone
             lost = before.slave_id in gone or start.slave_id in gone
-            must(lost, "I14: run twice without a reason", offset, before, start)
-            self.replays["lease lost"] += 1
+            backed_up = self._was_backed_up(before, start, offset)
+            must(lost or backed_up, "I14: run twice without a reason", offset, before, start)
+            self.replays["lease lost" if lost else "backed up"] += 1
+
+    def _was_backed_up(self, before: Start, start: Start, offset: int) -> bool:
+        """Whether one of the two slaves had it second; or the earlier one failed while another had it, and lost it."""
+        life = self.lives[start.life]
+        seconds = life.copies.get((offset, start.attempt), set())
+        failed = (before.slave_id, offset, start.attempt) in life.heard_failed
+        return bool(seconds & {before.slave_id, start.slave_id}) or (bool(seconds) and failed)
 
     def done(self, payload: int) -> None:
         """A handler returned."""
@@ -271,6 +303,9 @@ class Oracle:
         must(window.head - window.watermark <= self.size, "I3: the span is too long", window.head, window.watermark)
         must(window.head <= self.source.length, "more jobs than the source has")
         self._check_cursor(window)
+        for offset, slave_id in backups_of(window).items():
+            known = self.life.backups.get(offset)
+            must(known is not None and known.slave_id == slave_id, "I23: whose backup is it?", offset, slave_id, known)
         must(len(chunks_of(window)) <= self.size, "I8: more chunks than jobs")
         must(settled_above(window).count_of_runs <= self.size, "I8: more runs than jobs")
 

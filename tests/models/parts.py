@@ -16,6 +16,7 @@ from taskmaster.master.state.run_state import RunState
 from taskmaster.master.state.waiting_file import WaitingFile
 from taskmaster.master.state.writer import StateWriter
 from taskmaster.sinks.jsonl import JsonLines
+from taskmaster.slave.pools.batches import BatchExecution
 from taskmaster.transport.peers import Peers
 
 
@@ -31,6 +32,7 @@ class Parts:
     settled_before: type[SettledBefore] = SettledBefore
     peers: type[Peers] = Peers
     watchdog: type[Watchdog] = Watchdog
+    batches: type[BatchExecution] = BatchExecution
     results: type[PendingResults] = PendingResults
     results_log: type[ResultsLog] = ResultsLog
     sink: type[JsonLines] = JsonLines

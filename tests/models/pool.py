@@ -10,27 +10,32 @@ from models.process import Process
 from models.threads import Queue
 
 from taskmaster.core.wire import FailedAttempt
+from taskmaster.slave.job_batch import JobBatch, Work
+from taskmaster.slave.pools.batches import BatchExecution
 from taskmaster.slave.pools.sequential import SequentialExecution
-from taskmaster.slave.slice import Slice
+
+Execution = SequentialExecution | BatchExecution
 
 
 class Pool:
-    """Its threads take slices as the shipped ones do; `handle` is called with an execution and a payload."""
+    """Its threads take slices and batches as the shipped ones do; `handle` is called with an execution and a payload,
+    or a list of them."""
 
-    def __init__(self, process: Process, threads: int, handle: Callable[[SequentialExecution, Any], Any],
+    def __init__(self, process: Process, threads: int, handle: Callable[[Any, Any], Any],
                  wake: Callable[[], None]) -> None:
         self.slots = threads
         self.wake_below = 1
         self._process = process
         self._handle = handle
         self._wake = wake
+        self.batches = BatchExecution
         self._waiting = Queue(process)
-        self._ended: list[SequentialExecution] = []
-        self._running: list[SequentialExecution | None] = [None] * threads
+        self._ended: list[Execution] = []
+        self._running: list[Execution | None] = [None] * threads
         for number in range(threads):
             process.spawn(partial(self._loop, number))
 
-    def put(self, work: Slice) -> None:
+    def put(self, work: Work) -> None:
         self._waiting.put(work)
 
     @property
@@ -41,30 +46,30 @@ class Pool:
     def idle(self) -> int:
         return self._running.count(None)
 
-    def running(self) -> list[SequentialExecution]:
+    def running(self) -> list[Execution]:
         return [work for work in self._running if work is not None]
 
-    def ended(self) -> list[SequentialExecution]:
+    def ended(self) -> list[Execution]:
         ended, self._ended = self._ended, []
         return ended
 
-    def take_back(self) -> list[Slice]:
+    def take_back(self) -> list[Work]:
         return self._waiting.drained()
 
-    def stack_of(self, execution: SequentialExecution, offset: int) -> str:
+    def stack_of(self, execution: Execution, offset: int) -> str:
         return "in the handler"
 
-    def cancel(self, execution: SequentialExecution, failure: FailedAttempt) -> bool:
+    def cancel(self, execution: Execution, failure: FailedAttempt) -> bool:
         return False
 
-    def is_to_blame(self, execution: SequentialExecution, offset: int) -> bool:
+    def is_to_blame(self, execution: Execution, offset: int) -> bool:
         return True
 
     def _loop(self, number: int) -> None:
         while True:
-            work: Slice = self._waiting.get()
+            work: Work = self._waiting.get()
             self._between_lists()
-            self._running[number] = execution = SequentialExecution(work, self._now(number))
+            self._running[number] = execution = self._execution(work, self._now(number))
             self._run(number, execution)
             self._running[number] = None
             self._between_lists()
@@ -72,10 +77,13 @@ class Pool:
             if len(self._waiting) < self.wake_below:
                 self._wake()
 
+    def _execution(self, work: Work, now: float) -> Execution:
+        return self.batches(work) if isinstance(work, JobBatch) else SequentialExecution(work, now)
+
     def _now(self, number: int) -> float:
         return self._process.clock()
 
-    def _run(self, number: int, work: SequentialExecution) -> None:
+    def _run(self, number: int, work: Execution) -> None:
         work.run(partial(self._handle, work), self._process.clock)
 
     def _between_lists(self) -> None:

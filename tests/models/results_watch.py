@@ -1,4 +1,4 @@
-"""Holds what is in the results file against the promises, I23 and I24 of the oracle."""
+"""Holds what is in the results file against the promises, I25 and I26 of the oracle."""
 
 from __future__ import annotations
 
@@ -44,19 +44,21 @@ class ResultsWatch:
             return
         assert self._disk.main is not None
         size = parse(self._disk.main).sink["mark"]["size"]
-        must(len(self._file.content) == size, "I24: not cut to the mark", len(self._file.content), size)
-        must(self._marks[size] == self._checksum(size), "I24: not what it was when the mark was made", size)
+        must(len(self._file.content) == size, "I26: not cut to the mark", len(self._file.content), size)
+        must(self._marks[size] == self._checksum(size), "I26: not what it was when the mark was made", size)
 
     def written(self, checkpoint: Checkpoint) -> None:
         """A checkpoint is on the disk, durable or not."""
         if checkpoint.sink is not None:
             size = checkpoint.sink["mark"]["size"]
-            must(size <= self._file.synced, "I24: the mark covers what is not durable", size, self._file.synced)
+            must(size <= self._file.synced, "I26: the mark covers what is not durable", size, self._file.synced)
             self._marks[size] = self._checksum(size)
             file, size = self._waiting(checkpoint)
-            must(size <= file.synced, "I24: results that wait are not durable", size, file.synced)
+            must(size <= file.synced, "I26: results that wait are not durable", size, file.synced)
         if checkpoint.stopped:
             self._again.update(one.offset for one in self._disk.failures)
+        for first, count in checkpoint.chances:
+            self._again.update(range(first, first + count))
 
     def _checksum(self, size: int) -> int:
         return crc32(self._file.content[:size])
@@ -72,7 +74,7 @@ class ResultsWatch:
             settled[at] = {payload, *here}
         lost = [at for at, payloads in settled.items()
                 if at not in on_disk and not payloads & found and payloads & oracle.executed.keys()]
-        must(not lost, "I23: the checkpoint passed jobs whose results are not durable", lost)
+        must(not lost, "I25: the checkpoint passed jobs whose results are not durable", lost)
 
     def _durable(self, checkpoint: Checkpoint) -> set[int]:
         """All results that the next master finds."""
@@ -95,26 +97,26 @@ class ResultsWatch:
         oracle, rows = self._oracle, self._rows(len(self._file.content))
         found = Counter(self._results(len(self._file.content)))
         twice = [payload for payload, times in found.items() if times > 1]
-        must(not twice, "I23: a result is there twice", twice)
+        must(not twice, "I25: a result is there twice", twice)
         right = {oracle.source.payload(at) for at in range(oracle.source.length) if at not in failed}
-        must(right <= found.keys(), "I23: results are missing", right - found.keys())
+        must(right <= found.keys(), "I25: results are missing", right - found.keys())
         if not self.source_changed:
-            must(len(self._disk.files) == 1, "I24: files are left behind", list(self._disk.files))
-            must(right == found.keys(), "I23: results of failed jobs", found.keys() - right)
+            must(len(self._disk.files) == 1, "I26: files are left behind", list(self._disk.files))
+            must(right == found.keys(), "I25: results of failed jobs", found.keys() - right)
             self._check_failed(rows, failed)
             self._check_order([at for at, _ in rows])
 
     def _check_failed(self, rows: list[tuple[int, int | None]], failed: set[int]) -> None:
         told = {at for at, result in rows if result is None}
         wanted = failed if self._scenario.with_failures else set()
-        must(wanted <= told, "I23: failed jobs are missing", wanted - told)
-        must(told <= wanted | self._again, "I23: failed jobs that have not failed", told - wanted)
+        must(wanted <= told, "I25: failed jobs are missing", wanted - told)
+        must(told <= wanted | self._again, "I25: failed jobs that have not failed", told - wanted)
 
     def _check_order(self, offsets: list[int]) -> None:
         own = [at for at in offsets if at not in self._again]
-        must(len(own) == len(set(own)), "I23: a job is there twice", own)
+        must(len(own) == len(set(own)), "I25: a job is there twice", own)
         if self._scenario.in_order:
-            must(own == sorted(own), "I23: not in the order of the jobs", own)
+            must(own == sorted(own), "I25: not in the order of the jobs", own)
 
     def _results(self, size: int) -> list[int]:
         return [result for _, result in self._rows(size) if result is not None]

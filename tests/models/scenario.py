@@ -52,8 +52,11 @@ class Scenario:
     source_seconds: float = 0.0
     source_raises: bool = False
     changes: bool = False  # the source, between two masters
+    retries_failed: bool = False  # once the run is over, its failed jobs are tried again
     crew: bool = False  # the master keeps its slaves itself
     fleet: bool = False  # something else keeps them, and reports how they died
+    backups: bool = True  # at the end, idle slaves also run what others have been running for long
+    slow: int = 0  # so many slaves take ten times as long as the others
     watchdog: bool = False  # whoever keeps them kills those that are silent
     local: bool = True
     job_timeout: float | None = None
@@ -61,6 +64,7 @@ class Scenario:
     limit: int | None = None
     budget: int | None = None
     retries: int = 60
+    batch: int | None = None  # jobs that a call of the handler takes
     results: bool = False  # are wanted,
     in_order: bool = True
     with_failures: bool = False  # and of failed jobs, too

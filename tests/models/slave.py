@@ -7,42 +7,45 @@ from functools import partial
 from typing import Any, Protocol
 
 from models.network import Network
-from models.pool import Pool
+from models.pool import Execution, Pool
 from models.process import Process
 from models.sockets import Dialer
 from models.threads import Event
 
 from taskmaster.core.agent import Agent
 from taskmaster.slave.control import Control
-from taskmaster.slave.pools.sequential import SequentialExecution
+from taskmaster.slave.pools.batches import BatchExecution
 
 
 class Owner(Protocol):
     """Who started a slave: runs its jobs, and learns that it has ended."""
 
-    def handle(self, slave: Any, work: SequentialExecution, payload: Any) -> Any: ...
+    def handle(self, slave: Any, work: Execution, payload: Any) -> Any: ...
 
     def left(self, slave: Any) -> None: ...
 
 
 class Slave:
-    """One process, made of the three classes named here."""
+    """One process, made of the three classes named here. Its handler takes a `batch`, if that is given."""
 
     dialer_class: type[Dialer] = Dialer
     pool_class: type[Pool] = Pool
     control_class: type[Control] = Control
 
     def __init__(self, process: Process, network: Network, agent: Agent, owner: Owner,
-                 job_timeout: float | None = None, beat: Callable[[], object] | None = None) -> None:
+                 job_timeout: float | None = None, beat: Callable[[], object] | None = None,
+                 batch: int | None = None, batches: type[BatchExecution] = BatchExecution) -> None:
         self.process = process
         self.agent = agent
         self.vanished = False  # with its machine
         self._owner = owner
         waker = Event(process)
         self.dialer = self.dialer_class(network, process)
-        self.pool = self.pool_class(process, agent.prefetch.slots, partial(owner.handle, self), waker.wake)
+        slots = agent.prefetch.slots // (batch or 1)
+        self.pool = self.pool_class(process, slots, partial(owner.handle, self), waker.wake)
+        self.pool.batches = batches
         self.control = self.control_class(agent, self.dialer, self.pool, waker, process.clock,  # type: ignore[arg-type]
-                                          job_timeout=job_timeout, beat=beat)
+                                          job_timeout=job_timeout, beat=beat, batch=batch)
         process.spawn(self._run)
 
     @property

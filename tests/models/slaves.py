@@ -9,16 +9,20 @@ from typing import TYPE_CHECKING, Any
 from models.crew import Gone
 from models.inside import serves_elsewhere
 from models.master import MODULE
+from models.pool import Execution
 from models.slave_watch import SlaveWatch
 from models.watched_slave import WatchedSlave
 from models.witness import KILLED, KILLED_BY_JOB
 
 from taskmaster.core.agent import Patience
 from taskmaster.core.wire import DeathReport, Poll, encode_poll
-from taskmaster.slave.pools.sequential import SequentialExecution
+from taskmaster.slave.pools.batches import BatchExecution
 
 if TYPE_CHECKING:
     from models.world import World
+
+
+SLOWNESS = 10.0  # of a slow slave
 
 
 class Slaves:
@@ -44,19 +48,29 @@ class Slaves:
         if scenario.fleet:
             info["fleet"] = "yes"
         patience = Patience(retries=scenario.retries)
-        agent = world.parts.agent(process.name, scenario.threads, info, patience, process.clock())
+        if scenario.batch is not None:
+            info["batch"] = scenario.batch
+        agent = world.parts.agent(process.name, scenario.threads * (scenario.batch or 1), info, patience,
+                                  process.clock(), scenario.batch or 1)
         if module != MODULE:
             world.counts["foreigners"] += 1
             world.oracle.foreigners.add(process.name)
             if world.chance.random() < 0.5:
                 serves_elsewhere(agent)
-        slave = WatchedSlave(process, world.network, agent, self, self._watch, scenario.job_timeout, scenario.watchdog)
+        slave = WatchedSlave(process, world.network, agent, self, self._watch, scenario.job_timeout, scenario.watchdog,
+                             scenario.batch, world.parts.batches)
+        slave.slowness = SLOWNESS if self._started <= scenario.slow else 1.0
         self.living.append(slave)
 
     def take_dead(self) -> list[Gone]:
         """The processes that ended since the last call."""
         dead, self._dead = self._dead, []
         return dead
+
+    def drain(self) -> None:
+        """SIGTERM to all of them."""
+        for slave in self.living:
+            slave.control.drain()
 
     def end(self, slave: WatchedSlave, noticed: bool = True, blame: bool = False) -> None:
         """Kill it from outside; `blame`: because of what a job does."""
@@ -82,14 +96,30 @@ class Slaves:
         if len(own) < world.scenario.slaves and not world.finished:
             world.scheduler.after(world.chance.uniform(0.05, 1.5), self.start)
 
-    def handle(self, slave: WatchedSlave, work: SequentialExecution, payload: Any) -> Any:
+    def handle(self, slave: WatchedSlave, work: Execution, payload: Any) -> Any:
         slave.process.step()
+        if isinstance(work, BatchExecution):
+            return self._handle_batch(slave, work, payload)
         self._watch.starts(slave, work, payload)
-        self._world.fates.meet(slave.process, payload, lambda: self._killed_by_its_job(slave, work))
+        self._world.fates.meet(slave.process, payload, lambda: self._killed_by_its_job(slave, work), slave.slowness)
         self._watch.ends(slave, payload)
         return payload if self._world.scenario.results else None
 
-    def _killed_by_its_job(self, slave: WatchedSlave, work: SequentialExecution) -> None:
+    def _handle_batch(self, slave: WatchedSlave, work: BatchExecution, payloads: list[Any]) -> Any:
+        """All or nothing, as in a transaction."""
+        self._watch.starts_batch(slave, work, payloads)
+        try:
+            for payload in payloads:
+                self._world.fates.meet(slave.process, payload, lambda: self._killed_by_its_job(slave, work),
+                                       slave.slowness)
+        except BaseException:
+            self._watch.raised_in_batch(slave, work, payloads)
+            raise
+        for payload in payloads:
+            self._watch.ends(slave, payload)
+        return payloads if self._world.scenario.results else None
+
+    def _killed_by_its_job(self, slave: WatchedSlave, work: Execution) -> None:
         self._world.trace.note(slave.slave_id, "is killed by its job")
         self._world.counts["slave deaths"] += 1
         self._killed_by_jobs.add(slave.slave_id)

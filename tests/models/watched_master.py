@@ -29,6 +29,7 @@ class WatchedListener(Listener):
         if not self._peers.any_dropped:
             self._watcher.believes_all_but(self.ended)
         super().wait(seconds)
+        self._watcher.begins_a_turn()
 
     def dropped(self) -> list[tuple[bytes, bool]]:
         gone = super().dropped()

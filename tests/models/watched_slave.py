@@ -17,7 +17,8 @@ from taskmaster.core.agent import Agent
 from taskmaster.core.slave_effects import Effect
 from taskmaster.core.wire import Frames
 from taskmaster.slave.control import Control
-from taskmaster.slave.slice import Slice
+from taskmaster.slave.job_batch import Work
+from taskmaster.slave.pools.batches import BatchExecution
 
 
 class WatchedDialer(Dialer):
@@ -56,7 +57,7 @@ class WatchedPool(InterruptedPool):
     watcher: SlaveWatch
     slave: WatchedSlave
 
-    def put(self, work: Slice) -> None:
+    def put(self, work: Work) -> None:
         self.watcher.takes(self.slave, work)
         super().put(work)
 
@@ -69,10 +70,13 @@ class WatchedSlave(Slave):
     control_class = WatchedControl
 
     def __init__(self, process: Process, network: Network, agent: Agent, owner: Owner, watcher: SlaveWatch,
-                 job_timeout: float | None = None, beats: bool = False) -> None:
-        super().__init__(process, network, agent, owner, job_timeout, self._beat if beats else None)
+                 job_timeout: float | None = None, beats: bool = False, batch: int | None = None,
+                 batches: type[BatchExecution] = BatchExecution) -> None:
+        super().__init__(process, network, agent, owner, job_timeout, self._beat if beats else None, batch, batches)
+        self.slowness = 1.0  # its handlers take so many times as long as those of others
         self.beats = 0  # that it has sent to its fleet
         self.beat_at = process.scheduler.now  # when it sent the last one
+        self.batch = batch
         self.lives: dict[int, int] = {}  # by the agent's epoch: the number of the master it belongs to
         self.requests = Requests(agent.slave_id)
         self.answered: Any = None  # the last reply that came

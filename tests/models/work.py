@@ -34,6 +34,7 @@ class Fleet:
     slow: int = 0
     hop: float = HOP
     size: int = defaults.WINDOW_JOBS
+    backups: bool = False  # whether slow jobs are run twice at the end
 
     def factor(self, slave: int) -> float:
         return 10.0 if slave < self.slow else 1.0

@@ -198,7 +198,12 @@ class World:
     def get_jobs(self) -> Any:
         """The user's `get_jobs`."""
         def get_jobs(last: Any = 0) -> Any:
-            return self.source.jobs(last, self._before_job, self.fates.dressed)
+            try:
+                yield from self.source.jobs(last, self._before_job, self.fates.dressed)
+            except SourceFailed:
+                self.oracle.life.pulled_all = True
+                raise
+            self.oracle.life.pulled_all = True
 
         def get_all_jobs() -> Any:
             return get_jobs()

@@ -23,7 +23,7 @@ def draw(seed: int) -> Scenario:
     size = chance.choice([1, 2, 4, 6, 8, 12, 20, 40, 100])
     fates = _fates(chance)
     faults = tuple(name for name in FAULTS if chance.random() < 0.4)
-    return _watched(Scenario(
+    return _tailed(_watched(Scenario(
         seed=seed, jobs=min(_jobs(chance, speed), 30 * size), size=size, attempts=chance.randint(1, 3),
         slaves=chance.randint(1, 4), threads=chance.randint(1, 3), speed=speed,
         fates=fates, weather=_weather(chance), faults=faults,
@@ -36,12 +36,26 @@ def draw(seed: int) -> Scenario:
         limit=chance.randint(1, 30) if chance.random() < 0.05 else None,
         budget=chance.randint(0, 2) if chance.random() < 0.05 else None,
         retries=chance.choice([5, 60]), fleet=chance.random() < 0.7,
-        foreigners=_foreigners(seed), **_results(seed)))
+        foreigners=_foreigners(seed), batch=_batch(seed), **_results(seed))))
+
+
+def _tailed(world: Scenario) -> Scenario:
+    """How its last jobs are run; by a chance of its own."""
+    chance = Random(world.seed ^ 0x7A11)
+    return replace(world, backups=chance.random() < 0.8, slow=chance.choice([0, 0, 1]))
+
+
+def _batch(seed: int) -> int | None:
+    """By a chance of its own, too."""
+    chance = Random(seed ^ 0xBA7C)
+    return chance.choice([1, 2, 3, 8, 50]) if chance.random() < 0.2 else None
 
 
 def _watched(world: Scenario) -> Scenario:
-    """Of some of those whose slaves somebody keeps; by a chance of its own."""
+    """Some of those whose slaves somebody keeps have a watchdog, and some have failed jobs tried again; by a chance of
+    its own."""
     chance = Random(world.seed ^ 0xD06)
+    world = replace(world, retries_failed=not world.changes and chance.random() < 0.3)
     if not (world.fleet or world.crew) or chance.random() < 0.6:
         return world
     return replace(

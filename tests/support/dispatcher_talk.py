@@ -37,9 +37,9 @@ def runs(reply: Reply) -> list[Run]:
 class Talk:
     """One conversation; `now` passes when the test says so."""
 
-    def __init__(self, jobs: int = 0, *, attempts: int = 3, rate: float | None = None) -> None:
+    def __init__(self, jobs: int = 0, *, attempts: int = 3, rate: float | None = None, backups: bool = False) -> None:
         self.now = 100.0
-        self.master = Dispatcher(Window(0, 100, 1 << 20, attempts), "r", EPOCH, rate)
+        self.master = Dispatcher(Window(0, 100, 1 << 20, attempts), "r", EPOCH, rate, backups=backups)
         self.numbers: dict[str, int] = {}
         self.admit(jobs)
 

@@ -275,6 +275,32 @@ def test_it_is_told_what_others_have_settled() -> None:
     assert len(talk.agent.held) == 4, "until the backlog says which of them had not been started"
 
 
+def test_a_slave_that_ends_does_not_wait_for_what_others_have_settled() -> None:
+    talk = Talk()
+    talk.holding((0, 2))
+    talk.asks(seconds=9)
+    talk.answer("stop", reason="all jobs are done", drop=((1, 1),))
+    assert talk.tick(BUSY) == []
+    poll = talk.asks(BUSY, seconds=SOON)
+    assert (poll.state, poll.held) == ("drain", ((0, 1),))
+    talk.answer("stop", drop=((0, 1),))
+    assert talk.tick(BUSY) == []
+    assert talk.asks(BUSY, seconds=SOON).state == "bye"
+    talk.settle(0)
+    assert talk.answer("stop", reason="goodbye") == [Exit()], "what still runs does not count"
+
+
+def test_what_it_is_given_anew_is_worth_waiting_for() -> None:
+    talk = Talk()
+    talk.holding((0, 1))
+    talk.asks(seconds=9)
+    talk.answer("wait", drop=((0, 1),))
+    talk.asks(seconds=9)
+    talk.answer("jobs", (0, 1))
+    talk.agent.drain()
+    assert talk.asks(BUSY, seconds=9).held == ((0, 1),)
+
+
 def test_draining_it_asks_for_nothing_reports_at_once_and_says_goodbye() -> None:
     talk = Talk()
     talk.holding((0, 2))

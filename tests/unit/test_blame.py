@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from taskmaster.core.abandoned import AbandonedJob
 from taskmaster.core.blame import INNOCENT_DEATHS, Suspicion
 from taskmaster.core.codec import GoodJobs, encode
-from taskmaster.core.window import AbandonedJob, Window
+from taskmaster.core.window import Window
 
 MUCH = 1 << 20
 

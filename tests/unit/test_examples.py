@@ -32,7 +32,7 @@ def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("name", ["quickstart", "migrate_sqlite", "checksum_tree"])
+@pytest.mark.parametrize("name", ["quickstart", "migrate_sqlite", "checksum_tree", "bulk_load"])
 def test_each_example_says_how_to_run_it(name: str) -> None:
     assert f"tm-run examples/{name}.py" in (load(name).__doc__ or "")
 

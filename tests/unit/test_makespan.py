@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import log
 from random import Random
 
@@ -22,9 +23,9 @@ START_REQUESTS = 10
 CHANGE_SECONDS = 2 * defaults.WATCH_SECONDS
 
 
-def shuffled(quick: int, slow: int) -> list[float]:
+def shuffled(quick: int, slow: int, quick_seconds: float = 1 * MS, slow_seconds: float = 200 * MS) -> list[float]:
     """The issue's mixture: most take 1 ms and some 200 ms, in any order."""
-    jobs = [1 * MS] * quick + [200 * MS] * slow
+    jobs = [quick_seconds] * quick + [slow_seconds] * slow
     Random(1).shuffle(jobs)
     return jobs
 
@@ -100,6 +101,24 @@ def allowed(work: Work, fleet: Fleet) -> float:
 @pytest.mark.parametrize("work, fleet", named(CONSTANT + MIXED + UNEVEN))
 def test_the_makespan_is_within_a_tenth_of_the_ideal(work: Work, fleet: Fleet) -> None:
     assert simulate(work, fleet).seconds <= allowed(work, fleet)
+
+
+@pytest.mark.parametrize("work, fleet", named(MIXED + [
+    (Work([1.0] * 640), Fleet(10, threads=32)),
+    (Work(heavy_tailed(600, 1.0)), Fleet(10, threads=2)),
+]))
+def test_backup_attempts_cost_no_time_where_no_slave_is_slow(work: Work, fleet: Fleet) -> None:
+    assert simulate(work, replace(fleet, backups=True)).seconds <= allowed(work, fleet)
+
+
+@pytest.mark.parametrize("work, fleet", [
+    (Work(shuffled(4_950, 50, 10 * MS, 2.0)), Fleet(4, slow=1)),
+    (Work(shuffled(990, 10, 100 * MS, 20.0)), Fleet(10, threads=1, slow=1)),
+    (Work([10.0] * 100), Fleet(10, slow=1)),
+])
+def test_backup_attempts_halve_the_time_where_one_slave_is_slow(work: Work, fleet: Fleet) -> None:
+    """24 s became 8, 208 became 42, and 100 became 40."""
+    assert simulate(work, replace(fleet, backups=True)).seconds <= simulate(work, fleet).seconds / 2
 
 
 @pytest.mark.parametrize("work, fleet", named(CHANGING))

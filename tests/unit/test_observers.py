@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from taskmaster.core.abandoned import AbandonedJob
 from taskmaster.core.stats import Stats
-from taskmaster.core.window import AbandonedJob
 from taskmaster.defaults import FAILURES_LOGGED
 from taskmaster.master.observers import DrainStarted, EventLog, JobAbandoned, Observers, ProgressLine
 

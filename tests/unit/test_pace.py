@@ -39,6 +39,23 @@ def test_a_slave_holds_one_job_a_thread_and_fifty_milliseconds_behind(threads, s
     assert prefetch(threads, seconds, handled).target() == target
 
 
+@pytest.mark.parametrize("slots, batch, seconds, handled, target", [
+    (1000, 1000, None, 0, 1000),         # a whole batch from the start
+    (1000, 1000, 0.01, 10_000, 6000),    # calls of 10 ms: five wait
+    (1000, 1000, 0.06, 10_000, 2000),    # one waits even behind calls that take a little longer than a lease
+    (1000, 1000, 0.2, 10_000, 1000),     # nothing waits behind slow ones: the quarter of a batch would be of no use
+    (20, 20, 0.04, 1000, 40),            # few jobs in a batch are no different
+    (400, 100, 0.05, 10_000, 800),       # four calls at once
+])
+def test_a_slave_holds_whole_batches(slots, batch, seconds, handled, target) -> None:
+    guess = JobDuration()
+    if seconds is not None:
+        guess.observe(1, seconds)
+    wanted = PrefetchTarget(slots, guess, batch)
+    wanted.handled(handled)
+    assert wanted.target() == target
+
+
 @pytest.mark.parametrize("trip, target", [(0.0, 60), (0.02, 100), (0.2, 460), (5.0, 460)])
 def test_a_far_or_busy_master_is_made_up_for_by_more_work(trip, target) -> None:
     wanted = prefetch(10, 0.01, 1000)
@@ -121,6 +138,16 @@ def test_a_lease_leaves_the_others_their_share(want, ready, size, slaves, jobs) 
 def test_what_was_given_back_is_shared_however_much_is_wanted() -> None:
     assert lease_size(100_000, 160, 100_000, 10) == 16
     assert lease_size(100_000, 160, 100_000, 10, returned=True) == 8
+
+
+@pytest.mark.parametrize("ready, size, slaves, jobs", [
+    (100_000, 1_000_000, 2, 3000),   # all that is wanted
+    (2400, 1_000_000, 2, 1000),      # not half of a share of 1,200, but a whole batch
+    (1000, 1_000_000, 2, 500),       # too few for everyone: equal parts
+    (10_000, 10_000, 10, 500),       # of the window nobody gets more than half of a part
+])
+def test_a_lease_has_a_whole_batch_as_long_as_there_is_one_for_each_slave(ready, size, slaves, jobs) -> None:
+    assert lease_size(3000, ready, size, slaves, batch=1000) == jobs
 
 
 def test_leases_shrink_towards_the_end_of_the_source() -> None:

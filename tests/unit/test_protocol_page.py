@@ -209,6 +209,7 @@ LIMITS: dict[str, int] = {
     "reason": reply.REASON_CHARACTERS, "slaves of a master": defaults.SLAVES,
     "a poll is held for at most": int(1000 * defaults.PARK_SECONDS),
     "heartbeat": int(1000 * defaults.HEARTBEAT_SECONDS),
+    "heartbeat once the source has no more jobs": int(1000 * defaults.HEARTBEAT_SECONDS_TAIL),
     "silence after which a slave is taken for dead": int(1000 * defaults.LEASE_LIFE_SECONDS),
     "the same after its connection dropped": int(1000 * defaults.RECONNECT_GRACE_SECONDS_LOCAL),
     "the same on another machine": int(1000 * defaults.RECONNECT_GRACE_SECONDS_REMOTE),

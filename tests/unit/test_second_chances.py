@@ -124,10 +124,12 @@ def test_after_a_stop_all_that_have_a_payload_are_tried_again() -> None:
     (record(2, 3), True, "it was handled, or has a newer record"),
     (record(2, 5), False, "it failed again"),
     (record(2, 3, None), False, "it could not be tried again"),
+    (record(3, 3), False, "it was not chosen"),
+    (record(3, 5), False, "it failed in a later run"),
 ])
 def test_a_record_is_obsolete_once_its_job_is_settled_in_a_checkpoint(one: FailureRecord, obsolete: bool,
                                                                       why: str) -> None:
-    assert Chances([(1, 1)], epoch=5).is_obsolete(one) == obsolete, why
+    assert Chances([(1, 1)], 5, tried=[(2, 1)]).is_obsolete(one) == obsolete, why
 
 
 def test_chances_that_an_interrupted_run_left_stay_for_the_next() -> None:

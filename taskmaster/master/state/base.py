@@ -6,11 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from taskmaster.core.abandoned import AbandonedJob
 from taskmaster.core.failure import FailureRecord
 from taskmaster.core.pending_results import PendingResults
 from taskmaster.core.results import Results
+from taskmaster.core.selection import Selection
 from taskmaster.core.settled import Above
-from taskmaster.core.window import AbandonedJob, Window
+from taskmaster.core.window import Window
 from taskmaster.errors import TaskmasterError
 from taskmaster.master.state.checkpoint import Checkpoint
 
@@ -76,8 +78,9 @@ class StateStore(Protocol):
         Raises StateUnwritable, StateMismatch.
         """
 
-    def begin(self, found: Checkpoint | None, first_offset: int) -> None:
-        """Begin a new epoch, durable on return, after the checkpoint that `open` returned. Raises StateUnwritable."""
+    def begin(self, found: Checkpoint | None, first_offset: int, retry: Selection | None = None) -> None:
+        """Begin a new epoch, durable on return, after the checkpoint that `open` returned; the failed jobs of `retry`
+        are to be tried again. Raises StateUnwritable."""
 
     def to_try_again(self) -> Iterator[FailureRecord]:
         """The records of the failed jobs that are to be tried again before new ones; to be read in any thread."""

@@ -36,7 +36,8 @@ class Checkpoint:
     Snapshot becomes an Above when it is written. `written_at` (Unix seconds) is for people only.
 
     `stopped`: --max-failures ended the run, so the next one tries the failed jobs again. `chances` are the offsets,
-    below `offset`, of those that are still to be tried, since the epoch `chances_epoch`.
+    below `offset`, of those that are still to be tried, since the epoch `chances_epoch`, and `tried` those that have
+    been since the failures file was last rewritten.
     """
 
     run: str
@@ -55,6 +56,7 @@ class Checkpoint:
     stopped: bool = False
     chances: tuple[Run, ...] = ()
     chances_epoch: int = 0
+    tried: tuple[Run, ...] = ()
     sink: Any = None  # where the results are, and the sink's mark; None where nobody wanted any
 
 
@@ -112,6 +114,7 @@ def parse(data: bytes) -> Checkpoint:
             stopped=_of(bool, fields.get("stopped", False)),
             chances=_runs(fields.get("chances", [])),
             chances_epoch=_of(int, fields.get("chances_epoch", 0)),
+            tried=_runs(fields.get("tried", [])),
             sink=_sink(fields.get("sink")),
         )
     except (KeyError, TypeError) as error:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 
+from taskmaster.core.abandoned import AbandonedJob
 from taskmaster.core.failure import FailureRecord
 from taskmaster.core.pending_results import PendingResults
 from taskmaster.core.results import Results
+from taskmaster.core.selection import Selection
 from taskmaster.core.settled import Above
-from taskmaster.core.window import AbandonedJob, Window
+from taskmaster.core.window import Window
 from taskmaster.master.state.checkpoint import Checkpoint
 
 
@@ -39,7 +41,7 @@ class MemoryState:
     def open(self, reset: bool) -> None:
         """Nothing was kept, so there is nothing to resume or to reset."""
 
-    def begin(self, found: Checkpoint | None, first_offset: int) -> None:
+    def begin(self, found: Checkpoint | None, first_offset: int, retry: Selection | None = None) -> None:
         self.handed_out_before = self.first_offset = first_offset
 
     def to_try_again(self) -> Iterator[FailureRecord]:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from taskmaster.core.abandoned import AbandonedJob
 from taskmaster.core.codec import Batch
 from taskmaster.core.failure import FailureRecord, show
 from taskmaster.core.portable import pack, packed_pickle
-from taskmaster.core.window import AbandonedJob
 from taskmaster.master.state.payloads import PayloadReader
 
 Payload = tuple[dict[str, Any] | None, str]
@@ -59,7 +59,7 @@ class FailureRecorder:
     def _record(self, one: Abandoned, payload: Payload) -> FailureRecord:
         job = one.job
         return FailureRecord(job.offset, _packed(job.cursor), job.attempts, job.kind, job.error, job.message,
-                             job.traceback, self._handler, job.holder, one.time, *payload, one.epoch)
+                             job.traceback, self._handler, job.holder, one.time, *payload, one.epoch, job.rounds)
 
 
 def _describe(batch: Batch | None) -> Payload:

@@ -13,16 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from taskmaster import defaults
+from taskmaster.core.abandoned import AbandonedJob
 from taskmaster.core.failure import FailureRecord
 from taskmaster.core.pending_results import PendingResults, ResultsToSave
 from taskmaster.core.portable import digest, freeze
 from taskmaster.core.results import Results
+from taskmaster.core.selection import Selection
 from taskmaster.core.settled import Above, Snapshot
-from taskmaster.core.window import AbandonedJob, Window
+from taskmaster.core.window import Window
 from taskmaster.core.window_view import ResumePoint
 from taskmaster.errors import StateMismatch, StateUnwritable, TaskmasterError
 from taskmaster.job import NO_CURSOR
-from taskmaster.master.state.chances import Chances, new_chances
+from taskmaster.master.state.chances import Chances, new_chances, with_selected
 from taskmaster.master.state.checkpoint import Checkpoint
 from taskmaster.master.state.failures import FailuresFile
 from taskmaster.master.state.folder import StateFolder
@@ -103,7 +105,7 @@ class RunState:
             self._folder.check(found, self._identity.target, self._identity.arguments)
         return found
 
-    def begin(self, found: Checkpoint | None, first_offset: int) -> None:
+    def begin(self, found: Checkpoint | None, first_offset: int, retry: Selection | None = None) -> None:
         """Save a new epoch, so that it is durable before any slave can hear of it. Raises StateUnwritable."""
         before = found or Checkpoint(os.urandom(16).hex(), 0, first_offset, target=self._identity.target,
                                      arguments=self._identity.arguments)
@@ -111,11 +113,13 @@ class RunState:
         above = before.above if isinstance(before.above, Above) else before.above.above()
         sink, self.settled_before, self.results_before = self._open_results(before.sink, above)
         try:
-            self._take_over_failures(before)
-            self._last = replace(before, epoch=before.epoch + 1, finished=False, written_at=time.time(),
+            self._take_over_failures(before, retry)
+            self._last = replace(before, epoch=before.epoch + 1,
+                                 finished=before.finished and retry is not None, written_at=time.time(),
                                  cursor=freeze(before.cursor) if before.has_cursor else None,
                                  first_offset=self.first_offset, above=self.settled_before, stopped=False,
-                                 chances=self._chances.runs, chances_epoch=self._chances.epoch, sink=sink)
+                                 chances=self._chances.runs, chances_epoch=self._chances.epoch,
+                                 tried=self._chances.tried, sink=sink)
             self._folder.save(self._last)
             if before.stopped:  # only now: what is no longer settled must not lose its record before that is durable
                 self.failed_before = self._failures.prune(before.offset, self.settled_before)
@@ -124,21 +128,23 @@ class RunState:
         marked = self._folder.handed_out.read()
         self.handed_out_before = before.offset if marked is None else max(before.offset, marked)
 
-    def _take_over_failures(self, before: Checkpoint) -> None:
+    def _take_over_failures(self, before: Checkpoint, retry: Selection | None) -> None:
         """Drop the records that do not count any more, and find those whose jobs are to be tried again."""
         old = Chances.of(before)
         self.failed_before = self._failures.prune(before.offset, self.settled_before, old.is_obsolete)
-        self._chances = old
+        self._chances = old.pruned()
         if before.stopped or len(old):
             self._chances, above = new_chances(before, self._failures.read())
             self.settled_before = self.settled_before.without([(offset, 1) for offset in above])
+        if retry is not None:
+            self._chances = with_selected(self._chances, before, self._failures.read(), retry)
 
     @property
     def chances(self) -> int:
         return len(self._chances)
 
     def to_try_again(self) -> Iterator[FailureRecord]:
-        chances = Chances(self._chances.runs, self._chances.epoch)  # for another thread
+        chances = self._chances.pruned()  # a copy for another thread
         return filter(chances.wants, self._failures.read()) if len(chances) else iter(())
 
     def _open_results(self, saved: Any, above: Above) -> tuple[Any, Above, Sequence[Results]]:
@@ -180,9 +186,11 @@ class RunState:
         unread = self.settled_before.entries_from(window.head) if self._is_above_unread(window.head) else ()
         self._last = replace(
             self._last, offset=point.offset, cursor=point.cursor if moved else self._last.cursor,
-            has_cursor=moved or self._last.has_cursor, digest=None, counters=dict(counters), finished=finished,
+            has_cursor=moved or self._last.has_cursor, counters=dict(counters),
+            digest=self._last.digest if window.head == self._last.offset else None,  # nothing was pulled
+            finished=finished or self._last.finished,
             written_at=time.time(), above=Snapshot(point.above.entries + unread), stopped=stopped,
-            chances=self._chances.runs)
+            chances=self._chances.runs, tried=self._chances.tried)
         plain = point.offset == window.watermark
         self._writer.offer(self._last, self._digest_of_next(window) if plain else None, to_save)
 

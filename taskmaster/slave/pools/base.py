@@ -8,15 +8,17 @@ from typing import Any, Protocol
 
 from taskmaster.core.runs import Run
 from taskmaster.core.wire import FailedAttempt
-from taskmaster.slave.slice import Slice
+from taskmaster.slave.job_batch import Work
 
 
 @dataclass(frozen=True)
 class RunningJob:
-    """A job that is being handled: its offset, and the time on the pool's clock since which that is known."""
+    """A job that is being handled: its offset, the time on the pool's clock since which that is known, and the offsets
+    of the other jobs of the same call."""
 
     offset: int
     since: float
+    others: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Progress:
 
 
 class Execution(Protocol):
-    """A slice in the hands of the pool. Its jobs start in order, and may run at once and end in any order.
+    """A slice or batch in the hands of the pool. Its jobs start in order, and may run at once and end in any order.
 
     All of this is called by the control thread, while the pool runs the handlers.
     """
@@ -64,12 +66,12 @@ class Execution(Protocol):
     def look(self, now: float) -> Progress:
         """What became of its jobs since the last look. Each job that ended appears in exactly one look."""
 
-    def take_back(self) -> Slice | None:
+    def take_back(self) -> Work | None:
         """Remove and return the jobs that have not started, which are the last ones; None if all have."""
 
 
 class Pool(Protocol):
-    """Takes slices, and runs the handler for up to `slots` of their jobs at once.
+    """Takes slices, and runs the handler for up to `slots` of their jobs at once; or so many batches.
 
     Its methods belong to the control thread and, when that has ended, to whoever made the pool. It wakes the control
     thread, by the callable that it was made with, when a slice ends and fewer than `wake_below` slices wait.
@@ -80,18 +82,18 @@ class Pool(Protocol):
 
     @property
     def slots(self) -> int:
-        """How many jobs may run at once, now."""
+        """How many calls may run at once, now."""
 
     @property
     def idle(self) -> int:
-        """How many slots have no job."""
+        """How many slots have no call."""
 
     @property
     def waiting(self) -> int:
         """How many slices have not begun."""
 
-    def put(self, work: Slice) -> None:
-        """Queue a slice behind those that wait."""
+    def put(self, work: Work) -> None:
+        """Queue a slice or batch behind those that wait."""
 
     def running(self) -> Sequence[Execution]:
         """The slices that have begun and not ended, in any order. For a moment, one may be in neither list."""
@@ -99,7 +101,7 @@ class Pool(Protocol):
     def ended(self) -> Sequence[Execution]:
         """The slices that have ended since the last call."""
 
-    def take_back(self) -> Sequence[Slice]:
+    def take_back(self) -> Sequence[Work]:
         """Remove and return the slices that have not begun, in order."""
 
     def stack_of(self, execution: Execution, offset: int) -> str:

@@ -13,7 +13,7 @@ from taskmaster.core.wire import FailedAttempt
 from taskmaster.handlers import NO_SETTINGS, CurrentJob, HandlerSettings
 from taskmaster.native import Lock
 from taskmaster.slave.current_job import describe
-from taskmaster.slave.failed_attempt import failed_attempt, undescribed_attempt
+from taskmaster.slave.failed_attempt import described_attempt
 from taskmaster.slave.pools.base import Progress, RunningJob
 from taskmaster.slave.pools.sequential import LateException, Undecodable
 from taskmaster.slave.slice import Slice
@@ -105,6 +105,9 @@ class ConcurrentExecution:
         for _ in self._jobs:
             pass
 
+    can_begin = False
+    """Whether a job is left that could not begin when the pool last asked for one."""
+
     @property
     def over(self) -> bool:
         """Whether nothing of it runs or waits."""
@@ -126,6 +129,10 @@ class ConcurrentExecution:
     def unstarted(self) -> int:
         """How many of them have not started."""
         return length_hint(self._jobs)
+
+    def index_of(self, offset: int) -> int:
+        """The index of this job."""
+        return offset - self.first
 
     def has_timed_out(self, offset: int) -> bool:
         """Whether `time_out` has recorded the failure of this job, which still runs."""
@@ -160,16 +167,12 @@ class ConcurrentExecution:
 
     def _described(self, index: int, error: BaseException) -> FailedAttempt:
         error, kind = (error.error, "undecodable") if isinstance(error, Undecodable) else (error, "raised")
-        try:
-            return failed_attempt(self.first + index, self.attempt, error, kind, self._settings)
-        except BaseException:  # MemoryError, while the frames of `error` still hold what filled the memory
-            pass  # so do those of this exception, until the end of this block
-        return undescribed_attempt(self.first + index, self.attempt, error)
+        return described_attempt(self.first + index, self.attempt, error, kind, self._settings)
 
 
-def opened(execution: ConcurrentExecution, payload: Any) -> Any:
+def opened(payload: Any, sealed: bool) -> Any:
     """A job's payload as the handler gets it. Raises Undecodable."""
-    if not execution.sealed:
+    if not sealed:
         return payload
     try:
         return open_part(payload)

@@ -11,8 +11,8 @@ from typing import Any
 
 from taskmaster.forks import leave
 from taskmaster.handlers import RUNNING
-from taskmaster.slave.pools.concurrent import ConcurrentExecution, opened
-from taskmaster.slave.pools.shared_thread import SharedThreadPool
+from taskmaster.slave.pools.concurrent import opened
+from taskmaster.slave.pools.shared_thread import LoopExecution, SharedThreadPool
 from taskmaster.targets.lazy import refuse_lazy
 
 
@@ -31,17 +31,17 @@ class CoroutinePool(SharedThreadPool):
     def _call(self, function: Callable[[], object]) -> None:
         self._loop.call_soon_threadsafe(function)
 
-    def _start(self, execution: ConcurrentExecution, index: int, payload: Any) -> asyncio.Task[Any]:
+    def _start(self, execution: LoopExecution, index: int, payload: Any) -> asyncio.Task[Any]:
         task = self._loop.create_task(self._run(execution, index, payload))
         task.add_done_callback(partial(self._ended_task, execution, index))
         return task
 
-    async def _run(self, execution: ConcurrentExecution, index: int, payload: Any) -> tuple[BaseException | None, Any]:
+    async def _run(self, execution: LoopExecution, index: int, payload: Any) -> tuple[BaseException | None, Any]:
         """What the handler raised and returned. If it raised, the loop would end at SystemExit and the like."""
         error, result = None, None
         RUNNING.set(partial(execution.current_job, index, payload))  # in the context of this task alone
         try:
-            result = self._handler(opened(execution, payload))
+            result = self._handler(opened(payload, execution.sealed))
             if isawaitable(result):
                 result = await result
             refuse_lazy(result)
@@ -66,7 +66,7 @@ class CoroutinePool(SharedThreadPool):
 
         self._called = self._loop.create_task(call())  # kept, because the loop does not
 
-    def _ended_task(self, execution: ConcurrentExecution, index: int, task: asyncio.Task[Any]) -> None:
+    def _ended_task(self, execution: LoopExecution, index: int, task: asyncio.Task[Any]) -> None:
         # Cancelled before its first step, it never got into `_run`.
         error, result = (asyncio.CancelledError(), None) if task.cancelled() else task.result()
         self._end(execution, index, error, result)

@@ -13,8 +13,8 @@ from gevent.hub import Hub
 from taskmaster.forks import leave
 from taskmaster.handlers import RUNNING
 from taskmaster.native import Flag
-from taskmaster.slave.pools.concurrent import ConcurrentExecution, opened
-from taskmaster.slave.pools.shared_thread import SharedThreadPool
+from taskmaster.slave.pools.concurrent import opened
+from taskmaster.slave.pools.shared_thread import LoopExecution, SharedThreadPool
 from taskmaster.targets.lazy import refuse_lazy
 
 
@@ -42,14 +42,14 @@ class GreenletPool(SharedThreadPool):
         assert self._hub is not None
         self._hub.loop.run_callback_threadsafe(function)
 
-    def _start(self, execution: ConcurrentExecution, index: int, payload: Any) -> gevent.Greenlet:
+    def _start(self, execution: LoopExecution, index: int, payload: Any) -> gevent.Greenlet:
         return gevent.spawn(self._run, execution, index, payload)
 
-    def _run(self, execution: ConcurrentExecution, index: int, payload: Any) -> None:
+    def _run(self, execution: LoopExecution, index: int, payload: Any) -> None:
         error, result = None, None
         RUNNING.set(partial(execution.current_job, index, payload))  # in the context of this greenlet alone
         try:
-            result = self._handler(opened(execution, payload))
+            result = self._handler(opened(payload, execution.sealed))
             refuse_lazy(result)
         except BaseException as raised:
             error = raised

@@ -18,7 +18,7 @@ from taskmaster.forks import leave
 from taskmaster.handlers import NO_SETTINGS, CurrentJob, HandlerSettings
 from taskmaster.native import Lock
 from taskmaster.slave.current_job import describe
-from taskmaster.slave.failed_attempt import failed_attempt, undescribed_attempt
+from taskmaster.slave.failed_attempt import described_attempt
 from taskmaster.slave.pools.base import Progress, RunningJob
 from taskmaster.slave.slice import Slice
 from taskmaster.targets.lazy import refuse_lazy
@@ -193,11 +193,7 @@ class SequentialExecution:
 
     def _described(self, offset: int, error: BaseException) -> FailedAttempt:
         error, kind = (error.error, "undecodable") if isinstance(error, Undecodable) else (error, "raised")
-        try:
-            return failed_attempt(offset, self.attempt, error, kind, self._settings)
-        except BaseException:  # MemoryError, while the frames of `error` still hold what filled the memory
-            pass  # so do those of this exception, until the end of this block
-        return undescribed_attempt(offset, self.attempt, error)
+        return described_attempt(offset, self.attempt, error, kind, self._settings)
 
 
 def _call_and_keep(call: Callable[[Any], Any], lines: list[bytes], payload: Any) -> None:

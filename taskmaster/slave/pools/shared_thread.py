@@ -15,13 +15,15 @@ from taskmaster.core.wire import FailedAttempt
 from taskmaster.forks import call_in_children
 from taskmaster.handlers import settings_of
 from taskmaster.native import Flag, Thread, get_ident
+from taskmaster.slave.job_batch import JobBatch, Work
 from taskmaster.slave.pools.base import Execution
+from taskmaster.slave.pools.batches import BatchExecution
 from taskmaster.slave.pools.concurrent import ConcurrentExecution
-from taskmaster.slave.slice import Slice
 
 _log = logging.getLogger(__name__)
 
-Key = tuple[ConcurrentExecution, int]  # a job: its slice, and its index in that
+LoopExecution = ConcurrentExecution | BatchExecution
+Key = tuple[LoopExecution, int]  # a call: its slice or batch, and the index of its first job in that
 
 
 class SharedThreadPool(ABC):
@@ -38,10 +40,11 @@ class SharedThreadPool(ABC):
         self._settings = settings_of(handler)
         self._clock = clock
         self._wake = wake
-        self._waiting: deque[Slice] = deque()
-        self._running: dict[ConcurrentExecution, None] = {}
-        self._ended: deque[ConcurrentExecution] = deque()
-        self._current: ConcurrentExecution | None = None  # whose jobs are being started
+        self._waiting: deque[Work] = deque()
+        self._running: dict[LoopExecution, None] = {}
+        self._ended: deque[LoopExecution] = deque()
+        self._current: LoopExecution | None = None  # whose jobs are being started
+        self._resumed: deque[LoopExecution] = deque()  # those that have more to start after all
         self._jobs: dict[Key, Any] = {}  # those that run, each with what the loop knows it by
         self._filling = False  # whether the loop has been asked to start jobs, and has not begun to
         self._forked = False
@@ -62,7 +65,7 @@ class SharedThreadPool(ABC):
         """Let the loop call this function soon; may be called from any thread."""
 
     @abstractmethod
-    def _start(self, execution: ConcurrentExecution, index: int, payload: Any) -> Any:
+    def _start(self, execution: LoopExecution, index: int, payload: Any) -> Any:
         """Start the handler; when it has ended, call `_end` and fill its slot. Returns a handle. Called in the loop."""
 
     @abstractmethod
@@ -89,30 +92,31 @@ class SharedThreadPool(ABC):
         """How many slices have not begun."""
         return len(self._waiting)
 
-    def put(self, work: Slice) -> None:
+    def put(self, work: Work) -> None:
         """Queue a slice behind those that wait."""
         self._waiting.append(work)
         self._fill_soon()
 
-    def running(self) -> list[ConcurrentExecution]:
+    def running(self) -> list[LoopExecution]:
         """The slices that have begun and not ended."""
         return list(self._running)  # one step under the interpreter lock
 
-    def ended(self) -> list[ConcurrentExecution]:
+    def ended(self) -> list[LoopExecution]:
         """The slices that have ended since the last call."""
         return _drained(self._ended)
 
-    def take_back(self) -> list[Slice]:
+    def take_back(self) -> list[Work]:
         """Remove and return the slices that have not begun, in order."""
         return _drained(self._waiting)
 
     def stack_of(self, execution: Execution, offset: int) -> str:
         """Where the handler of this job waits or, if it keeps the thread, is now."""
-        assert isinstance(execution, ConcurrentExecution)
-        handle = self._jobs.get((execution, offset - execution.first))
+        assert isinstance(execution, LoopExecution)
+        job = execution, execution.index_of(offset)
+        handle = self._jobs.get(job)
         if handle is None:
             return ""
-        if self._job_in_thread() == (execution, offset - execution.first):
+        if self._job_in_thread() == job:
             return "".join(traceback.format_stack(self._frame()))
         try:
             return "".join(traceback.StackSummary.extract(iter(list(self._frames_of(handle)))).format())
@@ -121,17 +125,17 @@ class SharedThreadPool(ABC):
 
     def cancel(self, execution: Execution, failure: FailedAttempt) -> bool:
         """End the handler of a running job; the loop does that, so it takes until the thread is free."""
-        assert isinstance(execution, ConcurrentExecution)
+        assert isinstance(execution, LoopExecution)
         self._call(lambda: self._cancel(execution, failure))
         return True
 
     def is_to_blame(self, execution: Execution, offset: int) -> bool:
         """Whether this job ignores its cancellation or keeps the thread; not if another one keeps it."""
-        assert isinstance(execution, ConcurrentExecution)
+        assert isinstance(execution, LoopExecution)
         if execution.has_timed_out(offset):
             return True
         keeper = self._job_in_thread()
-        return keeper is None or keeper == (execution, offset - execution.first)
+        return keeper is None or keeper == (execution, execution.index_of(offset))
 
     def resize(self, slots: int) -> None:
         """Run up to `slots` jobs at once from now on."""
@@ -183,31 +187,43 @@ class SharedThreadPool(ABC):
             execution, index, payload = job
             self._jobs[execution, index] = self._start(execution, index, payload)
 
-    def _next(self) -> tuple[ConcurrentExecution, int, Any] | None:
+    def _next(self) -> tuple[LoopExecution, int, Any] | None:
         while True:
             if self._current is None:
-                if not self._waiting:
+                self._current = self._next_execution()
+                if self._current is None:
                     return None
-                try:
-                    work = self._waiting.popleft()
-                except IndexError:  # taken back meanwhile
-                    return None
-                self._current = ConcurrentExecution(work, self._settings)
-                self._running[self._current] = None
             job = self._current.begin(self._clock())
             if job is not None:
                 return self._current, *job
             self._end_if_over(self._current)
             self._current = None
 
-    def _end(self, execution: ConcurrentExecution, index: int, error: BaseException | None, result: Any = None) -> None:
+    def _next_execution(self) -> LoopExecution | None:
+        try:
+            if self._resumed:
+                return self._resumed.popleft()
+            work = self._waiting.popleft()
+        except IndexError:  # nothing waits, or not any more
+            return None
+        execution: LoopExecution
+        if isinstance(work, JobBatch):
+            execution = BatchExecution(work, self._settings)
+        else:
+            execution = ConcurrentExecution(work, self._settings)
+        self._running[execution] = None
+        return execution
+
+    def _end(self, execution: LoopExecution, index: int, error: BaseException | None, result: Any = None) -> None:
         """A job has ended; `result` is what its handler returned."""
         self._jobs.pop((execution, index), None)
         execution.end(index, self._clock(), error, result)
         self._end_if_over(execution)
 
-    def _end_if_over(self, execution: ConcurrentExecution) -> None:
-        if execution.over and execution in self._running:
+    def _end_if_over(self, execution: LoopExecution) -> None:
+        if execution.can_begin:
+            self._resumed.append(execution)
+        elif execution.over and execution in self._running:
             del self._running[execution]
             self._ended.append(execution)
             if len(self._waiting) < self.wake_below:
@@ -219,8 +235,8 @@ class SharedThreadPool(ABC):
             execution.end_lost([index for of, index in list(self._jobs) if of is execution], self._clock())
             self._end_if_over(execution)
 
-    def _cancel(self, execution: ConcurrentExecution, failure: FailedAttempt) -> None:
-        handle = self._jobs.get((execution, failure.offset - execution.first))
+    def _cancel(self, execution: LoopExecution, failure: FailedAttempt) -> None:
+        handle = self._jobs.get((execution, execution.index_of(failure.offset)))
         if handle is not None and execution.time_out(failure, self._clock()):
             self._interrupt(handle)
 

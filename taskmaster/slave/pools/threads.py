@@ -15,11 +15,14 @@ from taskmaster.core.wire import FailedAttempt
 from taskmaster.forks import call_in_children
 from taskmaster.handlers import RUNNING, settings_of
 from taskmaster.native import Empty, Lock, SimpleQueue, get_ident, refused_thread
+from taskmaster.slave.job_batch import JobBatch, Work
 from taskmaster.slave.pools.base import Execution
+from taskmaster.slave.pools.batches import BatchExecution
 from taskmaster.slave.pools.sequential import SequentialExecution
 from taskmaster.slave.slice import Slice
 
 _T = TypeVar("_T")
+_Execution = SequentialExecution | BatchExecution
 
 
 class ThreadPool:
@@ -37,9 +40,9 @@ class ThreadPool:
         self._settings = settings_of(handler)
         self._clock = clock
         self._wake = wake
-        self._waiting: SimpleQueue[Slice | None] = SimpleQueue()  # None: makes a thread check whether it is surplus
-        self._ended: SimpleQueue[SequentialExecution] = SimpleQueue()
-        self._running: dict[int, SequentialExecution] = {}  # by the identity of the thread
+        self._waiting: SimpleQueue[Work | None] = SimpleQueue()  # None: makes a thread check whether it is surplus
+        self._ended: SimpleQueue[_Execution] = SimpleQueue()
+        self._running: dict[int, _Execution] = {}  # by the identity of the thread
         self._nudges = 0  # how many None are in the queue
         self._active = 0  # threads that take slices, and, once they have nothing to run,
         self._parked = 0  # those that do not; kept, because a gevent thread cannot be ended from another
@@ -58,19 +61,19 @@ class ThreadPool:
         """How many slices no thread has taken yet."""
         return self._waiting.qsize() - self._nudges
 
-    def put(self, work: Slice) -> None:
+    def put(self, work: Work) -> None:
         """Queue a slice behind those that wait."""
         self._waiting.put(work)
 
-    def running(self) -> list[SequentialExecution]:
+    def running(self) -> list[_Execution]:
         """The slices that threads are running through."""
         return list(self._running.values())  # one step under the interpreter lock
 
-    def ended(self) -> list[SequentialExecution]:
+    def ended(self) -> list[_Execution]:
         """The slices that have ended since the last call."""
         return [execution for execution in _drained(self._ended) if execution.collect()]
 
-    def take_back(self) -> list[Slice]:
+    def take_back(self) -> list[Work]:
         """Remove and return the slices that no thread has taken yet."""
         taken = _drained(self._waiting)
         for _ in range(taken.count(None)):
@@ -134,7 +137,7 @@ class ThreadPool:
         late, at any step here. So what the thread has taken stays in `hand` until it is done with, and each step may be
         repeated.
         """
-        hand: list[Slice | SequentialExecution | None] = []
+        hand: list[Work | _Execution | None] = []
         source = starmap(self._waiting.get, repeat(()))
         short = False  # of memory
         while True:
@@ -148,7 +151,7 @@ class ThreadPool:
             except BaseException:
                 continue
 
-    def _step(self, ident: int, hand: list[Slice | SequentialExecution | None], source: Iterator[Slice | None]) -> None:
+    def _step(self, ident: int, hand: list[Work | _Execution | None], source: Iterator[Work | None]) -> None:
         if not hand:
             if self._is_surplus():
                 self._leave_thread()
@@ -158,12 +161,17 @@ class ThreadPool:
         if taken is None:
             hand.clear()
             return self._forget_nudge()
-        if isinstance(taken, Slice):
-            taken = hand[0] = SequentialExecution(taken, self._clock(), self._settings)
+        if isinstance(taken, (Slice, JobBatch)):
+            taken = hand[0] = self._execution(taken)
         self._run(ident, taken)
         hand.clear()
         if self.waiting < self.wake_below:
             self._wake()
+
+    def _execution(self, work: Work) -> _Execution:
+        if isinstance(work, JobBatch):
+            return BatchExecution(work, self._settings)
+        return SequentialExecution(work, self._clock(), self._settings)
 
     def _forget_nudge(self) -> None:
         with self._lock:
@@ -176,7 +184,7 @@ class ThreadPool:
             self._parked += surplus
             return surplus
 
-    def _run(self, ident: int, execution: SequentialExecution) -> None:
+    def _run(self, ident: int, execution: _Execution) -> None:
         self._running[ident] = execution
         RUNNING.set(execution.current_job)
         execution.run(self._handler, self._clock)

@@ -7,8 +7,10 @@ from typing import Any
 
 from models.inside import cursor_of
 
+from taskmaster.core.selection import Selection
 from taskmaster.core.settled import Snapshot
 from taskmaster.core.window import Window
+from taskmaster.master.state.chances import Chances
 from taskmaster.master.state.checkpoint import Checkpoint
 from taskmaster.master.state.run_state import RunState
 from taskmaster.master.state.writer import StateWriter
@@ -44,8 +46,8 @@ class SavesTheCursorOfTheHead(RunState):
 class KeepsItsEpoch(RunState):
     """Does not begin a new epoch."""
 
-    def begin(self, found: Checkpoint | None, first_offset: int) -> None:
-        super().begin(replace(found, epoch=found.epoch - 1) if found and found.epoch else found, first_offset)
+    def begin(self, found: Checkpoint | None, first_offset: int, retry: Selection | None = None) -> None:
+        super().begin(replace(found, epoch=found.epoch - 1) if found and found.epoch else found, first_offset, retry)
 
 
 class NeverHolds(RunState):
@@ -58,9 +60,9 @@ class NeverHolds(RunState):
 class KeepsFailuresOfJobsThatRunAgain(RunState):
     """Leaves failures in the file although their jobs run again."""
 
-    def begin(self, found: Checkpoint | None, first_offset: int) -> None:
+    def begin(self, found: Checkpoint | None, first_offset: int, retry: Selection | None = None) -> None:
         self._failures.prune = lambda watermark, above=(), obsolete=None: 0  # type: ignore[method-assign, assignment]
-        super().begin(found, first_offset)
+        super().begin(found, first_offset, retry)
 
 
 class ForgetsWhatIsAbove(RunState):
@@ -87,15 +89,24 @@ class ForgetsWhatIsUnread(RunState):
 class TriesNothingAgain(RunState):
     """Ignores that too many failures stopped the last run."""
 
-    def begin(self, found: Checkpoint | None, first_offset: int) -> None:
-        super().begin(found and replace(found, stopped=False), first_offset)
+    def begin(self, found: Checkpoint | None, first_offset: int, retry: Selection | None = None) -> None:
+        super().begin(found and replace(found, stopped=False), first_offset, retry)
+
+
+class RetriesAllButTheLast(RunState):
+    """Asked to try failed jobs again, it leaves out the last of them."""
+
+    def begin(self, found: Checkpoint | None, first_offset: int, retry: Selection | None = None) -> None:
+        super().begin(found, first_offset, retry)
+        if retry is not None and self._chances.runs:
+            self._chances = Chances(self._chances.runs[:-1], self._chances.epoch)
 
 
 class TriesAgainWithoutARecord(RunState):
     """Drops a failure from the file as soon as its job has another chance."""
 
-    def begin(self, found: Checkpoint | None, first_offset: int) -> None:
-        super().begin(found, first_offset)
+    def begin(self, found: Checkpoint | None, first_offset: int, retry: Selection | None = None) -> None:
+        super().begin(found, first_offset, retry)
         self._failures.drop(self._chances.wants)
 
 
@@ -117,8 +128,8 @@ class KeepsRecordsOfHandledJobs(RunState):
 class ForgetsWhichWereTriedAgain(RunState):
     """Saves of the failed jobs that all of them are still to be tried again."""
 
-    def begin(self, found: Checkpoint | None, first_offset: int) -> None:
-        super().begin(found, first_offset)
+    def begin(self, found: Checkpoint | None, first_offset: int, retry: Selection | None = None) -> None:
+        super().begin(found, first_offset, retry)
         self._chances.settle = lambda runs: None  # type: ignore[method-assign]
 
 

@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from taskmaster.core import wire
+from taskmaster.core.abandoned import AbandonedJob
 from taskmaster.core.blame import Suspicion
 from taskmaster.core.chunks import Chunk, State
 from taskmaster.core.codec import Batch
 from taskmaster.core.runs import Run, Runs
 from taskmaster.core.watermark import Watermark
-from taskmaster.core.window import AbandonedJob, Settled, Window
+from taskmaster.core.window import Settled, Window
 
 
 class RenewsBySession(Window):
