@@ -137,6 +137,25 @@ def test_a_line_says_what_the_handler_returned_and_where_to_go_on(place: Place) 
     assert rows[77]["error"]["error"] == "ValueError" and rows[77]["error"]["message"] == "no"
 
 
+@pytest.mark.parametrize("name, times", [("out.jsonl", 2), ("out.sqlite", 1)])
+def test_a_job_that_is_tried_again_adds_its_result(place: Place, name: str, times: int) -> None:
+    """Into the table it could not be inserted, because its error was there, and the run was over for good."""
+    place.write("""
+def handle_job(job):
+    if job == 7 and not os.path.exists("fixed"):
+        raise ValueError("not yet")
+    return job
+""")
+    arguments = ("run", "work.py", 1, "n=20", "--attempts", 1, "--results", name, "--results-with-failures")
+    assert place.run(*arguments).code == 3
+    assert offsets(place.folder / name) == list(range(20))
+    (place.folder / "fixed").touch()
+    ended = place.run(*arguments, "--retry-failed")
+
+    assert ended.code == 0, ended.err
+    assert offsets(place.folder / name).count(7) == times and len(offsets(place.folder / name)) == 19 + times
+
+
 def test_what_json_cannot_hold_fails_its_job_and_says_so(place: Place) -> None:
     place.write("""
 def handle_job(job):

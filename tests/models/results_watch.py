@@ -13,6 +13,7 @@ from models.disk import Disk, DiskFile
 from models.master import RESULTS
 from models.oracle import Oracle
 from models.scenario import Scenario
+from models.source import offset_of
 
 from taskmaster.core.waiting_results import records_in
 from taskmaster.master.state.checkpoint import Checkpoint, parse
@@ -58,6 +59,8 @@ class ResultsWatch:
             must(size <= file.synced, "I26: results that wait are not durable", size, file.synced)
         if checkpoint.stopped:
             self._again.update(one.offset for one in self._disk.failures)
+        for first, count in checkpoint.chances:
+            self._again.update(range(first, first + count))
 
     def _checksum(self, size: int) -> int:
         return crc32(self._file.content[:size])
@@ -67,12 +70,12 @@ class ResultsWatch:
         if checkpoint.sink is None:
             return
         oracle, found = self._oracle, self._durable(checkpoint)
-        settled = {at: {oracle.source.payload(at)} for at in range(checkpoint.offset)}
-        for at, payload in oracle.above.items():
-            here = {oracle.source.payload(at)} if at < oracle.source.length else set()
-            settled[at] = {payload, *here}
-        lost = [at for at, payloads in settled.items()
-                if at not in on_disk and not payloads & found and payloads & oracle.executed.keys()]
+        settled = {at: oracle.source.payload(at) for at in range(checkpoint.offset)}
+        lost = [at for at, payload in {**oracle.above, **settled}.items()
+                if at not in on_disk and payload not in found and payload in oracle.executed]
+        if self.source_changed:  # then a job above may have been settled anew, as what it is now
+            here = set(map(offset_of, found))
+            lost = [at for at in lost if at in settled or at not in here]
         must(not lost, "I25: the checkpoint passed jobs whose results are not durable", lost)
 
     def _durable(self, checkpoint: Checkpoint) -> set[int]:
