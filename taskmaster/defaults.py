@@ -37,6 +37,8 @@ LOOK_AHEAD_LEAST_JOBS: Final = 64  # a few pulls' worth, however long a job take
 OVERDUE_SECONDS: Final = 0.005  # pulled jobs wait at most this long for the rest of their slice: ten times a round trip
 QUEUED_BYTES: Final = 4 << 20  # of encoded jobs that wait to be admitted: a few slices of large ones, all small ones
 
+FOLLOW_SECONDS: Final = 0.2  # between two looks at a file that is followed: hardly a wait, and no load
+
 # Leases.
 # Of a slave's work: long compared with a 0.2 ms round trip, short for a person or the end of a run. In simulated fleets
 # 10 ms need twice the requests, 0.5 s lengthen a run by up to 14 %, and between 20 and 100 ms little changes.

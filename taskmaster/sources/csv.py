@@ -1,0 +1,73 @@
+"""A job for each row of a CSV file."""
+
+from __future__ import annotations
+
+import csv as python_csv
+import os
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from taskmaster.errors import SourceError
+from taskmaster.job import Job
+from taskmaster.sources.base import Source
+from taskmaster.sources.line_file import LineFile
+
+
+def csv(path: str | os.PathLike[str], last: Any = None, *, header: bool | Sequence[str] = True, encoding: str = "utf-8",
+        errors: str = "strict", follow: bool = False, **format: Any) -> Source:
+    """Each row of the file: a dict of texts by the names in its first row, which is the header.
+
+    For a file without one, give the names as `header`, or False for rows that are lists. `format` is as in
+    `csv.reader`: delimiter=";", quotechar, escapechar, doublequote, skipinitialspace. Empty rows are passed over.
+    Compression, byte order mark, `follow` and cursors are as in `lines`. A row that has more or fewer fields than the
+    header, or quotes that do not match, ends the source.
+    """
+    path = os.fspath(path)
+    name = f"csv({path!r})"
+    python_csv.reader((), strict=True, **format)  # raises TypeError here rather than in a run
+    return Source(name, partial(_jobs, path, name, header, (encoding, errors, follow), format), last)
+
+
+def _jobs(path: str, name: str, header: bool | Sequence[str], text: tuple[str, str, bool], format: dict[str, Any],
+          last: Any) -> Iterator[Job]:
+    with LineFile(path, name, *text) as file:
+        rows = _rows(file, name, python_csv.reader(file, strict=True, **format))
+        names = _names(next(rows, (0, []))[1], name) if header is True else list(header) if header else None
+        if last is not None:
+            file.resume(last)
+        for start, row in rows:
+            yield Job(_payload(row, names, name, start), file.cursor)
+
+
+def _rows(file: LineFile, name: str, rows: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
+    """Each row that is not empty, with the position where it starts."""
+    while True:
+        start = file.position
+        try:
+            row = next(rows, None)
+        except python_csv.Error as error:
+            raise SourceError(f"{name}: the row at byte {start:,} is not CSV ({error}). Correct it, and run the same "
+                              "command again to resume; or say how the file is written, for example delimiter=';' or "
+                              "quoting=csv.QUOTE_NONE.") from None
+        if row is None:
+            return
+        if row:
+            yield start, row
+
+
+def _names(names: list[str], name: str) -> list[str]:
+    twice = next((one for one in names if names.count(one) > 1), None)
+    if twice is not None:
+        raise SourceError(f"{name}: two columns have the name {twice!r}. Use header=False: then each row is a list, "
+                          "and the first one is the header.")
+    return names
+
+
+def _payload(row: list[str], names: list[str] | None, name: str, start: int) -> Any:
+    if names is None:
+        return row
+    if len(row) != len(names):
+        raise SourceError(f"{name}: the row at byte {start:,} has {len(row)} fields, and the header {len(names)}. "
+                          "Correct it, and run the same command again to resume.")
+    return dict(zip(names, row))
