@@ -38,6 +38,8 @@ OVERDUE_SECONDS: Final = 0.005  # pulled jobs wait at most this long for the res
 QUEUED_BYTES: Final = 4 << 20  # of encoded jobs that wait to be admitted: a few slices of large ones, all small ones
 
 FOLLOW_SECONDS: Final = 0.2  # between two looks at a file that is followed: hardly a wait, and no load
+# Of a folder, at once: 25 MB with all that belongs to them. A folder of ten million is listed 100 times, 4 s each.
+LISTED_NAMES: Final = 100_000
 
 # Leases.
 # Of a slave's work: long compared with a 0.2 ms round trip, short for a person or the end of a run. In simulated fleets

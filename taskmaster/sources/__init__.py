@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from taskmaster.sources.base import Source
+from taskmaster.sources.chunks import chunks
 from taskmaster.sources.csv import csv
+from taskmaster.sources.files import files
 from taskmaster.sources.jsonl import jsonl
 from taskmaster.sources.lines import lines
+from taskmaster.sources.numbers import numbers
+from taskmaster.sources.shard import shard
 
-__all__ = ["Source", "csv", "jsonl", "lines"]
+__all__ = ["Source", "chunks", "csv", "files", "jsonl", "lines", "numbers", "shard"]

@@ -17,18 +17,33 @@ class Source:
     never a plain int: that is what a master passes for jobs without a cursor, whose source it is then not.
     """
 
-    def __init__(self, name: str, jobs: Callable[[Any], Iterator[Job]], last: Any = None) -> None:
+    def __init__(self, name: str, jobs: Callable[[Any], Iterator[Job]], last: Any = None,
+                 count: Callable[[Any], int] | None = None) -> None:
+        """`count`, where it is known, gives the number of jobs after a cursor."""
         self._name = name
         self._jobs = jobs
         self._last = last
+        self._count = count
 
     def __call__(self, last: Any = None) -> Source:
-        return type(self)(self._name, self._jobs, last)
+        return type(self)(self._name, self._jobs, last, self._count)
 
     def __iter__(self) -> Iterator[Job]:
+        return self._jobs(self._checked_last())
+
+    def __len__(self) -> int:
+        """Raises TypeError where the number of jobs is not known."""
+        if self._count is None:
+            raise TypeError(f"{self._name} does not know how many jobs it has")
+        return self._count(self._checked_last())
+
+    def __bool__(self) -> bool:
+        return True  # whatever its length is
+
+    def _checked_last(self) -> Any:
         if type(self._last) is int and self._last:
             raise SourceError(_counted(self._name, self._last))
-        return self._jobs(self._last or None)  # `last=0` and `last=""` are usual defaults in a get_jobs
+        return self._last or None  # `last=0` and `last=""` are usual defaults in a get_jobs
 
     def __repr__(self) -> str:
         return self._name
@@ -47,6 +62,11 @@ def refuse_cursor(name: str, last: Any) -> NoReturn:
 
 Jobs = Source | Callable[..., Iterable[Any]]
 """A source, or a `get_jobs(last=...)` of the user's that yields jobs with cursors."""
+
+
+def shown(source: Jobs) -> str:
+    """The name of a source within that of another."""
+    return repr(source) if isinstance(source, Source) else getattr(source, "__name__", type(source).__name__)
 
 
 def jobs_of(source: Jobs, last: Any, outer: str) -> Iterator[Job]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
+from taskmaster import sources
 from taskmaster.core.portable import freeze, pack, thaw, unpack
 from taskmaster.job import NO_CURSOR, Job
 
@@ -28,3 +30,28 @@ def assert_resumes_anywhere(get_jobs: GetJobs) -> list[Any]:
     for done, job in enumerate(jobs, 1):
         assert list(get_jobs(last=saved(job.cursor))) == jobs[done:], f"after {done} of {len(jobs)}"
     return [job.payload for job in jobs]
+
+
+def _written(folder: Path, name: str, text: str) -> Path:
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def _tree(folder: Path) -> Path:
+    for name in ("c/1", "a/2/3", "a.b", "a/1", "b"):
+        path = folder / "tree" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return folder / "tree"
+
+
+#: Each kind of source, made of what it puts into a folder: at least four jobs.
+KINDS: dict[str, Callable[[Path], GetJobs]] = {
+    "lines": lambda folder: sources.lines(_written(folder, "x", "a\n\nb\r\nc\nd")),
+    "jsonl": lambda folder: sources.jsonl(_written(folder, "x", '1\n\n"b"\n[3]\n{"d": 4}\n')),
+    "csv": lambda folder: sources.csv(_written(folder, "x", 'id,name\n1,a\n2,"b\nb"\n\n3,c\n4,d\n')),
+    "files": lambda folder: sources.files(_tree(folder)),
+    "numbers": lambda folder: sources.numbers(-3, 7, step=2),
+    "chunks": lambda folder: sources.chunks(sources.numbers(0, 11), 3),
+    "shard": lambda folder: sources.shard(sources.numbers(0, 40), 1, 3),
+}
