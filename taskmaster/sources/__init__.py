@@ -9,6 +9,7 @@ from taskmaster.sources.files import files
 from taskmaster.sources.jsonl import jsonl
 from taskmaster.sources.lines import lines
 from taskmaster.sources.numbers import numbers
+from taskmaster.sources.rows import rows
 from taskmaster.sources.shard import shard
 
-__all__ = ["Source", "chunks", "csv", "files", "jsonl", "lines", "numbers", "shard"]
+__all__ = ["Source", "chunks", "csv", "files", "jsonl", "lines", "numbers", "rows", "shard"]

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from taskmaster import sources
 from taskmaster.errors import SourceError
 from taskmaster.job import Job
-from taskmaster.sources import files as files_function
 from taskmaster.targets.signature import accepts_last, convert_arguments, first_offset
 from tests.support.sources import KINDS, GetJobs, assert_resumes_anywhere, payloads
 
@@ -118,7 +117,7 @@ def test_any_tree_of_files_resumes_anywhere(tmp_path_factory: pytest.TempPathFac
             tree(root, *([] if ".." in name.split("/") else [name.strip("/")]))
     expected = {os.path.join(folder, file) for folder, _, files in os.walk(root) for file in files}
     with pytest.MonkeyPatch.context() as patch:  # so that folders are listed in several parts
-        patch.setattr(sys.modules[files_function.__module__], "LISTED_NAMES", limit)
+        patch.setattr(sys.modules["taskmaster.sources.files"], "LISTED_NAMES", limit)
         whole = found(str(root))
     assert len(whole) == len(expected) and set(whole) == expected
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,14 @@ def _tree(folder: Path) -> Path:
     return folder / "tree"
 
 
+def _table(folder: Path) -> Path:
+    with sqlite3.connect(folder / "t.db") as database:
+        database.execute("CREATE TABLE t (a TEXT, b INTEGER, PRIMARY KEY (a, b))")
+        database.executemany("INSERT INTO t VALUES (?, ?)", [(a, b) for a in ("x", "", "y") for b in (2, -1)])
+    database.close()
+    return folder / "t.db"
+
+
 #: Each kind of source, made of what it puts into a folder: at least four jobs.
 KINDS: dict[str, Callable[[Path], GetJobs]] = {
     "lines": lambda folder: sources.lines(_written(folder, "x", "a\n\nb\r\nc\nd")),
@@ -53,5 +62,6 @@ KINDS: dict[str, Callable[[Path], GetJobs]] = {
     "files": lambda folder: sources.files(_tree(folder)),
     "numbers": lambda folder: sources.numbers(-3, 7, step=2),
     "chunks": lambda folder: sources.chunks(sources.numbers(0, 11), 3),
+    "rows": lambda folder: sources.rows(f"sqlite:///{_table(folder)}", "t", key=["a", "b"], page=2),
     "shard": lambda folder: sources.shard(sources.numbers(0, 40), 1, 3),
 }
