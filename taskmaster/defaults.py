@@ -38,6 +38,7 @@ OVERDUE_SECONDS: Final = 0.005  # pulled jobs wait at most this long for the res
 QUEUED_BYTES: Final = 4 << 20  # of encoded jobs that wait to be admitted: a few slices of large ones, all small ones
 
 FOLLOW_SECONDS: Final = 0.2  # between two looks at a file that is followed: hardly a wait, and no load
+CLOCK_SECONDS: Final = 10.0  # between two looks at the clock by a source that waits for a time: as late as it may be
 # Of a folder, at once: 25 MB with all that belongs to them. A folder of ten million is listed 100 times, 4 s each.
 LISTED_NAMES: Final = 100_000
 # Of a table, in a query of its own: reading one takes milliseconds, and a round trip a small part of that.

@@ -18,12 +18,15 @@ from taskmaster.waiting import wait
 class LineFile:
     """An iterator of the lines with their ends, open until `close`. With `follow`, it waits at the end for more.
 
-    A line ends with a line feed, which a carriage return may precede. Without `follow` the last one may have no end.
+    A line ends with a line feed, which a carriage return may precede. The last one may have no end, but with `follow`
+    or if lines are to be `whole`, it is not taken yet; then, an iterator that was at its end may continue later.
     Raises SourceError for a file that cannot be read, StateMismatch for one that is not the file that a cursor is of.
     """
 
-    def __init__(self, path: str | os.PathLike[str], name: str, encoding: str, errors: str, follow: bool) -> None:
+    def __init__(self, path: str | os.PathLike[str], name: str, encoding: str, errors: str, follow: bool = False,
+                 whole: bool = False) -> None:
         self._name = name
+        self._whole = whole
         self._file = Opened(path, name)
         self._follow = follow
         try:
@@ -56,6 +59,11 @@ class LineFile:
     def position(self) -> int:
         """Where the next line starts, in bytes."""
         return self._trace.position
+
+    @property
+    def status(self) -> os.stat_result:
+        """Of the open file."""
+        return os.fstat(self._file.plain.fileno())
 
     @property
     def cursor(self) -> str:
@@ -123,14 +131,17 @@ class LineFile:
 
     def _last(self, line: bytes) -> bytes:
         """The line that ends the file, or nothing. Raises SourceError if the file was cut."""
-        if not self._file.compressed and os.fstat(self._file.plain.fileno()).st_size < self._trace.position:
+        if not self._file.compressed and self.status.st_size < self._trace.position:
             raise SourceError(f"{self._name}: the file became shorter while it was read, and lines are missing. Put "
                               "the whole file back and run the same command again, or start over with --reset.")
+        if self._whole and line:
+            self._file.reread(self._trace.position)
+            return b""
         return line
 
     def _is_replaced(self) -> bool:
         """Whether the path is another file by now, or this one was cut."""
-        ours = os.fstat(self._file.plain.fileno())
+        ours = self.status
         try:
             now = os.stat(self._file.path)
         except OSError:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib
 import io
 import os
 import stat
 import sys
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn, cast
 
 from taskmaster.errors import SourceError
 
@@ -23,7 +24,7 @@ class Opened:
     def __init__(self, path: str | os.PathLike[str], name: str) -> None:
         self.name = name
         self.path = Path(path)
-        self.plain = _open(self.path, name)
+        self.plain: BinaryIO = _open(self.path, name)
         try:
             self.kind = self._kind()
             self._file = self._decompressed()
@@ -58,6 +59,11 @@ class Opened:
         while rest > 0 and (data := self.read(min(rest, SKIP_BYTES))):
             rest -= len(data)
 
+    def reread(self, position: int) -> None:
+        """Go back to this byte of a plain file, and forget what was read behind it: it may be cut and written anew."""
+        self.plain.seek(position)
+        self.plain = self._file = io.BufferedReader(cast(Any, self.plain).detach(), BUFFER_BYTES)
+
     def rewind(self) -> None:
         """Go to the beginning."""
         self.plain.seek(0)
@@ -80,8 +86,6 @@ class Opened:
 
     def _decompressed(self) -> BinaryIO:
         if self.kind == "gzip":
-            import gzip  # here: few files are compressed
-
             return io.BufferedReader(gzip.GzipFile(fileobj=self.plain), BUFFER_BYTES)  # type: ignore[arg-type]
         return _zstd(self.plain, self.name) if self.kind else self.plain
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from taskmaster import sources
+from taskmaster.core.failure import FailureRecord, to_line
 from taskmaster.core.portable import freeze, pack, thaw, unpack
 from taskmaster.job import NO_CURSOR, Job
+from taskmaster.sources.push import push
 
 GetJobs = Callable[..., Iterable[Job]]
 
@@ -54,14 +58,43 @@ def _table(folder: Path) -> Path:
     return folder / "t.db"
 
 
+def failed(offset: int, payload: Any, **fields: Any) -> bytes:
+    """A line of a failures file."""
+    texts = dict.fromkeys(("error", "message", "traceback", "handler", "slave", "time", "shown"), "")
+    packed = fields.pop("packed", pack(payload))
+    record = dict(offset=offset, cursor=None, attempts=3, kind="raised", payload=packed, **texts)
+    return to_line(FailureRecord(**{**record, **fields}))
+
+
+def _failures(folder: Path) -> Path:
+    (folder / "failures.jsonl").write_bytes(b"".join(failed(n, (n, "x")) for n in range(5)))
+    return folder
+
+
+def _spool(folder: Path) -> Path:
+    """Of two processes."""
+    for number in range(6):
+        if number == 3:
+            run_in_child("import sys, taskmaster; taskmaster.push(sys.argv[1], {'of': 'child'})", str(folder / "spool"))
+        push(folder / "spool", [number])
+    return folder / "spool"
+
+
+def run_in_child(program: str, *arguments: str) -> None:
+    """Run a program in a process of its own."""
+    subprocess.run([sys.executable, "-c", program, *arguments], check=True, timeout=50)
+
+
 #: Each kind of source, made of what it puts into a folder: at least four jobs.
 KINDS: dict[str, Callable[[Path], GetJobs]] = {
     "lines": lambda folder: sources.lines(_written(folder, "x", "a\n\nb\r\nc\nd")),
     "jsonl": lambda folder: sources.jsonl(_written(folder, "x", '1\n\n"b"\n[3]\n{"d": 4}\n')),
     "csv": lambda folder: sources.csv(_written(folder, "x", 'id,name\n1,a\n2,"b\nb"\n\n3,c\n4,d\n')),
+    "failures": lambda folder: sources.failures(_failures(folder)),
     "files": lambda folder: sources.files(_tree(folder)),
     "numbers": lambda folder: sources.numbers(-3, 7, step=2),
     "chunks": lambda folder: sources.chunks(sources.numbers(0, 11), 3),
     "rows": lambda folder: sources.rows(f"sqlite:///{_table(folder)}", "t", key=["a", "b"], page=2),
     "shard": lambda folder: sources.shard(sources.numbers(0, 40), 1, 3),
+    "spool": lambda folder: sources.spool(_spool(folder)),
 }

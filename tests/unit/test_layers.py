@@ -28,12 +28,12 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 BESIDE: Mapping[str, set[str]] = {"job": {"errors", "defaults"}, "forks": {"native"},
                                   "outlet": {"defaults", "errors", "native"}, "native": {"errors"},
                                   "limits": {"errors", "native"}, "waiting": {"native"},
-                                  "__init__": {"job", "api", "handlers", "errors"}}
+                                  "__init__": {"job", "api", "handlers", "errors", "sources"}}
 #: Floors that are further down than their number says: these may import nothing else of the house.
 ALONE: Mapping[str, set[str]] = {
     "malloc": set(),
     "targets": {"errors", "defaults", "job", "handlers"},
-    "sources": {"errors", "defaults", "job", "durable", "waiting", "core"},
+    "sources": {"errors", "defaults", "job", "native", "durable", "waiting", "core"},
 }
 
 

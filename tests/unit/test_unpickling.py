@@ -21,7 +21,7 @@ DANGEROUS: Mapping[str, set[str]] = {
     "copyreg": set(), "recv_pyobj": set(), "recv_serialized": set(), "exec": set(),
     "eval": {"targets/signature.py"},  # of the annotations in the user's own module
     # Of a checkpoint, and of failed jobs that are tried again: files in the user's own folder.
-    "unpack": {"core/portable.py", "master/state/checkpoint.py", "master/failed_jobs.py"},
+    "unpack": {"core/portable.py", "master/state/checkpoint.py", "master/failed_jobs.py", "sources/failures.py"},
     "decode_batch": set(),
     "Unpickler": {"core/codec.py"},  # one that refuses every class and function
 }
