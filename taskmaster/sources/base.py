@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NoReturn
 
 from taskmaster.errors import SourceError
 from taskmaster.job import NO_CURSOR, Job
+
+
+def located(path: str) -> str:
+    """The same path for when user code has changed the working folder."""
+    try:
+        return os.path.join(os.getcwd(), path)
+    except OSError:  # it was removed
+        return path
 
 
 class Source:

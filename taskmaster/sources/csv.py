@@ -10,7 +10,7 @@ from typing import Any
 
 from taskmaster.errors import SourceError
 from taskmaster.job import Job
-from taskmaster.sources.base import Source
+from taskmaster.sources.base import Source, located
 from taskmaster.sources.line_file import LineFile
 
 
@@ -26,7 +26,7 @@ def csv(path: str | os.PathLike[str], last: Any = None, *, header: bool | Sequen
     path = os.fspath(path)
     name = f"csv({path!r})"
     python_csv.reader((), strict=True, **format)  # raises TypeError here rather than in a run
-    return Source(name, partial(_jobs, path, name, header, (encoding, errors, follow), format), last)
+    return Source(name, partial(_jobs, located(path), name, header, (encoding, errors, follow), format), last)
 
 
 def _jobs(path: str, name: str, header: bool | Sequence[str], text: tuple[str, str, bool], format: dict[str, Any],

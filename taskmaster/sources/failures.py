@@ -13,7 +13,7 @@ from taskmaster.core.failure import FailureRecord, from_line
 from taskmaster.core.portable import unpack
 from taskmaster.errors import SourceError
 from taskmaster.job import Job
-from taskmaster.sources.base import Source
+from taskmaster.sources.base import Source, located
 from taskmaster.sources.line_file import LineFile
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ def failures(path: str | os.PathLike[str], last: Any = None) -> Source:
     """
     path = os.fspath(path)
     name = f"failures({path!r})"
-    return Source(name, partial(_jobs, path, name), last)
+    return Source(name, partial(_jobs, located(path), name), last)
 
 
 def _jobs(path: str, name: str, last: Any) -> Iterator[Job]:

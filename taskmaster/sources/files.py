@@ -11,7 +11,7 @@ from typing import Any
 from taskmaster.defaults import LISTED_NAMES
 from taskmaster.errors import SourceError
 from taskmaster.job import Job
-from taskmaster.sources.base import Source, refuse_cursor
+from taskmaster.sources.base import Source, located, refuse_cursor
 from taskmaster.sources.pattern import Pattern, split
 
 log = logging.getLogger(__name__)
@@ -29,19 +29,20 @@ def files(pattern: str | os.PathLike[str], last: Any = None, *, skip_unreadable:
     """
     text = os.fspath(pattern)
     name = f"files({text!r})"
-    return Source(name, partial(_files, name, text, skip_unreadable), last)
+    return Source(name, partial(_files, name, located(""), text, skip_unreadable), last)
 
 
-def _files(name: str, text: str, skip_unreadable: bool, last: Any) -> Iterator[Job]:
+def _files(name: str, here: str, text: str, skip_unreadable: bool, last: Any) -> Iterator[Job]:
     if last is not None and (not isinstance(last, str) or not last.startswith("./")):
         refuse_cursor(name, last)
-    root, pattern = split(text)
+    root, pattern = split(text, here)
+    place = os.path.join(here, root)
     try:
-        os.scandir(root or ".").close()
+        os.scandir(place or ".").close()
     except (OSError, ValueError) as error:
         raise SourceError(f"{name}: the folder {root or '.'!r} cannot be listed: "
                           f"{getattr(error, 'strerror', None) or error}.") from None
-    tree = _Tree(name, root, pattern, skip_unreadable)
+    tree = _Tree(name, place, pattern, skip_unreadable)
     for path in tree.walk("", pattern.start, last.split("/")[1:] if last else []):
         yield Job(os.path.join(root, path), f"./{path}")
 

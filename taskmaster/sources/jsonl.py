@@ -10,7 +10,7 @@ from typing import Any
 
 from taskmaster.errors import SourceError
 from taskmaster.job import Job
-from taskmaster.sources.base import Source
+from taskmaster.sources.base import Source, located
 from taskmaster.sources.line_file import LineFile
 
 
@@ -21,7 +21,7 @@ def jsonl(path: str | os.PathLike[str], last: Any = None, *, encoding: str = "ut
     """
     path = os.fspath(path)
     name = f"jsonl({path!r})"
-    return Source(name, partial(_values, path, name, encoding, follow), last)
+    return Source(name, partial(_values, located(path), name, encoding, follow), last)
 
 
 def _values(path: str, name: str, encoding: str, follow: bool, last: Any) -> Iterator[Job]:

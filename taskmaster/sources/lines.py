@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from taskmaster.job import Job
-from taskmaster.sources.base import Source
+from taskmaster.sources.base import Source, located
 from taskmaster.sources.line_file import LineFile
 
 
@@ -22,7 +22,7 @@ def lines(path: str | os.PathLike[str], last: Any = None, *, encoding: str = "ut
     """
     path = os.fspath(path)
     name = f"lines({path!r})"
-    return Source(name, partial(_lines, path, name, encoding, errors, follow), last)
+    return Source(name, partial(_lines, located(path), name, encoding, errors, follow), last)
 
 
 def _lines(path: str, name: str, encoding: str, errors: str, follow: bool, last: Any) -> Iterator[Job]:

@@ -52,11 +52,15 @@ class Pattern:
         return frozenset(found)
 
 
-def split(text: str) -> tuple[str, Pattern]:
-    """The folder where to look for a pattern, and the pattern within it. A folder stands for all that is in it."""
-    if os.path.isdir(text):
+def split(text: str, here: str) -> tuple[str, Pattern]:
+    """The folder where to look for a pattern, relative to the folder `here`, and the pattern within it.
+
+    A folder stands for all that is in it.
+    """
+    path = os.path.join(here, text)
+    if os.path.isdir(path):
         return text, Pattern([DEEP], all_hidden=True)
-    if os.path.exists(text):  # also a name with brackets in it
+    if os.path.exists(path):  # also a name with brackets in it
         return os.path.dirname(text), Pattern([glob.escape(os.path.basename(text))])
     if not glob.has_magic(text):
         return text, Pattern([DEEP])  # which is not there

@@ -13,7 +13,7 @@ from typing import Any
 from taskmaster.defaults import PAGE_BYTES, PAGE_ROWS
 from taskmaster.errors import SourceError
 from taskmaster.job import Job
-from taskmaster.sources.base import Source
+from taskmaster.sources.base import Source, located
 from taskmaster.sources.keyset import Keyset, keyset_of
 
 
@@ -32,11 +32,12 @@ def rows(database: Any, table: Any, last: Any = None, *, key: str | Sequence[str
     if names == []:
         raise ValueError("key must name at least one column")
     name = f"rows({_shown(database)}, {_shown(table)})"
-    return Source(name, partial(_rows, name, database, table, names, page), last)
+    return Source(name, partial(_rows, name, located(""), database, table, names, page), last)
 
 
-def _rows(name: str, database: Any, table: Any, key: list[str] | None, page: int, last: Any) -> Iterator[Job]:
-    with _connected(name, database) as connection:
+def _rows(name: str, here: str, database: Any, table: Any, key: list[str] | None, page: int,
+          last: Any) -> Iterator[Job]:
+    with _connected(name, here, database) as connection:
         with _one_transaction(connection):
             keyset = keyset_of(name, connection, table, key)
             keyset.refuse_nulls(connection)
@@ -68,14 +69,14 @@ def _page(name: str, connection: Any, keyset: Keyset, page: int, last: Any) -> t
 
 
 @contextmanager
-def _connected(name: str, database: Any) -> Iterator[Any]:
+def _connected(name: str, here: str, database: Any) -> Iterator[Any]:
     """A connection. Raises SourceError for what the database, or SQLAlchemy, reports."""
     sqlalchemy = _library(name)
     try:
         if isinstance(database, sqlalchemy.Connection):
             yield database
             return
-        engine = database if isinstance(database, sqlalchemy.Engine) else _engine(name, sqlalchemy, database)
+        engine = database if isinstance(database, sqlalchemy.Engine) else _engine(name, here, sqlalchemy, database)
         try:
             with engine.connect() as connection:
                 yield connection
@@ -94,17 +95,18 @@ def _library(name: str) -> Any:
         raise SourceError(f"{name}: to read tables, install the extra: pip install 'taskmaster[sql]'") from None
 
 
-def _engine(name: str, sqlalchemy: Any, url: Any) -> Any:
+def _engine(name: str, here: str, sqlalchemy: Any, address: Any) -> Any:
+    url = sqlalchemy.make_url(address)
+    path = url.database
+    if url.get_backend_name() == "sqlite" and path and path != ":memory:" and not path.startswith("file:"):
+        url = url.set(database=os.path.join(here, path))
+        if not os.path.isfile(url.database):  # which connecting would create
+            raise SourceError(f"{name}: there is no file {path!r} (looked for {url.database}).")
     try:
-        engine = sqlalchemy.create_engine(url)
+        return sqlalchemy.create_engine(url)
     except ModuleNotFoundError as error:
         raise SourceError(f"{name}: this database needs the module {error.name}. Install it, or name another driver in "
                           "the URL, such as postgresql+psycopg://...") from None
-    path = engine.url.database
-    if engine.dialect.name == "sqlite" and path and path != ":memory:" and not path.startswith("file:"):
-        if not os.path.isfile(path):  # which connecting would create
-            raise SourceError(f"{name}: there is no file {path!r} (looked for {os.path.abspath(path)}).")
-    return engine
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Any
 from taskmaster.defaults import FOLLOW_SECONDS
 from taskmaster.errors import SourceError, StateMismatch
 from taskmaster.job import Job
-from taskmaster.sources.base import Source, refuse_cursor
+from taskmaster.sources.base import Source, located, refuse_cursor
 from taskmaster.sources.line_file import LineFile
 from taskmaster.sources.push import SUFFIX
 from taskmaster.waiting import wait
@@ -29,7 +29,7 @@ def spool(folder: str | os.PathLike[str], last: Any = None, *, follow: bool = Fa
     """
     path = os.fspath(folder)
     name = f"spool({path!r})"
-    return Source(name, partial(_payloads, path, name, follow), last)
+    return Source(name, partial(_payloads, located(path), name, follow), last)
 
 
 def _payloads(path: str, name: str, follow: bool, last: Any) -> Iterator[Job]:

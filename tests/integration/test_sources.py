@@ -45,6 +45,20 @@ def test_a_cursor_that_the_source_did_not_make_is_refused(tmp_path: Path, kind: 
         list(KINDS[kind](tmp_path)(last=last))
 
 
+@pytest.mark.parametrize("make", [lambda: sources.lines("x"), lambda: sources.files("."), lambda: sources.files("*"),
+                                  lambda: sources.rows("sqlite:///t.db", "t", key=["a", "b"])])
+def test_a_source_finds_its_files_when_user_code_has_changed_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Any
+) -> None:
+    for kind in ("lines", "rows"):
+        KINDS[kind](tmp_path)
+    monkeypatch.chdir(tmp_path)
+    source = make()
+    expected = list(source)
+    monkeypatch.chdir("/")
+    assert expected and list(source) == expected
+
+
 # -- numbers
 
 
