@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+from taskmaster.errors import UsageError
 from taskmaster.job import Job
 from taskmaster.sources.base import Jobs, Source, jobs_of, shown
 
@@ -16,7 +17,7 @@ def chunks(source: Jobs, n: int, last: Any = None) -> Source:
     Jobs that share a cursor stay together, so a list of them may be longer.
     """
     if n < 1:
-        raise ValueError(f"n must be at least 1, not {n}")
+        raise UsageError(f"n must be at least 1, not {n}.")
     name = f"chunks({shown(source)}, {n})"
     return Source(name, partial(_chunks, name, source, n), last)
 

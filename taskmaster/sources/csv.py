@@ -8,32 +8,43 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from taskmaster.errors import SourceError
+from taskmaster.errors import SourceError, UsageError
 from taskmaster.job import Job
 from taskmaster.sources.base import Source, located
 from taskmaster.sources.line_file import LineFile
 
 
-def csv(path: str | os.PathLike[str], last: Any = None, *, header: bool | Sequence[str] = True, encoding: str = "utf-8",
-        errors: str = "strict", follow: bool = False, **format: Any) -> Source:
+def csv(path: str | os.PathLike[str], last: Any = None, *, header: bool = True, names: Sequence[str] | None = None,
+        encoding: str = "utf-8", errors: str = "strict", follow: bool = False, delimiter: str = ",",
+        quotechar: str | None = '"', escapechar: str | None = None, doublequote: bool = True,
+        skipinitialspace: bool = False, quoting: int = python_csv.QUOTE_MINIMAL) -> Source:
     """Each row of the file: a dict of texts by the names in its first row, which is the header.
 
-    For a file without one, give the names as `header`, or False for rows that are lists. `format` is as in
-    `csv.reader`: delimiter=";", quotechar, escapechar, doublequote, skipinitialspace. Empty rows are passed over.
+    For a file without one, give `names`, or header=False for rows that are lists. From `delimiter` on, the
+    parameters are those of `csv.reader`. Empty rows are passed over.
+
     Compression, byte order mark, `follow` and cursors are as in `lines`. A row that has more or fewer fields than the
     header, or quotes that do not match, ends the source.
     """
     path = os.fspath(path)
     name = f"csv({path!r})"
-    python_csv.reader((), strict=True, **format)  # raises TypeError here rather than in a run
-    return Source(name, partial(_jobs, located(path), name, header, (encoding, errors, follow), format), last)
+    format: dict[str, Any] = {"delimiter": delimiter, "quotechar": quotechar, "escapechar": escapechar,
+                              "doublequote": doublequote, "skipinitialspace": skipinitialspace, "quoting": quoting}
+    try:
+        python_csv.reader((), strict=True, **format)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{name}: {error}.") from None
+    fixed = None if names is None else list(names)
+    header = header and names is None
+    return Source(name, partial(_jobs, located(path), name, header, fixed, (encoding, errors, follow), format), last)
 
 
-def _jobs(path: str, name: str, header: bool | Sequence[str], text: tuple[str, str, bool], format: dict[str, Any],
-          last: Any) -> Iterator[Job]:
+def _jobs(path: str, name: str, header: bool, names: list[str] | None, text: tuple[str, str, bool],
+          format: dict[str, Any], last: Any) -> Iterator[Job]:
     with LineFile(path, name, *text) as file:
         rows = _rows(file, name, python_csv.reader(file, strict=True, **format))
-        names = _names(next(rows, (0, []))[1], name) if header is True else list(header) if header else None
+        if header:
+            names = _names(next(rows, (0, []))[1], name)
         if last is not None:
             file.resume(last)
         for start, row in rows:

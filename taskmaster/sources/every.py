@@ -9,6 +9,7 @@ from time import time
 from typing import Any, Literal
 
 from taskmaster.defaults import CLOCK_SECONDS
+from taskmaster.errors import UsageError
 from taskmaster.job import Job
 from taskmaster.sources.base import Source, refuse_cursor
 from taskmaster.waiting import wait
@@ -25,9 +26,9 @@ def every(seconds: float | timedelta, last: Any = None, *, missed: Literal["one"
     """
     period = (seconds if isinstance(seconds, timedelta) else timedelta(seconds=seconds)) // _TICK
     if period < 1000:
-        raise ValueError(f"seconds must be at least 0.001, not {seconds}")
+        raise UsageError(f"seconds must be at least 0.001, not {seconds}.")
     if missed not in ("one", "all"):
-        raise ValueError(f"missed must be 'one' or 'all', not {missed!r}")
+        raise UsageError(f"missed must be 'one' or 'all', not {missed!r}.")
     name = f"every({seconds})"
     return Source(name, partial(_ticks, name, period, missed == "all"), last)
 

@@ -8,6 +8,7 @@ from functools import partial
 from itertools import count
 from typing import Any
 
+from taskmaster.errors import UsageError
 from taskmaster.job import Job
 from taskmaster.sources.base import Source, refuse_cursor
 
@@ -20,7 +21,7 @@ def numbers(start: int, stop: int | None, last: Any = None, *, step: int = 1) ->
     The cursor is the number as text. A range whose `stop` has changed can be resumed.
     """
     if step == 0:
-        raise ValueError("step must not be 0")
+        raise UsageError("step must not be 0.")
     name = f"numbers({start}, {stop}{'' if step == 1 else f', step={step}'})"
     length = None if stop is None else partial(_length, name, start, stop, step)
     return Source(name, partial(_numbers, name, start, stop, step), last, length)

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from taskmaster.defaults import PAGE_BYTES, PAGE_ROWS
-from taskmaster.errors import SourceError
+from taskmaster.errors import SourceError, UsageError
 from taskmaster.job import Job
 from taskmaster.sources.base import Source, located
 from taskmaster.sources.keyset import Keyset, keyset_of
@@ -27,10 +27,10 @@ def rows(database: Any, table: Any, last: Any = None, *, key: str | Sequence[str
     page in a transaction of its own: so none stays open while jobs are handled, and a page begins at its key.
     """
     if page < 1:
-        raise ValueError(f"page must be at least 1, not {page}")
+        raise UsageError(f"page must be at least 1, not {page}.")
     names = [key] if isinstance(key, str) else None if key is None else list(key)
     if names == []:
-        raise ValueError("key must name at least one column")
+        raise UsageError("key must name at least one column.")
     name = f"rows({_shown(database)}, {_shown(table)})"
     return Source(name, partial(_rows, name, located(""), database, table, names, page), last)
 

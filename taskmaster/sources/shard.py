@@ -8,6 +8,7 @@ from typing import Any
 
 from taskmaster.core.identity import of_cursor
 from taskmaster.core.portable import freeze
+from taskmaster.errors import UsageError
 from taskmaster.job import Job
 from taskmaster.sources.base import Jobs, Source, jobs_of, shown
 
@@ -19,7 +20,7 @@ def shard(source: Jobs, i: int, n: int, last: Any = None) -> Source:
     another part. The parts are of about the same size.
     """
     if not 0 <= i < n:
-        raise ValueError(f"i must be at least 0 and below n={n}, not {i}")
+        raise UsageError(f"i must be at least 0 and below n={n}, not {i}.")
     name = f"shard({shown(source)}, {i}, {n})"
     return Source(name, partial(_shard, name, source, i, n), last)
 

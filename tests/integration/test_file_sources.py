@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from taskmaster import sources
-from taskmaster.errors import SourceError, StateMismatch
+from taskmaster.errors import SourceError, StateMismatch, UsageError
 from taskmaster.job import Job
 from taskmaster.native import Flag
 from taskmaster.targets.signature import accepts_last, first_offset
@@ -104,7 +104,7 @@ def test_csv_yields_what_was_written_with_quotes_and_newlines_in_them(tmp_path: 
 
 def test_csv_takes_names_and_another_format(tmp_path: Path) -> None:
     path = write(tmp_path, "1;'a;b'\n\n2;c\n")
-    source = sources.csv(path, header=["id", "name"], delimiter=";", quotechar="'")
+    source = sources.csv(path, names=["id", "name"], delimiter=";", quotechar="'")
     assert assert_resumes_anywhere(source) == [{"id": "1", "name": "a;b"}, {"id": "2", "name": "c"}]
 
 
@@ -299,6 +299,7 @@ def test_a_cursor_of_another_source_is_refused(tmp_path: Path, last: Any) -> Non
     assert "is not a cursor of lines(" in refused(sources.lines(write(tmp_path, "a\n"), last))
 
 
-def test_csv_names_a_wrong_option_when_it_is_called(tmp_path: Path) -> None:
-    with pytest.raises(TypeError, match="delimeter"):
-        sources.csv("people.csv", delimeter=";")
+@pytest.mark.parametrize("wrong", [{"delimiter": ";;"}, {"quotechar": ""}, {"quoting": 77}])
+def test_csv_names_a_wrong_option_when_it_is_called(wrong: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=f"people.csv.*{next(iter(wrong))}"):
+        sources.csv("people.csv", **wrong)

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from taskmaster import sources
-from taskmaster.errors import SourceError
+from taskmaster.errors import SourceError, UsageError
 from tests.support.sources import assert_resumes_anywhere, payloads
 
 sql = pytest.importorskip("sqlalchemy")
@@ -223,5 +223,5 @@ def test_a_cursor_that_does_not_fit_the_key_is_refused(shop: str, last: Any) -> 
 @pytest.mark.parametrize("wrong", [lambda: sources.rows("sqlite://", "t", page=0),
                                    lambda: sources.rows("sqlite://", "t", key=[])])
 def test_options_that_make_no_sense_are_refused_at_once(wrong: Callable[[], Any]) -> None:
-    with pytest.raises(ValueError, match="at least"):
+    with pytest.raises(UsageError, match="at least"):
         wrong()

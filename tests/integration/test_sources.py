@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from taskmaster import sources
-from taskmaster.errors import SourceError
+from taskmaster.errors import SourceError, UsageError
 from taskmaster.job import Job
 from taskmaster.targets.signature import accepts_last, convert_arguments, first_offset
 from tests.support.sources import KINDS, GetJobs, assert_resumes_anywhere, payloads
@@ -253,7 +253,7 @@ def test_sources_without_cursors_are_refused_by_what_is_made_of_them() -> None:
 @pytest.mark.parametrize("wrong", [lambda: sources.chunks(pages, 0), lambda: sources.shard(pages, 2, 2),
                                    lambda: sources.shard(pages, -1, 2), lambda: sources.numbers(0, 1, step=0)])
 def test_numbers_that_make_no_sense_are_refused_at_once(wrong: Any) -> None:
-    with pytest.raises(ValueError, match="must"):
+    with pytest.raises(UsageError, match="must"):
         wrong()
 
 

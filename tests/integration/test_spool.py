@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from taskmaster import durable, push, sources
-from taskmaster.errors import SourceError, StateMismatch
+from taskmaster.errors import SourceError, StateMismatch, UsageError
 from tests.support.sources import assert_resumes_anywhere, failed, payloads, run_in_child
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="fork and flock are of POSIX")
@@ -257,7 +257,7 @@ def test_a_time_without_a_zone_is_no_cursor(last: Any) -> None:
 def test_settings_that_make_no_sense_are_refused_at_once() -> None:
     for wrong in (lambda: sources.every(0), lambda: sources.every(-1),
                   lambda: sources.every(1, missed="some")):  # type: ignore[arg-type]
-        with pytest.raises(ValueError, match="must be"):
+        with pytest.raises(UsageError, match="must be"):
             wrong()
 
 
