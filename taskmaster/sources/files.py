@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def files(pattern: str | os.PathLike[str], last: Any = None, *, skip_unreadable: bool = False) -> Source:
-    """The paths of all files below a folder, or of those that match a pattern such as "photos/**/*.jpg".
+    """The paths of all files below a folder, or of those that match a pattern such as `photos/**/*.jpg`.
 
     In a pattern, `*`, `?` and `[...]` match within a name, `**` any number of folders, and none of them a name that
     begins with a dot. Links to files count as files; links to folders are not entered. The order is that of the names,
