@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 import pytest
-from helpers import Place, free_port
+from helpers import Place, free_port, wait_until
 
 HANDLER = "def handle_job(job):\n    with open('handled.txt', 'a') as out:\n        out.write(repr(job) + '\\n')\n"
 
@@ -90,6 +90,17 @@ def test_options_and_files_that_are_wrong_are_explained_in_a_sentence(work: Plac
     assert "No argument 'no_such'" in told("csv:x.csv", 1, "no_such=1", "--handler", "fetch.py")
     assert "delimiter" in told("csv:x.csv", 1, "delimiter=ab", "--handler", "fetch.py")
     assert "page must be at least 1" in told("sql:sqlite:///shop.db?table=orders", 1, "page=0", "--handler", "fetch.py")
+
+
+def test_a_run_that_follows_a_file_takes_what_is_added_and_ends_at_once_when_it_is_told_to(work: Place) -> None:
+    run = work.start("run", "lines:x.txt", 1, "follow=yes", "--handler", "fetch.py")
+    wait_until(lambda: len(handled(work)) == 3)
+    with (work.folder / "x.txt").open("a") as file:
+        file.write("4\n")
+    wait_until(lambda: len(handled(work)) == 4)
+    run.signal(2)
+    ended = run.end()
+    assert ended.code == 75 and "get_jobs has not returned" not in ended.err, ended.err
 
 
 def test_a_program_runs_a_source_and_each_handler_has_its_own_state(work: Place) -> None:
