@@ -39,6 +39,14 @@ LOOK_AHEAD_LEAST_JOBS: Final = 64  # a few pulls' worth, however long a job take
 OVERDUE_SECONDS: Final = 0.005  # pulled jobs wait at most this long for the rest of their slice: ten times a round trip
 QUEUED_BYTES: Final = 4 << 20  # of encoded jobs that wait to be admitted: a few slices of large ones, all small ones
 
+FOLLOW_SECONDS: Final = 0.2  # between two looks at a file that is followed: hardly a wait, and no load
+CLOCK_SECONDS: Final = 10.0  # between two looks at the clock by a source that waits for a time: as late as it may be
+# Of a folder, at once: 25 MB with all that belongs to them. A folder of ten million is listed 100 times, 4 s each.
+LISTED_NAMES: Final = 100_000
+# Of a table, in a query of its own: reading one takes milliseconds, and a round trip a small part of that.
+PAGE_ROWS: Final = 1000
+PAGE_BYTES: Final = 4 << 20  # of texts and bytes in a page; then it ends with the row that it has come to
+
 # Leases.
 # Of a slave's work: long compared with a 0.2 ms round trip, short for a person or the end of a run. In simulated fleets
 # 10 ms need twice the requests, 0.5 s lengthen a run by up to 14 %, and between 20 and 100 ms little changes.

@@ -158,7 +158,7 @@ def get_jobs(last="", root="tree"):
     assert told.code == 3, told.err
     [failure] = place.failures()
     assert (failure["error"], failure["attempts"]) == ("FileNotFoundError", 3)
-    assert failure["cursor"] == {"json": "b.txt"}
+    assert failure["cursor"] == {"json": "./b.txt"}
     assert sums_of(place) == {path: digest for path, digest in tree.items() if path != str(gone)}
 
 

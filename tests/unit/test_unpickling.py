@@ -22,7 +22,8 @@ DANGEROUS: Mapping[str, set[str]] = {
     "eval": {"targets/signature.py"},  # of the annotations in the user's own module
     # Of a checkpoint, and of failed jobs that are tried again: files in the user's own folder.
     # And of cursors that a master sent in pickles, which a slave that does not trust it refuses with their lease.
-    "unpack": {"core/portable.py", "master/state/checkpoint.py", "master/failed_jobs.py", "slave/leased_cursors.py"},
+    "unpack": {"core/portable.py", "master/state/checkpoint.py", "master/failed_jobs.py", "sources/failures.py",
+               "slave/leased_cursors.py"},
     "decode_batch": set(),
     "Unpickler": {"core/codec.py"},  # one that refuses every class and function
 }
