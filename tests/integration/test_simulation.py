@@ -71,7 +71,7 @@ BROKEN: list[tuple[str, type[Any], int]] = [
     ("writer", state.TakesFailuresOfAnotherMoment, 8),
     ("writer", state.LosesFailuresToAFullDisk, 10),
     ("writer", state.LosesAnOfferMadeWhileItWrites, 10),
-    ("slots", slots.ForgetsASliceWhenThereAreFewer, 129),
+    ("slots", slots.ForgetsASliceWhenThereAreFewer, 712),
     ("peers", transport.TakesLastWordsForASignOfLife, 271),
     ("peers", transport.TakesADescriptorForAConnection, 309),
     ("dispatcher", backups.BacksUpBeforeTheEnd, 1),
