@@ -23,8 +23,8 @@ class LockLimit:
     then seems to take ten times as long, and costs 14 % more CPU time than alone. So where handlers use most of a core,
     one of them runs alone for a moment. If that takes as much CPU time as before, it stays so; if half as much, two of
     them try. Handlers that wait, or release the lock, keep all slots. More are tried now and then, and as soon as
-    less CPU time is taken than before. CPU time stands for jobs: it shows within milliseconds what counting jobs shows
-    once many of them have ended.
+    less CPU time is taken than before; and fewer again, as readings vary on a busy machine. CPU time stands for jobs:
+    it shows within milliseconds what counting jobs shows once many of them have ended.
     """
 
     CORE = 0.6  # CPU seconds per second: with less, the lock is free much of the time
@@ -51,7 +51,8 @@ class LockLimit:
         self._share = 0.0  # CPU seconds per second that are there to be taken; while more are tried, that were taken
         self._pause = self.PAUSE_SECONDS
         self._next_trial = now
-        self._limited_at = now
+        self._limited_at = now  # since when not all slots were allowed
+        self._down = False  # whether the next trial is with fewer; of more and fewer, in turns
 
     def allow(self, most: int) -> None:
         """There may be so many jobs at once from now on, as far as the lock is not concerned."""
@@ -86,6 +87,7 @@ class LockLimit:
         self._computing += seconds
         self._share = (self._share * before + share * seconds) / self._computing
         if self._computing >= self.COMPUTES_SECONDS and self._at >= self._next_trial:
+            self._limited_at = self._at
             self._try(_State.FEWER, 1)
 
     def _look_at_fewer(self, share: float, running: int, clean: bool) -> None:
@@ -93,13 +95,16 @@ class LockLimit:
             enough = self._enough(running, share)
             self._try(_State.FEWER, enough) if enough <= self._most // 2 else self._open()
         elif clean:
-            self._limited_at = self._at
             self._settle(share)
 
     def _look_at_limited(self, share: float) -> None:
         if share < max(self.SAME * self._share, self.CORE_LEAST):
             self._try_more(max(self.limit + 1, self._enough(self.limit, share)), share)
+        elif self._at >= self._next_trial and self.limit > 1 and self._down:
+            self._share, self._down = share, False
+            self._try(_State.FEWER, 1)
         elif self._at >= self._next_trial:
+            self._down = True
             self._try_more(self.limit + 1, share)
 
     def _look_at_more(self, share: float) -> None:
@@ -108,7 +113,9 @@ class LockLimit:
             if self._at - self._limited_at > self.STEADY_SECONDS:
                 self._pause = self.PAUSE_SECONDS
             return self._open()
-        if not gained:
+        if gained:  # or it seems so: others may just have left the machine to it
+            self._down, self._pause = True, self.PAUSE_SECONDS
+        else:
             self.limit = self.slots
         self._settle(share)
 

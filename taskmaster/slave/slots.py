@@ -56,14 +56,14 @@ class Slots:
         try:
             self._pool.resize(policy.limit)
         except LimitReached as error:
-            log.warning("This slave stays at %d jobs at once. %s", self._pool.slots, error)
+            log.warning("This slave stays at %d jobs at once. %s", self._pool.slots * self._batch, error)
             self._policy = None
             self._tell(self._pool.slots)
 
     def _tell(self, slots: int) -> None:
         self._slots = slots
         self._agent.prefetch.resize(slots * self._batch)
-        log.debug("From now on this slave runs up to %d jobs at once", slots)
+        log.debug("From now on this slave runs up to %d jobs at once", slots * self._batch)
 
     def _reading(self, now: float) -> Reading:
         outcomes, pool, batch = self._outcomes, self._pool, self._batch

@@ -320,6 +320,21 @@ def test_what_is_no_number_of_jobs_at_once_is_refused(place: Place, value: str) 
     assert ended.code == 2 and ended.explained(value, "from 1 to 10,000, or auto, or auto:MAX")
 
 
+@pytest.mark.parametrize("kind, sleep", [("def", "time.sleep"), ("async def", "await asyncio.sleep")])
+def test_auto_counts_calls_where_a_call_takes_several_jobs(place: Place, kind: str, sleep: str) -> None:
+    place.write(f"""
+import asyncio
+{kind} handle_jobs(jobs):
+    {sleep}(0.05)
+    for job in jobs:
+        record(job)
+""")
+    ended = place.run("run", "work.py", 1, "n=6000", "--batch", 5, "--concurrency", "auto:20", "--log-level", "debug",
+                      "--size", 10000)
+    assert ended.code == 0 and place.handled() == dict.fromkeys(numbers(6000), 1)
+    assert "runs up to 100 jobs at once" in ended.err
+
+
 def test_a_decorator_may_say_auto_and_the_command_line_wins(place: Place) -> None:
     place.write("""
 import threading
