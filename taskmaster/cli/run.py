@@ -21,7 +21,7 @@ from taskmaster.core.interrupts import Interrupts
 from taskmaster.core.slave_options import SlaveOptions
 from taskmaster.errors import UsageError
 from taskmaster.fleet.command import output_arguments
-from taskmaster.targets.handler import batch_of, load_handler
+from taskmaster.targets.handler import batch_of, load_handler, parse_handler
 from taskmaster.targets.load import Target, load_target
 from taskmaster.targets.pool_choice import check_handler
 
@@ -53,8 +53,9 @@ def command(target: str, procs: int, arguments: tuple[str, ...], apart: str | No
     entry.configure_logging(log_level, log_format, Lines(progress))
     master_options.check_summary(summary)
     hide_key()  # not needed here: the socket file belongs to this user
+    wanted = parse_handler(apart or target, handle_job_callback)
     source = _source(target, apart, get_jobs_callback)
-    handler, function = load_handler(apart or target, handle_job_callback)
+    handler, function = load_handler(*wanted)
     work = master_options.workload(source, handler, arguments, state, apart is not None)
     check_handler(function, slave.pool, batch_of(function, handler.function, slave.batch))
     argv = [handler.located, *replace(slave, retries=defaults.RETRIES_OF_CHILDREN).arguments(),

@@ -24,7 +24,7 @@ from taskmaster.slave.slave import Slave
 from taskmaster.targets import parent_main, search_path
 from taskmaster.targets.code import describe
 from taskmaster.targets.frames import import_traceback
-from taskmaster.targets.handler import batch_of, load_handler
+from taskmaster.targets.handler import batch_of, load_handler, parse_handler
 from taskmaster.targets.load import Target
 from taskmaster.targets.pool_choice import GREENLETS, PoolChoice, check_handler, choose_pool
 from taskmaster.transport import addresses
@@ -76,7 +76,7 @@ def _load_handler(target: str, slave: SlaveOptions, in_fleet: bool) -> tuple[Tar
         patch_for_greenlets()
     parent_main.inherit()
     say = log.debug if in_fleet else log.info  # its others would say the same
-    wanted, handler = load_handler(target, search_here=not search_path.inherit(), say=say)
+    wanted, handler = load_handler(*parse_handler(target), search_here=not search_path.inherit(), say=say)
     batch = batch_of(handler, wanted.function, slave.batch)
     check_handler(handler, slave.pool, batch)
     return wanted, handler, choose_pool(handler, slave.pool, slave.concurrency, batch)

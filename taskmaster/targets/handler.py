@@ -16,12 +16,19 @@ from taskmaster.targets.load import Target, load_module, load_target, parse_targ
 log = logging.getLogger(__name__)
 
 
-def load_handler(text: str, name: str | None = None, search_here: bool = True,
-                 say: Callable[..., object] = log.info) -> tuple[Target, Callable[..., Any]]:
-    """Import the handler that `text` names, or else `name`. Without either it is `handle_jobs`, if the module has that,
-    else `handle_job`. Raises what `parse_target` and `load_target` do."""
+def parse_handler(text: str, name: str | None = None) -> tuple[Target, bool]:
+    """Where the handler is, and whether `text` or else `name` names it. Call it before user code can change the working
+    folder. Raises what `parse_target` does."""
     target = parse_target(text, name or defaults.HANDLE_JOB)
-    is_named = name is not None or target == parse_target(text, defaults.HANDLE_JOBS)
+    return target, name is not None or target == parse_target(text, defaults.HANDLE_JOBS)
+
+
+def load_handler(target: Target, is_named: bool, search_here: bool = True,
+                 say: Callable[..., object] = log.info) -> tuple[Target, Callable[..., Any]]:
+    """Import what `parse_handler` found; if it is not named, `handle_jobs` if the module has that, else `handle_job`.
+
+    Raises what `load_target` does.
+    """
     if not is_named and hasattr(load_module(target, search_here), defaults.HANDLE_JOBS):
         if hasattr(load_module(target, search_here), defaults.HANDLE_JOB):
             say("%s has handle_job and handle_jobs: handle_jobs is called. Name the other to have that called instead",
