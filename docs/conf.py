@@ -23,7 +23,7 @@ python_use_unqualified_type_names = True
 
 nitpicky = True
 # The standard library's own types: to link them would take the network.
-nitpick_ignore_regex = [("py:.*", r"(Any|Callable|Path|collections\..*|pathlib\..*|typing\..*)")]
+nitpick_ignore_regex = [("py:.*", r"(Any|Callable|Path|collections\..*|datetime\..*|os\..*|pathlib\..*|typing\..*)")]
 
 html_theme = "furo"
 html_title = f"Taskmaster {release}"

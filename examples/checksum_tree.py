@@ -1,6 +1,6 @@
 """SHA-256 of every regular file below a folder, to be checked with `sha256sum -c`.
 
-It shows a cursor that is a path, a source that skips everything before it without looking there, and
+It shows a source of Taskmaster's within a loop, which resumes at a path without looking at what comes before it, and
 failures: a file that cannot be read raises, is retried, and then goes to the failures file.
 
 Run:     tm-run examples/checksum_tree.py 4               (Python's own library; or root=FOLDER out=FILE)
@@ -8,7 +8,7 @@ Kill:    Ctrl-C, or kill -9 any of its processes at any moment
 Resume:  the same command again; `--reset` reads every file again (remove `checksums.txt` first)
 Verify:  python examples/checksum_tree.py --sums checksums.txt | sha256sum -c --quiet
 
-Links are not followed and special files are skipped. Folders that cannot be listed are reported on stderr.
+Links are not followed and special files are skipped. Folders that cannot be listed are named in a warning.
 Slaves on other machines must see the same files, and append to a local file: not over NFS.
 """
 
@@ -22,46 +22,18 @@ import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
-from taskmaster import Job
+from taskmaster import Job, sources
 
 CHUNK_BYTES = 1 << 20  # large enough to spend nearly all the time hashing, which lets other threads run
 
 
 def get_jobs(
-    last: str = "", root: Path = Path(sysconfig.get_path("stdlib")), out: Path = Path("checksums.txt")
+    last: str | None = None, root: Path = Path(sysconfig.get_path("stdlib")), out: Path = Path("checksums.txt")
 ) -> Iterator[Job]:
-    folder, sums = os.path.abspath(root), os.path.abspath(out)
-    os.scandir(folder).close()  # a root that cannot be listed is an error, not an empty tree
-    for name in files_below(folder, last.split("/") if last else []):
-        path = os.path.join(folder, name)
-        if path != sums:  # which grows while it is read
-            yield Job((path, sums), cursor=name)
-
-
-def files_below(folder: str, after: list[str]) -> Iterator[str]:
-    """The files below `folder` that come after the path `after`: relative, sorted folder by folder.
-
-    The order is that of the names along each path, not of the paths as text: `a/b` comes before `a.b`,
-    because `a` comes before `a.b`. So one comparison with `after[0]` decides for a whole subtree.
-    """
-    for entry in listing(folder):
-        if after and entry.name < after[0]:
-            continue
-        on_the_way = bool(after) and entry.name == after[0]
-        if entry.is_dir(follow_symlinks=False):
-            for name in files_below(entry.path, after[1:] if on_the_way else []):
-                yield f"{entry.name}/{name}"
-        elif entry.is_file(follow_symlinks=False) and not on_the_way:
-            yield entry.name
-
-
-def listing(folder: str) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
-    except OSError as error:
-        print(f"skipped {folder!r}: {error.strerror}", file=sys.stderr)
-        return []
+    sums = os.path.abspath(out)
+    for job in sources.files(os.path.abspath(root), last, skip_unreadable=True):
+        if job.payload != sums and not os.path.islink(job.payload):  # the sums grow while they are read
+            yield Job((job.payload, sums), cursor=job.cursor)
 
 
 def handle_job(payload: tuple[str, str]) -> None:

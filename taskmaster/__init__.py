@@ -9,8 +9,9 @@ from taskmaster.job import Job
 
 if TYPE_CHECKING:
     from taskmaster.api.run import run
+    from taskmaster.sources.push import push
 
-__all__ = ["CurrentJob", "GiveUp", "Job", "Retry", "current_job", "current_jobs", "handler", "lifespan", "run"]
+__all__ = ["CurrentJob", "GiveUp", "Job", "Retry", "current_job", "current_jobs", "handler", "lifespan", "push", "run"]
 
 
 def __getattr__(name: str) -> Any:
@@ -19,4 +20,9 @@ def __getattr__(name: str) -> Any:
         from taskmaster.api.run import run
 
         return run
+    if name == "push":
+        # Here: it loads all sources, which few programs need.
+        from taskmaster.sources.push import push
+
+        return push
     raise AttributeError(f"module 'taskmaster' has no attribute {name!r}")

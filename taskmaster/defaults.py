@@ -26,6 +26,7 @@ WINDOW_BYTES: Final = 256 << 20  # 256 MiB of encoded payloads: what a small mac
 SHARED_CURSOR_JOBS: Final = 1_000_000  # in a row: a checkpoint holds 8 bytes for each that is done, so 8 MB
 UNGATED_JOBS: Final = 1024  # that a quick source may yield at most once it is to stop,
 UNGATED_JOB_SECONDS: Final = 1e-6  # and how long each may take it: then it yields them in a millisecond
+CURSORS_BYTES: Final = 2 << 20  # that go with a lease, for handlers that ask for theirs
 # Of payloads not handed out yet: reading 256 MiB ahead halved the rate of 5 kB jobs, four leases cost a third of it.
 READY_BYTES: Final = 16 << 20
 JOB_BYTES: Final = 16 << 20  # of one job's encoded payload; put larger data into a file and yield its name
@@ -37,6 +38,14 @@ LOOK_AHEAD_LEAST_JOBS: Final = 64  # a few pulls' worth, however long a job take
 # The feeder.
 OVERDUE_SECONDS: Final = 0.005  # pulled jobs wait at most this long for the rest of their slice: ten times a round trip
 QUEUED_BYTES: Final = 4 << 20  # of encoded jobs that wait to be admitted: a few slices of large ones, all small ones
+
+FOLLOW_SECONDS: Final = 0.2  # between two looks at a file that is followed: hardly a wait, and no load
+CLOCK_SECONDS: Final = 10.0  # between two looks at the clock by a source that waits for a time: as late as it may be
+# Of a folder, at once: 25 MB with all that belongs to them. A folder of ten million is listed 100 times, 4 s each.
+LISTED_NAMES: Final = 100_000
+# Of a table, in a query of its own: reading one takes milliseconds, and a round trip a small part of that.
+PAGE_ROWS: Final = 1000
+PAGE_BYTES: Final = 4 << 20  # of texts and bytes in a page; then it ends with the row that it has come to
 
 # Leases.
 # Of a slave's work: long compared with a 0.2 ms round trip, short for a person or the end of a run. In simulated fleets
@@ -221,13 +230,16 @@ FLEET_WATCH_SECONDS: Final = 0.05
 FLEET_STOP_WATCH_SECONDS: Final = 0.02  # the same while a fleet stops, because somebody is waiting
 RESTART_SECONDS: Final = 0.5  # before a crashed slave is replaced; doubled for each further crash in its slot
 RESTART_SECONDS_MOST: Final = 30.0  # so a fleet recovers within half a minute once the cause is gone
-# The same for a slave that something outside killed, for that says nothing of the next one. A job that sends its slave
-# SIGKILL is found after some 25 deaths: with 30 s between them that took five minutes.
+# The same for a slave that a job or something outside killed, for that says nothing of the next one. A job that sends
+# its slave SIGKILL is found after some 25 deaths: with 30 s between them that took five minutes.
 KILLED_RESTART_SECONDS_MOST: Final = 2.0
 RESTART_SPREAD: Final = 0.25  # of a delay at most, by which slots differ, so that their slaves do not start together
 STEADY_SECONDS: Final = 60.0  # a slave that lived this long was not in a crash loop: the delays start over
 YOUNG_SECONDS: Final = 10.0  # a crash this soon after the start counts as one of the
 YOUNG_CRASHES: Final = 5  # in a row that close a slot: its next slave would crash, too
+# The same if a job may have killed them: one among a million that a slave holds is found after two deaths, seven that
+# single it out, and --attempts alone. With five, a single slave never got past such a job among a thousand.
+YOUNG_DEATHS: Final = 15
 # The same if something outside killed the slaves, which may end by itself. A job that sends its slave SIGKILL looks the
 # same, and is found after at most ten deaths in company, three that single it out, and ten and --attempts alone.
 YOUNG_KILLS: Final = 30

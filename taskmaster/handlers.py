@@ -136,13 +136,23 @@ def is_for_each_thread(function: Callable[..., Any]) -> bool:
 class CurrentJob:
     """The job that a handler was called for, and which attempt at it this is, counted from 1."""
 
-    def __init__(self, offset: int, attempt: int, make_token: Callable[[], str]) -> None:
+    def __init__(self, offset: int, attempt: int, make_token: Callable[[], str],
+                 make_cursor: Callable[[], Any]) -> None:
         self.offset = offset
         self.attempt = attempt
         self._make_token = make_token
+        self._make_cursor = make_cursor
 
     def __repr__(self) -> str:
         return f"<job {self.offset}, attempt {self.attempt}>"
+
+    @functools.cached_property
+    def cursor(self) -> Any:
+        """What a run that is resumed after this job passes as `last`: its own cursor, else the number of jobs so far.
+
+        Raises ValueError for one that could not be sent.
+        """
+        return self._make_cursor()
 
     @functools.cached_property
     def token(self) -> str:

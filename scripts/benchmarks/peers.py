@@ -11,12 +11,14 @@ import importlib
 import itertools
 import json
 import multiprocessing
+import os
 import sys
 import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,7 @@ class Work:
     """The jobs of one run and what handles each."""
 
     jobs: Callable[[], Iterator[Any]]
-    handle: Callable[[Any], None]
+    handle: Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,28 @@ def pool(work: Work, procs: int, chunk: int) -> Timing:
     with multiprocessing.Pool(procs) as workers:
         workers.map(abs, range(4 * procs), 1)
         return _timed(lambda: workers.imap_unordered(work.handle, work.jobs(), chunk))
+
+
+def pool_to_file(work: Work, procs: int, chunk: int, dumps: str) -> Timing:
+    """Writes the lines that taskmaster writes; `dumps` is who calls json.dumps, the worker or the parent."""
+    in_worker = dumps == "worker"
+    handle = partial(_dumped, work.handle) if in_worker else work.handle
+    with multiprocessing.Pool(procs) as workers, open("results.jsonl", "w", encoding="utf-8") as file:
+        workers.map(abs, range(4 * procs), 1)
+        began, handled = time.monotonic(), 0
+        for handled, result in enumerate(workers.imap(handle, work.jobs(), chunk), 1):
+            text = result if in_worker else _dumps(result)
+            file.write(f'{{"offset":{handled - 1},"result":{text}}}\n')
+        file.flush()
+        os.fsync(file.fileno())
+        return Timing(time.monotonic() - began, handled)
+
+
+def _dumped(handle: Callable[[Any], Any], job: Any) -> str:
+    return _dumps(handle(job))
+
+
+_dumps = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
 
 
 def executor(work: Work, procs: int, chunk: int) -> Timing:
@@ -107,6 +131,7 @@ def _timed(results: Callable[[], Iterable[Any]]) -> Timing:
 
 RUNNERS: Mapping[str, Callable[..., Timing]] = {
     "multiprocessing.Pool": pool,
+    "multiprocessing.Pool.imap": pool_to_file,
     "ProcessPoolExecutor": executor,
     "joblib": joblib,
     "dask.distributed": dask,

@@ -11,6 +11,7 @@ from benchmarks.peers import NOT_RUN, Peer
 from benchmarks.report import Bar, Plan, Report, Verdict, at_least, at_most
 from benchmarks.sample import Contender, Standing, take_turns, wrongs
 
+IMAP = "multiprocessing.Pool.imap"
 POOL, EXECUTOR, JOBLIB, DASK = "multiprocessing.Pool", "ProcessPoolExecutor", "joblib", "dask.distributed"
 COLUMNS = ("", "jobs/s", "min", "max", "of best peer", "whole jobs/s", "us/job master", "slaves", "MB master", "slave",
            "jobs")
@@ -118,6 +119,11 @@ def _judge_cpu(standings: Sequence[Standing]) -> Iterator[Verdict]:
     yield _times(">= 0.97 x multiprocessing.Pool at its best", standings[0].rate, best_rate(standings[1:], POOL), 0.97)
 
 
+def _judge_results(standings: Sequence[Standing]) -> Iterator[Verdict]:
+    best = best_rate(standings[1:], IMAP)
+    yield _times(">= 1.2 x the best-tuned Pool.imap that writes the same file", standings[0].rate, best, 1.2)
+
+
 def _judge_sleep(standings: Sequence[Standing]) -> Iterator[Verdict]:
     ideal = SLOTS / ours.job_module("sleep").SECONDS
     share = standings[0].rate / ideal
@@ -197,6 +203,14 @@ RACES: Mapping[str, Race] = {
                 (JOBLIB, 40_000, {"procs": 2, "batch": "auto"}),
                 (DASK, 10_000, {"procs": 2, "threads": 1, "batch": 10})),
     ], 200, _judge_cpu),
+    "results": Race("small dict results, in order, to a file of JSON lines", [
+        Ours("results", 3_000_000, master_options=("--results", "results.jsonl")),
+        *_peers("results",
+                (IMAP, 1_000_000, {"procs": 2, "chunk": 1000, "dumps": "worker"}),
+                (IMAP, 1_000_000, {"procs": 2, "chunk": 5000, "dumps": "worker"}),
+                (IMAP, 1_000_000, {"procs": 2, "chunk": 200, "dumps": "worker"}),
+                (IMAP, 1_000_000, {"procs": 2, "chunk": 1000, "dumps": "parent"})),
+    ], 20_000, _judge_results),
 }
 
 

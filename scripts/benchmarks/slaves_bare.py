@@ -24,7 +24,7 @@ def serve() -> None:
         *route, header, _ = router.recv_multipart()
         poll = json.loads(header)
         reply = {"v": 1, "run": "bare", "epoch": 1, "sid": poll["sid"], "n": poll["n"], "hb": 5000,
-                 "kind": "jobs" if poll["run"] else "reset", "leases": [[offset, 1, 1, "pickle", len(BLOB)]]}
+                 "kind": "jobs" if poll["run"] else "reset", "leases": [[offset, 1, 1, "pickle", len(BLOB), 0]]}
         offset += 1
         router.send_multipart([*route, json.dumps(reply, separators=(",", ":")).encode(), BLOB])
 

@@ -32,6 +32,7 @@ WORKLOADS: Mapping[str, Workload] = {
     "sleep10ms": Workload("jobs that wait 10 ms, 2 x 32 threads, compared with peers", "races:report"),
     "mixed": Workload("short jobs among a few long ones, compared with peers", "races:report"),
     "cpu": Workload("1 ms of pure Python per job, compared with peers", "races:report"),
+    "results": Workload("small dict results to a file, in order, compared with Pool.imap", "races:report"),
     "async": Workload("2 x 1,000 requests of 200 ms at once, by asyncio and by greenlets", "requests:requests"),
     "auto": Workload("requests to a server of unknown capacity: does --concurrency auto find it", "auto:auto"),
     "tail": Workload("the last jobs when one slave is slow, with and without backup attempts", "tail:tail"),

@@ -16,6 +16,7 @@ from taskmaster.core.slave_options import SlaveOptions
 from taskmaster.errors import TargetError, UsageError
 from taskmaster.master.outcome import Outcome
 from taskmaster.master.workload import Options, workload_of
+from taskmaster.sources.base import Source
 from taskmaster.targets import parent_main
 from taskmaster.targets.handler import batch_of
 from taskmaster.targets.load import Target, importing
@@ -32,21 +33,24 @@ def run(get_jobs: Callable[..., Any], handle_job: Callable[[Any], Any], *, slave
     A handler that is called `handle_jobs` or has `@handler(batch=N)` takes lists of jobs, of up to `batch` if given.
 
     Both functions must be importable from a module or a file, since each slave imports the handler itself; in a script,
-    call `run` under ``if __name__ == "__main__":``. Slaves search for modules where this process does, and find the
-    classes of its script. `arguments` are passed to `get_jobs`. With `retry_failed`, the jobs in the failures file are
-    tried again, and none is pulled from the source. `options` are the fields of `Options`: size, attempts, limit, rate,
-    total, codec, reset, force_resume, results (a Path), in_order, backup_attempts. Returns the outcome, whose
-    `exit_code` is that of the same `tm-run`. Raises TaskmasterError if the run cannot begin.
+    call `run` under ``if __name__ == "__main__":``. `get_jobs` may also be one of `taskmaster.sources`. Slaves search
+    for modules where this process does, and find the classes of its script. `arguments` are passed to `get_jobs`. With
+    `retry_failed`, the jobs in the failures file are tried again, and none is pulled from the source. `options` are the
+    fields of `Options`: size, attempts, limit, rate, total, codec, reset, force_resume, results (a Path), in_order,
+    backup_attempts. Returns the outcome, whose `exit_code` is that of the same `tm-run`. Raises TaskmasterError if the
+    run cannot begin.
     """
     if importing():
         raise UsageError("run() was called while a slave was importing this module, which would start a run in each "
                          'slave. Put the call under: if __name__ == "__main__":')
-    source, handler = _target_of(get_jobs), _target_of(handle_job)
+    apart = isinstance(get_jobs, Source)
+    source = Target("sources", repr(get_jobs), is_file=False) if apart else _target_of(get_jobs)
+    handler = _target_of(handle_job)
     _check_reachable(handle_job)
     check_handler(handle_job, pool, batch_of(handle_job, handler.function, batch), concurrency)
     given = arguments or {}
     texts = {key: str(value) for key, value in given.items()}
-    workload = workload_of(get_jobs, source, handler, given, texts, Path(state) if state else None)
+    workload = workload_of(get_jobs, source, handler, given, texts, Path(state) if state else None, apart)
     slave = SlaveOptions(concurrency, pool, batch, job_timeout, retries=defaults.RETRIES_OF_CHILDREN)
     argv = [handler.located, *slave.arguments()]
     chosen = Options(budget=parse_budget(max_failures), retry=Selection() if retry_failed else None, **options)

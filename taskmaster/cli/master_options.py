@@ -16,6 +16,7 @@ from taskmaster import defaults
 from taskmaster.cli.entry import report, say
 from taskmaster.cli.help import FAILURES, HOW_MUCH, NETWORK, OUTPUT, STATE, WHAT
 from taskmaster.cli.options import compose, option
+from taskmaster.cli.shorthands import Shorthand, load_source
 from taskmaster.console.paths import shown_path
 from taskmaster.core.budget import parse_budget
 from taskmaster.core.codec import CODECS
@@ -102,13 +103,20 @@ def _selection(given: dict[str, Any]) -> Selection | None:
     return parse_selection(where, offsets)
 
 
-def workload(source: Target, handler: Target, pairs: Sequence[str], state: Path | None) -> Workload:
-    """The workload: imports the user's module and converts its arguments. Raises TargetError, UsageError."""
-    get_jobs = load_target(source)
+def workload(source: Target, handler: Target, pairs: Sequence[str], state: Path | None,
+             apart: bool = False) -> Workload:
+    """The workload: imports the user's module and converts its arguments. Raises TargetError, UsageError.
+
+    If they stand `apart`, in two modules, `handle_result` is looked for beside the handler.
+    """
+    get_jobs = load_source(source) if isinstance(source, Shorthand) else load_target(source)
     arguments = convert_arguments(get_jobs, pairs)
     texts = dict(pair.split("=", 1) for pair in pairs)
-    handle_result = getattr(load_module(source), defaults.HANDLE_RESULT, None)
-    return replace(workload_of(get_jobs, source, handler, arguments, texts, state), handle_result=handle_result)
+    beside = handler if apart else source
+    module = None if isinstance(beside, Shorthand) else load_module(beside, search_here=apart)
+    handle_result = getattr(module, defaults.HANDLE_RESULT, None)
+    found = workload_of(get_jobs, source, handler, arguments, texts, state, apart)
+    return replace(found, handle_result=handle_result)
 
 
 def check_summary(summary: Path | None) -> None:

@@ -8,7 +8,8 @@ from dataclasses import replace
 from taskmaster.core.abandoned import AbandonedJob
 from taskmaster.core.counts import Counts
 from taskmaster.core.master_effects import Abandon, Effect
-from taskmaster.core.results import PendingResults, Results, failure_line, with_results
+from taskmaster.core.pending_results import PendingResults
+from taskmaster.core.results import Results, failure_line, with_results
 from taskmaster.core.roster import Roster
 from taskmaster.core.runs import Run, Runs
 from taskmaster.core.session import Session

@@ -96,8 +96,9 @@ class Agent:
             self.state = "drain"
 
     def speak_up(self, now: float) -> None:
-        """Send a request soon: the answer may say that what is held is not worth waiting for."""
-        self._reports.declined(now)
+        """If anything is held, send a request soon: the answer may say that it is not worth waiting for."""
+        if self.held:
+            self._reports.declined(now)
 
     def let_go(self, now: float, jobs: Runs | None = None) -> None:
         """Give back these jobs, or all that are held, even what is running, whose outcome no longer counts."""
@@ -138,7 +139,6 @@ class Agent:
         """What to send now, if anything."""
         if self._dropped and self.state != "run":
             self.let_go(now, self._dropped)
-            self._dropped = Runs()
         request, overdue = self._request, self._request.overdue_at(self._patience.timeout) <= now
         if request.awaited and overdue and request.tries >= self._most_tries:
             return [MasterLost(request.silence(now))] if self.state == "run" else [Exit()]

@@ -15,11 +15,17 @@ from taskmaster.core.window_view import WindowView
 
 
 def overdue(chunks: Iterable[Chunk], limit: float, now: float) -> list[Chunk]:
-    """Those of these leased chunks that have been out for `limit` seconds, the longest first, except those that have
-    been backed up already and those that may kill their slaves."""
-    found = [chunk for chunk in chunks if now - chunk.since >= limit and not chunk.backed_up]
-    return sorted((chunk for chunk in found if not chunk.suspicion.deaths and not chunk.suspicion.isolated),
-                  key=lambda chunk: (chunk.since, chunk.first))
+    """Those of these leased chunks that have been out for `limit` seconds, the longest first, as far as they may be
+    backed up."""
+    found = [chunk for chunk in chunks if now - chunk.since >= limit and _may_be_backed_up(chunk)]
+    return sorted(found, key=lambda chunk: (chunk.since, chunk.first))
+
+
+def _may_be_backed_up(chunk: Chunk) -> bool:
+    """Not twice in an attempt; and not where the job itself seems to be the cause, because it has failed before, or
+    may have killed a slave."""
+    suspicion = chunk.suspicion
+    return not chunk.backed_up and chunk.attempt == 1 and not suspicion.deaths and not suspicion.isolated
 
 
 def limit_of(seconds: Iterable[float]) -> float | None:
@@ -64,4 +70,4 @@ class BackupPolicy:
         return chunk
 
     def _is_out(self, chunk: Chunk) -> bool:
-        return self._window.is_leased(chunk) and not chunk.backed_up
+        return self._window.is_leased(chunk) and _may_be_backed_up(chunk)

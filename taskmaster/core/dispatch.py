@@ -25,14 +25,14 @@ from taskmaster.core.joining import Joining
 from taskmaster.core.leasing import Leasing
 from taskmaster.core.master_effects import Effect, Log, Send
 from taskmaster.core.refusals import Refusals
-from taskmaster.core.results import PendingResults
+from taskmaster.core.pending_results import PendingResults
 from taskmaster.core.roster import Roster
 from taskmaster.core.runs import Runs
 from taskmaster.core.second_chances import FailedJob
 from taskmaster.core.session import Route, Session
 from taskmaster.core.transfer import Transfer
 from taskmaster.core.window import Window
-from taskmaster.core.wire import Lease, Poll, Reply
+from taskmaster.core.wire import Poll, Reply
 from taskmaster.job import NO_CURSOR
 
 
@@ -195,7 +195,7 @@ class Dispatcher:
 
     def _reply(self, session: Session, kind: str, chunks: Sequence[Chunk] = (), wait_ms: int = 0,
                reason: str = "") -> Send:
-        leases = tuple([Lease(one.first, one.count, one.attempt, one.batch.form, one.batch.blob()) for one in chunks])
+        leases = tuple([self._leasing.as_sent(chunk) for chunk in chunks])
         drops = () if chunks else session.drops.pop_some(defaults.DROP_RUNS)
         reply = Reply(self.run, self.epoch, session.slave_id, session.seq, kind, leases, drops, wait_ms,
                       self._leasing.heartbeat_ms, reason, bool(leases) and self.results is not None)

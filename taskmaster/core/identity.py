@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import io
 import pickle
+import re
 from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any
 
-from taskmaster.core.codec import PROTOCOL, Batch, is_sealed, open_plain
+from taskmaster.core.codec import PROTOCOL, BadJob, Batch, is_sealed, open_plain
 from taskmaster.core.portable import Packed, digest
 from taskmaster.job import NO_CURSOR
 
 #: Two different jobs at one offset are taken for the same once in 2 ** 64 times.
 IDENTITY_BYTES = 8
 
+_ADDRESS = re.compile("0x[0-9A-Fa-f]+")  # of an object, as its repr has it; differs in each process
 _SETS = (pickle.EMPTY_SET, pickle.FROZENSET)  # opcodes: without them a pickle of built-in types is the same everywhere
 
 
@@ -33,6 +35,14 @@ def identities(batch: Batch, index: int, count: int, cursors: Sequence[Any] | No
         return b"".join([of(batch.encoded(at)) for at in range(index, index + count)])
     return b"".join([of(batch.encoded(index + at)) if cursor is NO_CURSOR else of_cursor(cursor)
                      for at, cursor in enumerate(cursors)])
+
+
+def of_bad(bad: BadJob, cursor: Any) -> bytes:
+    """The identity of a job that cannot be encoded: by its own cursor, else by the reason."""
+    if cursor is not NO_CURSOR:
+        return of_cursor(cursor)
+    reason = _ADDRESS.sub("", f"{bad.kind} {bad.error} {bad.message}")
+    return _hash(b"bad:", reason.encode("utf-8", "surrogatepass"))
 
 
 def of_payload(payload: Any, sealed: bool) -> bytes:

@@ -8,11 +8,12 @@ from taskmaster import defaults
 from taskmaster.core.backup_policy import BackupPolicy
 from taskmaster.core.chunks import Chunk
 from taskmaster.core.lease_size import lease_size
+from taskmaster.core.leased_cursors import encode_cursors
 from taskmaster.core.roster import Roster
 from taskmaster.core.session import Session
 from taskmaster.core.token_bucket import TokenBucket
 from taskmaster.core.window import Window
-from taskmaster.core.wire import Poll
+from taskmaster.core.wire import Lease, Poll
 
 HEARTBEAT_MS = int(1000 * defaults.HEARTBEAT_SECONDS)
 HEARTBEAT_MS_TAIL = int(1000 * defaults.HEARTBEAT_SECONDS_TAIL)
@@ -30,6 +31,12 @@ class Leasing:
         self._drain_limit = inf  # while draining: grants only jobs below this offset
         self._backups = BackupPolicy(window) if backups else None
         self._isolated = ""  # the slave that runs suspects, and gets no other jobs while there are any
+
+    def as_sent(self, chunk: Chunk) -> Lease:
+        """What the slave gets for this chunk."""
+        first, count, form = chunk.first, chunk.count, chunk.batch.form
+        cursors = encode_cursors(self._window.cursors_to_send(first, count), form)
+        return Lease(first, count, chunk.attempt, form, chunk.batch.blob(), cursors)
 
     # -- how much may be granted
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from heapq import heappop, heappush
 from typing import Any
 
 from taskmaster.core.runs import Run, Runs
@@ -34,7 +33,7 @@ class Results:
         at = first - self.first
         own = None if cursors is None else cursors[at:at + count]
         lines = self.lines if count == self.count else _joined(self.lines.split(b"\n")[at:at + count])
-        return Results(first, count, lines, own)
+        return Results(first, count, lines, own, self.failed)
 
     def is_short_before(self, other: Results) -> bool:
         """Whether the other's jobs come next, and the two together are so small that they had better be one piece."""
@@ -75,32 +74,3 @@ def failure_line(kind: str, error: str, message: str, attempts: int) -> bytes:
     """The line of a job that failed for good."""
     fields = {"kind": kind, "error": error, "message": message, "attempts": attempts}
     return json.dumps(fields, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
-
-
-class PendingResults:
-    """Results on their way from the slaves to the state writer, in memory: `in_order` they wait until the watermark has
-    passed their jobs."""
-
-    def __init__(self, in_order: bool = True, with_failures: bool = False) -> None:
-        self.in_order = in_order
-        self.with_failures = with_failures
-        self.bytes = 0  # of all that are here
-        self._pieces: dict[int, Results] = {}
-        self._firsts: list[int] = []  # a heap of its keys
-
-    def add(self, results: Iterable[Results]) -> None:
-        """These jobs are settled, for good."""
-        for one in results:
-            self._pieces[one.first] = one
-            heappush(self._firsts, one.first)
-            self.bytes += len(one.lines)
-
-    def take(self, watermark: int) -> list[Results]:
-        """Remove and return what is to be written now, in order. A piece never reaches beyond the watermark unless all
-        of it does, for the watermark passes settled runs whole."""
-        taken = []
-        while self._firsts and (not self.in_order or self._firsts[0] < watermark):
-            one = self._pieces.pop(heappop(self._firsts))
-            self.bytes -= len(one.lines)
-            taken.append(one)
-        return taken

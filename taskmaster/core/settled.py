@@ -12,12 +12,12 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from heapq import heappop, heappush
 from itertools import accumulate
 from typing import Any
 
-from taskmaster.core.codec import Batch
-from taskmaster.core.identity import IDENTITY_BYTES, identities
+from taskmaster.core.by_offset import ByOffset
+from taskmaster.core.codec import BadJob, Batch
+from taskmaster.core.identity import IDENTITY_BYTES, identities, of_bad
 from taskmaster.core.runs import Run, Runs
 
 
@@ -54,11 +54,21 @@ class Above:
                 found.append(entry if first >= offset else entry.above(offset))
         return tuple(found)
 
-    def without(self, offsets: Iterable[int]) -> Above:
+    def below(self, offset: int) -> Above:
+        """Those below an offset."""
+        end = self.end
+        return self if end is None or end <= offset else self.without([(offset, end - offset)])
+
+    def from_on(self, offset: int) -> Above:
+        """Those at or above an offset."""
+        first = self.runs[0][0] if self.runs else offset
+        return self if first >= offset else self.without([(first, offset - first)])
+
+    def without(self, runs: Iterable[Run]) -> Above:
         """The same, except for these."""
         kept = Runs(self.runs)
-        for offset in offsets:
-            kept.remove(offset, 1)
+        for run in runs:
+            kept.remove(*run)
         at = accumulate([count for _, count in self.runs], initial=0)
         places = [(start + first - whole, count) for (whole, length), start in zip(self.runs, at)
                   for first, count in kept.inside(whole, length)]
@@ -120,6 +130,11 @@ class Entry:
                      0 if cursors is None else self._cursor_bytes * (self.count - cut) // self.count)
 
 
+def entry_of_bad(offset: int, bad: BadJob, cursor: Any) -> Entry:
+    """A job that cannot be encoded, and so has failed. `cursor` is its own, NO_CURSOR where it has none."""
+    return Entry(offset, 1, None, known=of_bad(bad, cursor))
+
+
 def joined(entries: Sequence[Entry]) -> Entry:
     """One of several that follow each other and are identified."""
     if len(entries) == 1:
@@ -153,38 +168,32 @@ class SettledAbove:
 
     def __init__(self) -> None:
         self.bytes = 0  # of what is kept alive here and not identified yet, about
-        self._entries: dict[int, Entry] = {}
-        self._firsts: list[int] = []  # a heap of its keys
+        self._entries: ByOffset[Entry] = ByOffset()
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def add(self, entry: Entry) -> None:
         """A run has been settled."""
-        self._entries[entry.first] = entry
-        heappush(self._firsts, entry.first)
+        self._entries.add(entry)
         self.bytes += entry.size
 
     def passed(self, offset: int) -> None:
         """No resume begins below `offset` any more. At once: payloads kept for longer would be cold when freed."""
-        while self._firsts:
-            entry = self._entries[self._firsts[0]]
-            if entry.first + entry.count > offset:
-                break
+        while (entry := self._entries.lowest()) is not None and entry.first + entry.count <= offset:
             self.bytes -= entry.size
-            del self._entries[heappop(self._firsts)]
+            self._entries.pop_lowest()
 
     def snapshot(self, offset: int, until: int | None = None) -> Snapshot:
         """All of it from `offset` on, in order, or what of that begins below `until`."""
         self.passed(offset)
         self._forget_identified()
         self._join_identified()
-        found = [self._entries[first] for first in sorted(self._entries)]
-        kept = [one if one.first >= offset else one.above(offset) for one in found]
+        kept = [one if one.first >= offset else one.above(offset) for one in self._entries.ascending()]
         return Snapshot(tuple(kept if until is None else [one for one in kept if one.first < until]))
 
     def _forget_identified(self) -> None:
-        for one in self._entries.values():
+        for one in self._entries:
             if one.is_identified and one.size:
                 self.bytes -= one.size
                 one.size = 0
@@ -192,16 +201,15 @@ class SettledAbove:
     def _join_identified(self) -> None:
         """Neighbours become one: 100,000 jobs, settled one by one above a slow one, took 38 MiB."""
         groups: list[list[Entry]] = []
-        for first in sorted(self._entries):
-            one, last = self._entries[first], groups[-1][-1] if groups else None
+        for one in self._entries.ascending():
+            last = groups[-1][-1] if groups else None
             # Not by `is_identified`, which the writer's thread may set at any moment: their bytes were still counted.
             if last is not None and one.follows(last) and not one.size and not last.size:
                 groups[-1].append(one)
             else:
                 groups.append([one])
         if len(groups) < len(self._entries):
-            self._entries = {group[0].first: joined(group) for group in groups}
-            self._firsts = list(self._entries)  # ascending, which is a heap
+            self._entries.replace(map(joined, groups))
 
 
 class SettledBefore:
@@ -227,6 +235,12 @@ class SettledBefore:
             return []
         return [entry for run in self._inside(first, batch.count)
                 for entry in self._compare(first, run, batch, cursors)]
+
+    def matches_bad(self, offset: int, bad: BadJob, cursor: Any) -> Entry | None:
+        """The job at this offset, which cannot be encoded, if its failure is recorded."""
+        entry = entry_of_bad(offset, bad, cursor)
+        known = [self._identities[at:at + IDENTITY_BYTES] for _, _, at in self._inside(offset, 1)]
+        return entry if entry.identify() in known else None
 
     def _inside(self, first: int, count: int) -> Iterator[tuple[int, int, int]]:
         """Offset and count of what of a run is here, and where its identities begin."""

@@ -40,7 +40,7 @@ class Watermark:
         self.head += count
 
     def settle(self, first: int, count: int, batch: Batch | None = None, index: int = 0) -> None:
-        """These jobs are settled, and were not before; `batch` has them from `index` on, if they could be encoded."""
+        """These jobs are settled, and were not before; `batch` has them from `index` on."""
         entry = None
         cursors = self.cursors.of(first, count)
         if batch is not None and (first != self.offset or cursors is not None):
@@ -48,8 +48,8 @@ class Watermark:
             entry = Entry(first, count, batch.copy(), index, cursors, cursor_bytes=size)
         self._settle(first, count, entry)
 
-    def settle_again(self, entry: Entry) -> None:
-        """These jobs were settled by an earlier run."""
+    def settle_identified(self, entry: Entry) -> None:
+        """The same for jobs whose identities are known: an earlier run has settled them, or they cannot be sent."""
         self._settle(entry.first, entry.count, entry)
 
     def _settle(self, first: int, count: int, entry: Entry | None) -> None:

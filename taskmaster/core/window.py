@@ -23,7 +23,7 @@ from taskmaster.core.codec import BadJob, Batch
 from taskmaster.core.retrying import seconds_until_next
 from taskmaster.core.runs import Run, Runs
 from taskmaster.core.second_chances import FailedJob
-from taskmaster.core.settled import Entry
+from taskmaster.core.settled import Entry, entry_of_bad
 from taskmaster.core.window_view import WindowView
 from taskmaster.core.wire import FailedAttempt
 from taskmaster.job import NO_CURSOR
@@ -52,7 +52,7 @@ class Window(WindowView):
     def admit_settled(self, entry: Entry, cursors: Sequence[Any] | None = None, size: int = 0) -> None:
         """The next jobs of the source were settled by an earlier run."""
         self._mark.admit(entry.count, cursors, size)
-        self._mark.settle_again(entry)
+        self._mark.settle_identified(entry)
         self.passed_over += entry.count
 
     def admit_again(self, job: FailedJob) -> None:
@@ -77,7 +77,7 @@ class Window(WindowView):
         offset = self.head
         self._mark.admit(1, None if cursor is NO_CURSOR else [cursor])
         job = AbandonedJob(offset, self._mark.cursor_of(offset), 0, bad.kind, bad.error, bad.message, "", "", None)
-        self._mark.settle(offset, 1)
+        self._mark.settle_identified(entry_of_bad(offset, bad, cursor))
         return job
 
     # -- to and from slaves

@@ -27,6 +27,7 @@ class ResumePoint:
     cursor: Any
     above: Snapshot
     complete: bool  # whether everything that is settled from there on is in `above`
+    whole: bool  # whether what is settled above the watermark is in it
 
 
 class WindowView:
@@ -100,7 +101,7 @@ class WindowView:
         is left open, the whole of it if the watermark stands."""
         taken = self.stands(now) if whole is None else whole
         complete = taken or whole is not None or self._mark.settled_above == 0
-        return ResumePoint(self._mark.resume_offset, self._mark.cursor, self._mark.snapshot(taken), complete)
+        return ResumePoint(self._mark.resume_offset, self._mark.cursor, self._mark.snapshot(taken), complete, taken)
 
     def take_settled_again(self) -> Runs:
         """The failed jobs of earlier runs that were settled since the last call, handled or not."""
@@ -128,6 +129,10 @@ class WindowView:
     def cursors_of(self, first: int, count: int) -> list[Any] | None:
         """The cursors of these unsettled jobs, frozen; None if none of them has its own."""
         return self._mark.cursors.of(first, count)
+
+    def cursors_to_send(self, first: int, count: int) -> list[Any] | None:
+        """The same, also for a failed job of an earlier run, which is alone."""
+        return [self._again.cursor_of(first)] if first < self._first else self.cursors_of(first, count)
 
     @property
     def next_cursor(self) -> Any:

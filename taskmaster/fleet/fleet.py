@@ -234,7 +234,8 @@ class Fleet:
 
     def _ended(self, slot: _Slot, name: str, last: Exit, now: float) -> Death:
         """Decide what follows: another slave, a closed slot, or the end of the whole fleet."""
-        slot.lost(last, None if self._quitting else slot.policy.ended(last, now))
+        ready = slot.process is not None and READY in slot.process.heard()
+        slot.lost(last, None if self._quitting else slot.policy.ended(last, now, ready))
         if last.code in HOPELESS and not self._quitting:
             self._kill_at = now + defaults.HOPELESS_GRACE_SECONDS
             self.signal(signal.SIGTERM)

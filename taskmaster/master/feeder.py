@@ -22,7 +22,8 @@ from taskmaster.forks import leave
 from taskmaster.job import unwrap, unwrap_all
 from taskmaster.master.pulled import PassedOver, Pulled, encoded, sifted
 from taskmaster.master.source import Source
-from taskmaster.native import Condition, Empty, Lock, SimpleQueue, Thread
+from taskmaster.native import Condition, Empty, Flag, Lock, SimpleQueue, Thread
+from taskmaster.waiting import Interrupted, interruptible
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ class Feeder:
         self._again_queued = 0  # of those, in _fed; guarded, like the next, by _room
         self._again_owed = 0  # handed over since `allow` knew of them: they take room that it has not counted yet
         self._stopped = False  # nothing more is wanted
+        self._stopping = Flag()  # the same, for a source of ours that waits
         self._gate: list[bool] = []  # of the part that is being pulled, which ends once this is empty
         self._quick = False  # the source in the last part
         self._pid = os.getpid()
@@ -131,6 +133,7 @@ class Feeder:
             self._stopped = True
             self._gate.clear()
             self._room.notify()
+        self._stopping.set()
 
     def join(self, seconds: float) -> bool:
         """Wait until the source is closed, for up to `seconds`; returns whether it is."""
@@ -156,10 +159,14 @@ class Feeder:
                 self._hand_over(self._slice[self._taken:])
 
     def _run(self) -> None:
+        with interruptible(self._stopping):
+            self._run_source()
+
+    def _run_source(self) -> None:
         try:
             self._feed_again()
             self._pull_all(self._source.open())
-        except _Stopped:
+        except (_Stopped, Interrupted):
             pass
         except BaseException as error:  # whatever the user's iterator raises ends the source, and nothing else
             self._feed(Raised(error))

@@ -6,6 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from taskmaster import defaults
 from taskmaster.console.progress import NullProgress, Progress
@@ -13,7 +14,7 @@ from taskmaster.console.text import count_text, plural
 from taskmaster.core.codec import HARMLESS_FORMS
 from taskmaster.core.dispatch import Dispatcher
 from taskmaster.core.interrupts import Interrupts
-from taskmaster.core.results import PendingResults
+from taskmaster.core.pending_results import PendingResults
 from taskmaster.core.settled import SettledBefore
 from taskmaster.core.window import Window
 from taskmaster.errors import (EXIT_DONE, EXIT_DONE_WITH_FAILURES, EXIT_TOO_MANY_FAILURES, StateUnwritable,
@@ -33,6 +34,7 @@ from taskmaster.master.state.checkpoint import Checkpoint
 from taskmaster.master.state.memory import MemoryState
 from taskmaster.master.state.results_log import ResultsLog
 from taskmaster.master.state.run_state import RunState
+from taskmaster.master.state.waiting_file import WaitingFile
 from taskmaster.master.workload import Options, Workload
 from taskmaster.sinks.callback import Callback
 from taskmaster.sinks.choose import sink_for
@@ -125,19 +127,20 @@ class Master:
         folder = self._workload.state
         if folder is None:
             return MemoryState()
-        return RunState(folder, self._workload.identity, self._waker.wake, self._results_log(), self._options.in_order)
+        return RunState(folder, self._workload.identity, self._waker.wake, self._results_log(folder))
 
-    def _results_log(self) -> ResultsLog | None:
-        place, call = self._options.results, self._workload.handle_result
+    def _results_log(self, folder: Path) -> ResultsLog | None:
+        place, call, waiting = self._options.results, self._workload.handle_result, WaitingFile(folder)
         if place is not None:
-            return ResultsLog(sink_for(place, self._options.results_with_failures), str(place))
-        return None if call is None else ResultsLog(Callback(call), defaults.HANDLE_RESULT)
+            return ResultsLog(sink_for(place, self._options.results_with_failures), str(place), waiting)
+        return None if call is None else ResultsLog(Callback(call), defaults.HANDLE_RESULT, waiting)
 
     def _serve(self, listener: Listener, crew: Crew | None) -> Server:
         options, start = self._options, self._where()
         window = Window(start.offset, options.size, defaults.WINDOW_BYTES, options.attempts)
         wanted = options.results is not None or self._workload.handle_result is not None
-        results = PendingResults(options.in_order, options.results_with_failures) if wanted else None
+        results = PendingResults(options.in_order, options.results_with_failures,
+                                 self._state.results_before) if wanted else None
         dispatcher = Dispatcher(window, self._state.run, self._state.epoch, options.rate, self._code, results,
                                 options.backup_attempts)
         again = failed_jobs(self._state.to_try_again(), options.codec)

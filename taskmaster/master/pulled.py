@@ -56,18 +56,24 @@ def encoded(jobs: list[Any], codec: str) -> Pulled:
 def sifted(pulled: Pulled, first: int, before: SettledBefore) -> Iterator[Piece]:
     """The pieces, without the jobs that an earlier run has settled; `first` is the offset of the first job."""
     for piece in pulled.pieces:
-        if not isinstance(piece, GoodJobs):
-            yield piece
-            continue
-        cursors = None if pulled.cursors is None else pulled.cursors[piece.index:piece.index + piece.batch.count]
-        start, at = first + piece.index, 0
-        for entry in before.matches(start, piece.batch, cursors):
-            if entry.first > start + at:
-                yield GoodJobs(piece.index + at, piece.batch.slice(at, entry.first - start - at))
-            yield PassedOver(entry.first - first, entry)
-            at = entry.first + entry.count - start
-        if at < piece.batch.count:
-            yield GoodJobs(piece.index + at, piece.batch.slice(at, piece.batch.count - at))
+        if isinstance(piece, GoodJobs):
+            yield from _sifted_good(piece, pulled.cursors, first, before)
+        elif isinstance(piece, BadJob):
+            own = NO_CURSOR if pulled.cursors is None else pulled.cursors[piece.index]
+            entry = before.matches_bad(first + piece.index, piece, own)
+            yield piece if entry is None else PassedOver(piece.index, entry)
+
+
+def _sifted_good(piece: GoodJobs, cursors: list[Any] | None, first: int, before: SettledBefore) -> Iterator[Piece]:
+    own = None if cursors is None else cursors[piece.index:piece.index + piece.batch.count]
+    start, at = first + piece.index, 0
+    for entry in before.matches(start, piece.batch, own):
+        if entry.first > start + at:
+            yield GoodJobs(piece.index + at, piece.batch.slice(at, entry.first - start - at))
+        yield PassedOver(entry.first - first, entry)
+        at = entry.first + entry.count - start
+    if at < piece.batch.count:
+        yield GoodJobs(piece.index + at, piece.batch.slice(at, piece.batch.count - at))
 
 
 def _bytes_of(cursor: Any) -> int:

@@ -169,6 +169,8 @@ class Server:
             at += count
             if isinstance(piece, PassedOver):
                 self._window.admit_settled(piece.entry, cursors, count * pulled.cursor_bytes)
+                if self._results is not None:
+                    self._results.pass_over(piece.entry.first, count, cursors)
             else:
                 size = count * pulled.cursor_bytes
                 self._perform(self._dispatcher.admit(piece.batch, cursors, now, size))
@@ -224,8 +226,7 @@ class Server:
             self._dispatcher.hold(self._state.behind(now))
 
     def _offer(self, now: float, finished: bool = False, stopped: bool = False) -> None:
-        results = self._results.take(self._window.watermark) if self._results else []
-        self._state.offer(self._window, self._report.counters, now, finished, stopped, results)
+        self._state.offer(self._window, self._report.counters, now, finished, stopped, self._results)
 
     def _show(self, now: float) -> None:
         if now >= self._show_due:

@@ -67,11 +67,12 @@ class Options:
 
 
 def workload_of(get_jobs: Callable[..., Any], source: Target, handler: Target, arguments: Mapping[str, Any],
-                texts: Mapping[str, str], state: Path | None) -> Workload:
+                texts: Mapping[str, str], state: Path | None, apart: bool = False) -> Workload:
     """The workload of `get_jobs(**arguments)`, which is found at `source`, and of the handler at `handler`.
 
     `texts` are the arguments as text. Without a `state` folder, one in the working folder is used, whose name is made
-    of `source` and `texts`.
+    of `source` and `texts` and, if they stand `apart`, of `handler`: what one handler has done is not done for another.
     """
-    folder = Path(source.folder) / (state or Path(defaults.STATE_FOLDER) / state_name(source, texts))
+    name = state_name(source, texts, handler if apart else None)
+    folder = Path(source.folder) / (state or Path(defaults.STATE_FOLDER) / name)
     return Workload(get_jobs, arguments, Identity(str(source), texts, str(handler)), folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 from taskmaster import durable
 from taskmaster.sinks.place import lost, occupied, open_file
@@ -50,6 +51,10 @@ class AppendedFile:
         if not size:
             durable.sync_folder(self.path.parent)  # the name may be new
 
+    def reader(self) -> BinaryIO:
+        """To read what is on the disk. Raises OSError."""
+        return open(self.path, "rb")
+
     def append(self, data: bytes) -> None:
         """Add these. Raises OSError."""
         self._waiting.append(data)
@@ -85,6 +90,11 @@ class AppendedFile:
         held, found = os.fstat(file), os.stat(self.path)
         if (found.st_dev, found.st_ino) != (held.st_dev, held.st_ino) or held.st_size != self._size:
             raise OSError(errno.ESTALE, "it was moved, replaced or changed by another program", str(self.path))
+
+    def remove(self) -> None:
+        """Close and delete it, if it is there. Raises OSError."""
+        self.close()
+        self.path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Let go of it, without writing what is still in memory."""

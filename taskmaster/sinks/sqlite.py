@@ -21,7 +21,7 @@ from taskmaster import defaults, durable
 from taskmaster.core.portable import Packed
 from taskmaster.core.results import Results
 from taskmaster.core.runs import Runs
-from taskmaster.errors import StateMismatch, UsageError
+from taskmaster.errors import UsageError
 from taskmaster.sinks.place import lost, occupied, open_file
 
 _SCHEMA = """
@@ -91,7 +91,8 @@ class SqliteTable:
             if not self._database.in_transaction:
                 self._database.execute("BEGIN IMMEDIATE")
             for one in results:
-                self._database.executemany("INSERT INTO results VALUES (?, ?, ?, ?)", _rows(one))
+                # A job that failed in an earlier run has its error there, and may have run again since.
+                self._database.executemany("REPLACE INTO results VALUES (?, ?, ?, ?)", _rows(one))
                 self._added.add(one.first, one.count)
 
     def flush(self) -> Any:
@@ -120,9 +121,6 @@ class SqliteTable:
             yield
         except sqlite3.OperationalError as error:  # locked, full, read-only, an error of the disk
             raise OSError(errno.EIO, str(error), str(self.path)) from error
-        except sqlite3.IntegrityError as error:
-            raise StateMismatch(f"The results file {self.path} has rows that this run has not written ({error}). "
-                                "Remove them, or start over with --reset and another file.") from error
         except sqlite3.DatabaseError as error:
             raise UsageError(f"{self.path} cannot be used as a SQLite database: {error}. Choose another file with "
                              "--results.") from error

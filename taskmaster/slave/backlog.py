@@ -15,6 +15,7 @@ from taskmaster.slave.filling import Filling
 from taskmaster.slave.outcomes import Outcomes
 from taskmaster.slave.pools.base import Execution, Pool
 from taskmaster.slave.slice import Slice
+from taskmaster.slave.leased_cursors import LeasedCursors
 
 
 class Backlog:
@@ -61,7 +62,9 @@ class Backlog:
             offsets = range(lease.first, lease.first + lease.count)
             failures = [failed_attempt(offset, lease.attempt, error, "undecodable") for offset in offsets]
             return self._outcomes.fail(epoch, failures, now)
-        self._put(Slice(epoch, lease.first, lease.attempt, payloads, codec.is_sealed(lease.form), results), now)
+        cursors = LeasedCursors(lease.first, lease.form, lease.cursors) if lease.cursors else None
+        sealed = codec.is_sealed(lease.form)
+        self._put(Slice(epoch, lease.first, lease.attempt, payloads, sealed, results, cursors), now)
 
     def fill(self, now: float) -> None:
         """Let the handler have a batch that is not full, if it has waited for long enough, or nothing more will come.

@@ -155,8 +155,7 @@ class Control:
         if self._agent.state == "run":
             self._agent.drain()
             self._backlog.return_all(now)
-            if self._agent.held:  # else the answer to this would be awaited of a master that has said all it has to say
-                self._agent.speak_up(now)
+            self._agent.speak_up(now)
         if not self.dismissed:
             self.exit_code = EXIT_INTERRUPTED
 

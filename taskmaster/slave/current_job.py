@@ -8,6 +8,7 @@ from typing import Any
 
 from taskmaster.core import identity
 from taskmaster.handlers import CurrentJob
+from taskmaster.slave.leased_cursors import LeasedCursors
 
 _TOKEN_BYTES = 16  # as in a UUID: no two of any number of jobs share one
 
@@ -19,9 +20,13 @@ def name_handler(name: str) -> None:
     _handler[0] = name
 
 
-def describe(offset: int, attempt: int, payload: Any, sealed: bool) -> CurrentJob:
+def describe(offset: int, attempt: int, payload: Any, sealed: bool, cursors: LeasedCursors | None) -> CurrentJob:
     """A job that a handler is called for; `payload` as its slice has it."""
-    return CurrentJob(offset, attempt, partial(_token, offset, payload, sealed))
+    return CurrentJob(offset, attempt, partial(_token, offset, payload, sealed), partial(_cursor, offset, cursors))
+
+
+def _cursor(offset: int, cursors: LeasedCursors | None) -> Any:
+    return offset + 1 if cursors is None else cursors.of(offset)
 
 
 def _token(offset: int, payload: Any, sealed: bool) -> str:

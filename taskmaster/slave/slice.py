@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from taskmaster.slave.leased_cursors import LeasedCursors
+
 
 @dataclass(frozen=True)
 class Slice:
     """`payloads` are the jobs from `first` on, all of one attempt, leased in one epoch of the agent.
 
     While they are `sealed`, each is a pickle, which the thread that calls the handler opens just before the call. With
-    `results`, what the handler returns is to be reported.
+    `results`, what the handler returns is to be reported. `cursors` are those of the whole lease.
     """
 
     epoch: int
@@ -20,6 +22,7 @@ class Slice:
     payloads: list[Any]
     sealed: bool = False
     results: bool = False
+    cursors: LeasedCursors | None = None
 
     @property
     def count(self) -> int:

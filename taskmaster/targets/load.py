@@ -237,16 +237,18 @@ def _offer(names: Sequence[str]) -> str:
     return f"It has: {', '.join(names[:defaults.NAMES_OFFERED])}{more}." if names else "It defines no functions."
 
 
-def state_name(target: Target, arguments: Mapping[str, Any]) -> str:
+def state_name(target: Target, arguments: Mapping[str, Any], handler: Target | None = None) -> str:
     """The name of the state folder for `target` and these arguments, such as `migrate.get_jobs-1a2b3c4d5e6f`.
 
-    It depends on the target as it was typed, not on where the file is: the folder is made in the working folder.
+    It depends on the targets as they were typed, not on where the files are: the folder is made in the working folder.
+    A `handler` is given where `target` does not say which one it is.
     """
     pairs = sorted((key, str(value)) for key, value in arguments.items())
-    canonical = json.dumps([str(target), pairs], separators=(",", ":"))
+    parts = [str(target), pairs] if handler is None else [str(target), pairs, str(handler)]
+    canonical = json.dumps(parts, separators=(",", ":"))
     # 48 bits: among ten thousand states, one a day for 27 years, two collide with a chance of 1 in 5 million.
     digest = hashlib.blake2b(canonical.encode("ascii"), digest_size=6).hexdigest()
-    return f"{_label(target)}-{digest}"
+    return f"{_label(handler or target)}-{digest}"
 
 
 def _label(target: Target) -> str:

@@ -28,7 +28,7 @@ from chaos.suite import AT_ONCE, play_one, repeat  # noqa: E402
 
 SEED = int(os.environ.get("CHAOS_SEED", random.SystemRandom().randrange(10**6)))
 SECONDS = 280.0  # of faults, played two at a time: two minutes and a bit
-ALWAYS = (1, 2, 48)  # kills of slaves, of masters, and by a job: what the promises are about
+ALWAYS = (1, 2, 48, 60)  # kills of slaves, of masters, by a job, and with results: what the promises are about
 
 
 def _drawn() -> list[Fault]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -156,7 +158,7 @@ def get_jobs(last="", root="tree"):
     assert told.code == 3, told.err
     [failure] = place.failures()
     assert (failure["error"], failure["attempts"]) == ("FileNotFoundError", 3)
-    assert failure["cursor"] == {"json": "b.txt"}
+    assert failure["cursor"] == {"json": "./b.txt"}
     assert sums_of(place) == {path: digest for path, digest in tree.items() if path != str(gone)}
 
 
@@ -212,6 +214,21 @@ def test_bulk_load_killed_midway_has_each_row_that_is_not_damaged(place: Place) 
     assert {(one["error"], one["attempts"]) for one in failures} == {("ValueError", 1)}
     told = by_hand(place, "bulk_load.py", "--verify")
     assert told.stdout == (b"49,995 rows loaded, 49,995 of them right; 0 missing, 5 damaged in the file\n"), told
+
+
+def is_there_postgres() -> bool:
+    programs = [shutil.which("initdb"), *Path("/usr/lib/postgresql").glob("*/bin/initdb")]
+    return any(programs) and importlib.util.find_spec("psycopg") is not None
+
+
+@pytest.mark.limit(120)
+@pytest.mark.skipif(not is_there_postgres(), reason="scripts/engines postgres installs what is missing, once")
+def test_bulk_load_into_postgresql() -> None:
+    told = subprocess.run([ROOT / "scripts" / "engines", "postgres"], env={**os.environ, "ROWS": "30000"}, text=True,
+                          stdin=subprocess.DEVNULL, capture_output=True, timeout=100)
+
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.endswith("29,997 rows loaded, 29,997 of them right; 0 missing, 3 damaged in the file\n")
 
 
 def rows_in(database: Path) -> int:

@@ -354,3 +354,23 @@ def handle_job(job):
     assert place.handled().keys() == {"1", "2", "3"}
     assert place.run("run", "work.py", 1, "n=100", "--concurrency", 5, "--reset").code == 0
     assert place.handled().keys() == {"1", "2", "3", "4", "5"}
+
+
+@pytest.mark.parametrize("pool", [[], ["--pool", "greenlets"], ["--codec", "json"]])
+def test_a_handler_can_ask_for_the_cursor_of_its_job(place: Place, pool: list[str]) -> None:
+    place.write("""
+from taskmaster import Job, current_job
+
+def get_jobs(last=0):
+    for n in range(last, 300):
+        yield Job({"n": n}, cursor=n + 1) if n % 3 else Job({"n": n}, cursor=[n, "page"]) if n % 2 else {"n": n}
+
+def handle_job(job):
+    n, cursor = job["n"], current_job().cursor
+    if n == 7 and current_job().attempt == 1:
+        raise ValueError("not yet")
+    assert cursor == ([n, "page"] if n % 6 == 3 else n + 1), (n, cursor)
+    record(n)
+""")
+    ended = place.run("run", "work.py", 2, *pool)
+    assert ended.code == 0 and len(place.handled()) == 300, ended.err

@@ -13,6 +13,10 @@ from typing import Any
 import pytest
 from helpers import Place
 from support.sinks import rows_of_parquet, rows_of_sqlite
+from support.waiting import wait_until
+
+from taskmaster.core.settled import Above
+from taskmaster.master.state.checkpoint import parse
 
 JOBS = 6000
 WORK = """
@@ -83,6 +87,46 @@ def test_kills_neither_lose_nor_repeat_results_without_an_order(place: Place, na
     assert sorted(offsets(place.folder / name)) == GOOD
 
 
+BEHIND = """
+def handle_job(job):
+    record(job)
+    while job == 5 and not os.path.exists("again"):
+        time.sleep(0.05)
+    time.sleep(0.0005)
+    return {"n": job}
+"""
+
+
+def saved_above(place: Place) -> set[int]:
+    """What the checkpoint says is settled above its watermark."""
+    found = [parse(path.read_bytes()) for path in place.folder.rglob("checkpoint.json")]
+    return {at for one in found if isinstance(one.above, Above) for first, count in one.above.runs
+            for at in range(first, first + count)}
+
+
+@pytest.mark.limit(120)
+@pytest.mark.parametrize("name", ["out.jsonl", "out.sqlite"])
+def test_kill_9_behind_a_slow_job_repeats_no_job_whose_result_a_checkpoint_has(place: Place, name: str) -> None:
+    place.write(BEHIND)
+    arguments = ("run", "work.py", 2, "n=40000", "--results", name)
+    runs: dict[int, int] = {}  # of what a checkpoint says is settled, how often it had run by then
+    for _ in range(2):  # what the first master left is kept by the second one, too
+        run, before = place.start(*arguments), len(runs)
+        assert wait_until(lambda: len(saved_above(place)) > before + 500, 30.0)
+        run.kill_group()
+        handled = place.handled()
+        assert runs.keys() <= saved_above(place)
+        runs = {at: runs.get(at, handled[str(at)]) for at in saved_above(place)}
+    (place.folder / "again").touch()
+    ended, handled = place.run(*arguments), place.handled()
+
+    assert ended.code == 0, ended.err
+    assert "settled already and do not run again" in ended.err
+    assert not [at for at, times in runs.items() if handled[str(at)] != times]
+    assert offsets(place.folder / name) == list(range(40_000))
+    assert not list(place.folder.rglob("waiting-results-*"))
+
+
 def test_a_line_says_what_the_handler_returned_and_where_to_go_on(place: Place) -> None:
     place.write(WORK)
     ended = place.run("run", "work.py", 1, "n=80", "--attempts", 1, "--results", "out.jsonl", "--results-with-failures")
@@ -91,6 +135,25 @@ def test_a_line_says_what_the_handler_returned_and_where_to_go_on(place: Place) 
     assert ended.code == 3 and len(rows) == 80
     assert rows[5] == {"offset": 5, "cursor": 5, "result": {"n": 5, "square": 25, "name": "job 5"}}
     assert rows[77]["error"]["error"] == "ValueError" and rows[77]["error"]["message"] == "no"
+
+
+@pytest.mark.parametrize("name, times", [("out.jsonl", 2), ("out.sqlite", 1)])
+def test_a_job_that_is_tried_again_adds_its_result(place: Place, name: str, times: int) -> None:
+    """Into the table it could not be inserted, because its error was there, and the run was over for good."""
+    place.write("""
+def handle_job(job):
+    if job == 7 and not os.path.exists("fixed"):
+        raise ValueError("not yet")
+    return job
+""")
+    arguments = ("run", "work.py", 1, "n=20", "--attempts", 1, "--results", name, "--results-with-failures")
+    assert place.run(*arguments).code == 3
+    assert offsets(place.folder / name) == list(range(20))
+    (place.folder / "fixed").touch()
+    ended = place.run(*arguments, "--retry-failed")
+
+    assert ended.code == 0, ended.err
+    assert offsets(place.folder / name).count(7) == times and len(offsets(place.folder / name)) == 19 + times
 
 
 def test_what_json_cannot_hold_fails_its_job_and_says_so(place: Place) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from chaos.act import Act
-from chaos.plays import deaths, disks, drains, network, poison, power, sources, standing, strangers, syscalls, words
+from chaos.plays import (batches, deaths, disks, drains, network, poison, power, results, sources, standing, strangers,
+                         syscalls, words)
 
 WINDOW = "a window + 1.5 s of work"
 HELD = "what a slave holds"
@@ -90,6 +92,13 @@ FAULTS: tuple[Fault, ...] = (
     Fault(57, "a slow line: jobs of 3 MB at 1 MB/s", network.slow_line, NONE, 17, isolated=True),
     Fault(58, "kill -9 of the master behind a job of a minute", standing.behind_a_straggler, WINDOW, 15),
     Fault(59, "kill -9 of the master while failed jobs wait", standing.behind_retries, WINDOW, 15),
+    Fault(60, "kill -9 among batches that are halved", batches.killed_among_halves, WINDOW, 30),
+    Fault(61, "20 x kill -9 of anything, results as JSON lines", partial(results.kills, results.JSONL), WINDOW, 45),
+    Fault(62, "20 x kill -9 of anything, results as CSV", partial(results.kills, results.CSV), WINDOW, 45),
+    Fault(63, "20 x kill -9 of anything, results in SQLite", partial(results.kills, results.SQLITE), WINDOW, 45),
+    Fault(64, "20 x kill -9 of anything, results as Parquet", partial(results.kills, results.PARQUET), WINDOW, 45),
+    Fault(65, "20 x kill -9 of anything, handle_result with a mark", partial(results.kills, results.HANDLE_RESULT),
+          WINDOW, 45),
 )
 
 

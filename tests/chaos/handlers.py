@@ -34,11 +34,12 @@ def get_jobs(last=0, n: int = 1_000_000_000):
 def handle_job(job):
     note("start", job)
     try:
-        deed(job)
+        result = deed(job)
     except BaseException:
         note("raise", job)
         raise
     note("end", job)
+    return result
 
 
 SECONDS = %r

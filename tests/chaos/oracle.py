@@ -15,6 +15,7 @@ from chaos.log import Attempt, Log
 from chaos.state import job_of
 
 BEFORE_SECONDS = 0.3
+BACKUP_SECONDS = 1.0  # that a job has been out before another slave is given it as well, at the end of a run
 
 
 @dataclass
@@ -60,10 +61,16 @@ def _count_replays(log: Log, blows: Sequence[Blow], excused: set[str], verdict: 
                 continue  # a retry
             verdict.extra += 1
             guilty = _blamed(blows, earlier, later)
-            if guilty is None:
-                verdict.unexplained.append(later.job)
-            else:
+            if guilty is not None:
                 guilty.replays += 1
+            elif not _is_backup(earlier[-1], later):
+                verdict.unexplained.append(later.job)
+
+
+def _is_backup(earlier: Attempt, later: Attempt) -> bool:
+    """Whether the later run may be on purpose: elsewhere, beside one that had been running for long."""
+    runs_still = earlier.end is None or earlier.end > later.start
+    return runs_still and later.pid != earlier.pid and later.start - earlier.start > BACKUP_SECONDS - BEFORE_SECONDS
 
 
 def _by_job(attempts: Sequence[Attempt]) -> dict[str, list[Attempt]]:

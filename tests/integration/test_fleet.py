@@ -175,7 +175,9 @@ def test_leaving_by_an_error_leaves_no_slave(tmp_path: Path) -> None:
     assert not any(Path(f"/proc/{pid}").exists() for pid in noted(tmp_path))
 
 
-def test_a_fleet_leaves_no_descriptor_open() -> None:
+def test_a_fleet_leaves_no_descriptor_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(defaults, "YOUNG_DEATHS", 5)
+
     def open_fds() -> list[str]:
         return sorted(os.listdir("/proc/self/fd"))
 
@@ -213,8 +215,10 @@ def test_the_others_follow_a_scout_that_crashed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("code", [0, 3, 75, 78])
-def test_a_handler_that_exits_its_process_crashes_it_whatever_the_code(code: int) -> None:
+def test_a_handler_that_exits_its_process_crashes_it_whatever_the_code(
+        monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     """With 0 the slot was closed for good, with 78 the whole fleet; with 75 it was restarted for ever."""
+    monkeypatch.setattr(defaults, "YOUNG_DEATHS", 5)
     script = READY + f"import os; os._exit({code})"
     with fleet_of(script, 1, speed=8.0) as watched:
         assert watched.until_over() == errors.EXIT_ERROR

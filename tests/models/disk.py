@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Container, Iterator, Sequence
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from models.process import Process
@@ -17,6 +18,29 @@ from models.scheduler import Scheduler
 from taskmaster.core.failure import FailureRecord
 from taskmaster.errors import StateUnwritable
 from taskmaster.master.state.checkpoint import Checkpoint, encode, parse
+
+
+class DiskFile:
+    """A file that is appended to and cut back."""
+
+    def __init__(self) -> None:
+        self.content = b""
+        self.synced = 0  # bytes that survive a power cut
+        self.named = False  # whether its name does
+
+    def cut(self, size: int) -> None:
+        self.content = self.content[:size]
+        self.synced = min(self.synced, size)
+
+    def confirm(self) -> None:
+        """An fsync has returned."""
+        self.synced = len(self.content)
+
+    def cut_power(self, chance: Random) -> None:
+        """Of the rest, anything may be there, and zeros in place of it."""
+        rest = self.content[self.synced:]
+        kept = chance.randint(0, len(rest))
+        self.content = self.content[:self.synced] + chance.choice([rest[:kept], b"", bytes(len(rest)), rest])
 
 
 class Disk:
@@ -30,12 +54,14 @@ class Disk:
         self.main: bytes | None = None
         self.failures: list[FailureRecord] = []
         self.handed_out: int | None = None
+        self.files: dict[str, DiskFile] = {}  # that grow, by name
         self.saved: Callable[[Checkpoint], object] = lambda checkpoint: None
         self.written: Callable[[Checkpoint], object] = lambda checkpoint: None
         self.was_reset: Callable[[], object] = lambda: None
         self.dropped: Callable[[Sequence[FailureRecord]], object] = lambda records: None  # from the failures
         self._before: bytes | None = None  # what a power cut may bring back, while `_renamed`
         self._renamed = False
+        self._removed: dict[str, DiskFile] = {}  # that a power cut may bring back
         self._unsynced = 0  # lines of failures at the end that a power cut may take
 
     def healthy(self) -> bool:
@@ -50,10 +76,28 @@ class Disk:
             self.main = self._before
         if self._unsynced:
             del self.failures[len(self.failures) - self.scheduler.chance.randint(0, self._unsynced):]
+        self._cut_files(self.scheduler.chance)
+
+    def _cut_files(self, chance: Random) -> None:
+        for name, file in [*self._removed.items(), *self.files.items()]:
+            if file.named and name not in self.files and chance.random() < 0.5:
+                self.files[name] = file
+            elif not file.named and name in self.files and chance.random() < 0.5:
+                del self.files[name]
+        for file in self.files.values():
+            file.cut_power(chance)
+
+    def remove(self, name: str) -> None:
+        """Delete a file; until the folder is fsynced, a power cut may bring it back."""
+        if name in self.files:
+            self._removed[name] = self.files.pop(name)
 
     def settle_down(self) -> None:
         """The machine stayed up: whatever was written reaches the disk."""
         self._renamed, self._unsynced = False, 0
+        self._removed.clear()
+        for file in self.files.values():
+            file.synced, file.named = len(file.content), True
 
     # -- the steps of a write
 
@@ -75,6 +119,7 @@ class Disk:
     def sync_folder(self, process: Process) -> None:
         self.fsync(process)
         self._renamed = False
+        self._removed.clear()
 
     def write_lines(self, lines: Sequence[FailureRecord]) -> None:
         self.failures += lines
@@ -130,8 +175,12 @@ class Folder:
     def reset(self) -> None:
         self._disk.main, self._disk.handed_out = None, None
         self._disk.failures.clear()
+        self._disk.files.clear()  # by the user, who begins anew
         self._disk.settle_down()
         self._disk.was_reset()
+
+    def verify(self) -> None:
+        """It is always where it was."""
 
     def save(self, checkpoint: Checkpoint) -> None:
         data = encode(checkpoint)

@@ -84,7 +84,7 @@ class Ledger:
     def waiting(self) -> set[int]:
         """Jobs that no slave has."""
         out = {at for mine in self.held.values() for at in mine}
-        return (self.left | self.left_again) - out - self.heard_done - self.abandoned
+        return (self.left | self.left_again | self.again) - out - self.heard_done - self.abandoned
 
     def back_up(self, offset: int, grant: Grant) -> None:
         """Another slave is given it as well."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from models.appended_file import AppendedFile
 from models.disk import Disk, FailuresFile, Folder
 from models.inside import chances_of
 from models.network import Network
@@ -23,7 +24,7 @@ from taskmaster import defaults
 from taskmaster.console.progress import NullProgress
 from taskmaster.core.dispatch import Dispatcher
 from taskmaster.core.interrupts import Interrupts
-from taskmaster.core.results import Results
+from taskmaster.core.pending_results import PendingResults
 from taskmaster.core.selection import Selection
 from taskmaster.core.window import Window
 from taskmaster.master.crew import Crew
@@ -33,6 +34,7 @@ from taskmaster.master.master import Master
 from taskmaster.master.server import Server
 from taskmaster.master.state.checkpoint import Checkpoint
 from taskmaster.master.state.recorder import FailureRecorder
+from taskmaster.master.state.results_log import ResultsLog
 from taskmaster.master.state.run_state import RunState
 from taskmaster.master.state.writer import StateWriter
 from taskmaster.master.workload import Identity, Options, Workload
@@ -40,6 +42,7 @@ from taskmaster.transport.keys import Keys
 
 IDENTITY = Identity("simulated", {}, "handle_job")
 MODULE = "jobs.py"  # of get_jobs, and so of the handlers that may do its jobs
+RESULTS = Path("results.jsonl")
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class SimulatedMaster(Master):
         self._waker.close()
         self._waker = Event(place.process)  # type: ignore[assignment]
         self._interrupts.pass_on_to(self._waker.wake)
-        self._state = run_state_at(place, self._waker.wake, self.offered)
+        self._state = run_state_at(place, options, self._waker.wake, self.offered)
 
     @property
     def run_and_epoch(self) -> tuple[str, int]:
@@ -105,8 +108,9 @@ class SimulatedMaster(Master):
         options, place = self._options, self.place
         start = replace(self._where(), before=place.parts.settled_before(self._state.settled_before))
         window: Window = place.parts.window(start.offset, options.size, defaults.WINDOW_BYTES, options.attempts)
+        results = self._pending_results() if options.results else None
         dispatcher: Dispatcher = place.parts.dispatcher(window, self._state.run, self._state.epoch, options.rate,
-                                                        {"module": MODULE}, backups=options.backup_attempts)
+                                                        {"module": MODULE}, results, options.backup_attempts)
         feeder = Feeder(self._source(start), start.offset, self._limit(), options.codec, self.feeder_clock,
                         self._waker.wake, failed_jobs(self._state.to_try_again(), options.codec))
         feeder._room = Condition(place.process)  # type: ignore[assignment]
@@ -116,11 +120,17 @@ class SimulatedMaster(Master):
                                  options.budget, place.process.clock, self._interrupts, first_offset=self._first,
                                  total=options.total, crew=crew)
 
+    def _pending_results(self) -> PendingResults:
+        options = self._options
+        results = self.place.parts.results(options.in_order, options.results_with_failures, self._state.results_before)
+        results.slack_bytes = 20  # so that new files begin in small worlds, too
+        return results
+
     def feeder_clock(self) -> float:
         return self.place.process.clock()
 
 
-def run_state_at(place: Place, wake: Callable[[], None], offered: Callable[[], None]) -> RunState:
+def run_state_at(place: Place, options: Options, wake: Callable[[], None], offered: Callable[[], None]) -> RunState:
     """One whose folder is on this place's disk; `offered` is called after each `offer`."""
 
     class Simulated(place.parts.run_state):  # type: ignore[name-defined, misc]
@@ -129,16 +139,26 @@ def run_state_at(place: Place, wake: Callable[[], None], offered: Callable[[], N
             super().begin(found or fresh, first_offset, retry)
 
         def offer(self, window: Window, counters: Mapping[str, int], now: float, finished: bool = False,
-                  stopped: bool = False, results: Sequence[Results] = ()) -> None:
+                  stopped: bool = False, results: PendingResults | None = None) -> None:
             super().offer(window, counters, now, finished, stopped, results)
             offered()
 
-    state: RunState = Simulated(Path("simulated"), IDENTITY, wake)
+    results = _results_log_at(place) if options.results else None
+    state: RunState = Simulated(Path("simulated"), IDENTITY, wake, results)
     state._folder = Folder(place.disk, place.process)  # type: ignore[assignment]
     state._failures = FailuresFile(place.disk, place.process)  # type: ignore[assignment]
     state._payloads = AtOnce()  # type: ignore[assignment]
     state._writer = _writer_at(place, state, wake)
     return state
+
+
+def _results_log_at(place: Place) -> ResultsLog:
+    def file(path: Path) -> Any:
+        return AppendedFile(place.disk, place.process, path)
+
+    sink = place.parts.sink(RESULTS)
+    sink._file = file(RESULTS)
+    return place.parts.results_log(sink, str(RESULTS), place.parts.waiting_file(Path("simulated"), file))
 
 
 class AtOnce:
@@ -158,7 +178,8 @@ class AtOnce:
 def _writer_at(place: Place, state: RunState, wake: Callable[[], None]) -> StateWriter[Any]:
     process = place.process
     recorder = FailureRecorder(state._failures, IDENTITY.handler, state._payloads)
-    writer: StateWriter[Any] = place.parts.writer(state._folder, recorder, wake, clock=process.clock)
+    writer: StateWriter[Any] = place.parts.writer(state._folder, recorder, wake, clock=process.clock,
+                                                  results=state._results)
     writer._changed = Condition(process)  # type: ignore[assignment]
     writer._nudge = Event(process)  # type: ignore[assignment]
     writer._rest = writer._nudge.wait

@@ -10,6 +10,7 @@ from models.broken import must
 from models.disk import Disk
 from models.inside import connections_of, dispatcher_of, resume_offset, window_of
 from models.master import SimulatedMaster
+from models.results_watch import ResultsWatch
 from models.scheduler import Scheduler, loud
 from models.trace import Trace, poll_note, reply_note
 from models.witness import Departure, Witness
@@ -61,7 +62,8 @@ class Sightings:
 class MasterWatch:
     """The watcher of one master after another."""
 
-    def __init__(self, scheduler: Scheduler, witness: Witness, disk: Disk, trace: Trace, counts: Counter[str]) -> None:
+    def __init__(self, scheduler: Scheduler, witness: Witness, disk: Disk, trace: Trace, counts: Counter[str],
+                 results: ResultsWatch) -> None:
         self.scheduler = scheduler
         self.witness = witness
         self.oracle = witness.oracle
@@ -69,6 +71,7 @@ class MasterWatch:
         self.counts = counts
         self.master: SimulatedMaster | None = None
         self._disk = disk
+        self._results = results
         self._well_since = 0.0  # neither the disk nor the master has been disturbed since
         self._offers: deque[tuple[float, int]] = deque()  # checkpoints not yet durable: when offered, their offset
         self._must_hold = False
@@ -78,7 +81,7 @@ class MasterWatch:
         self._turn_at = 0.0  # when the server's turn began: it reads its clock once a turn
         self.stopped = False  # the last master ended because too many jobs had failed
         disk.saved = self.saves
-        disk.written = lambda checkpoint: self.oracle.written(_above(checkpoint))
+        disk.written = self.writes
         disk.dropped = self.drops
 
     # -- its life
@@ -86,6 +89,7 @@ class MasterWatch:
     def begins(self, master: SimulatedMaster) -> None:
         run, epoch = master.run_and_epoch
         must(epoch == self.oracle.saved_epoch, "I6: an epoch is used before it is durable", epoch)
+        self._results.resumed(master.again)
         self.witness.begins(run, epoch, master.first, master.again)
         left = [one.offset for one in self._disk.failures if one.payload is not None and one.offset < master.first]
         must(not self.stopped or master.again.issuperset(left), "I21: not tried again", left, master.again)
@@ -127,6 +131,7 @@ class MasterWatch:
         """The disk or the master is slower than it should be, at least until the next checkpoint is durable."""
         self._well_since = inf
 
+    @loud
     def crashed(self) -> None:
         """The master is dead: whatever was settled long enough ago must have been saved."""
         now, marks = self.scheduler.now, list(self._marks)
@@ -232,6 +237,12 @@ class MasterWatch:
         self.oracle.drop([one.offset for one in records], {one.offset for one in self._disk.failures})
 
     @loud
+    def writes(self, checkpoint: Checkpoint) -> None:
+        """A checkpoint is on the disk; a power cut may still take it."""
+        self.oracle.written(_above(checkpoint))
+        self._results.written(checkpoint)
+
+    @loud
     def saves(self, checkpoint: Checkpoint) -> None:
         """A checkpoint is durable."""
         self.trace.note("disk", f"has the checkpoint {checkpoint.offset} of epoch {checkpoint.epoch}")
@@ -240,6 +251,7 @@ class MasterWatch:
         on_disk = {one.offset for one in self._disk.failures}
         self.oracle.save(checkpoint.offset, checkpoint.epoch, checkpoint.cursor, on_disk, _above(checkpoint),
                          checkpoint.chances, stopped=checkpoint.chances_epoch == checkpoint.epoch)
+        self._results.saved(checkpoint, on_disk)
         while self._offers and self._offers[0][1] <= self.oracle.covered:
             self._offers.popleft()
 

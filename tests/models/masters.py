@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from models.broken import must
 from models.crew import Crew
 from models.inside import window_of
-from models.master import Place
+from models.master import RESULTS, Place
 from models.master_watch import MasterWatch
 from models.process import Process
 from models.source import SourceFailed
@@ -29,7 +29,7 @@ class Masters:
     """At most one lives at a time, in `process`."""
 
     def __init__(self, world: World, witness: Witness) -> None:
-        self.watch = MasterWatch(world.scheduler, witness, world.disk, world.trace, world.counts)
+        self.watch = MasterWatch(world.scheduler, witness, world.disk, world.trace, world.counts, world.results)
         self.current: WatchedMaster | None = None
         self.process: Process | None = None
         self.reset = False  # the next one starts all over
@@ -83,11 +83,12 @@ class Masters:
         budget = FailureBudget(most=scenario.budget) if not self._unlimited else FailureBudget()
         limit, reset, force = None if self._unlimited else scenario.limit, self.reset, self._force
         self.reset = self._force = False
-        self._world.oracle.limit = limit
         self._retry &= self.watch.stopped and not reset  # once one has begun to, the next ones continue by themselves
+        self._world.oracle.limit = 0 if self._retry else limit
         return Options(size=scenario.size, attempts=scenario.attempts, budget=budget, limit=limit, rate=scenario.rate,
                        reset=reset, force_resume=force, backup_attempts=scenario.backups,
-                       retry=Selection() if self._retry else None)
+                       retry=Selection() if self._retry else None, results=RESULTS if scenario.results else None,
+                       in_order=scenario.in_order, results_with_failures=scenario.with_failures)
 
     def _run(self, master: WatchedMaster, process: Process) -> None:
         self.current = master

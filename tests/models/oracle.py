@@ -27,8 +27,12 @@ It raises `Broken` as soon as an invariant does not hold:
         record leaves the file only once it is known to have been handled, or was recorded anew
     I22 a fleet kills only a slave that was silent for the limit while the fleet was listening
     I23 a job that a slave has is given to a second one only at the end of the source, when no job waits for a slave,
-        after BACKUP_SECONDS, once, and if no death is charged to it; it has failed only once both have failed
+        after BACKUP_SECONDS, once, in its first attempt, if no death is charged to it; that has failed only once both
+        have failed
     I24 of a batch, an attempt at a job has failed only if the handler raised for that job alone, or did not end in time
+    I25 at the end the results file has the result of each handled job once, in the order of the jobs if that was
+        wanted, and none of a failed job; no checkpoint passes a result that could still be lost
+    I26 a checkpoint's mark covers durable bytes, and a resume cuts the results file back to it
 """
 
 from __future__ import annotations
@@ -204,6 +208,7 @@ class Oracle:
     def _check_backup(self, offset: int, before: Grant, grant: Grant, now: float) -> None:
         life = self.life
         limited = self.limit is not None and life.pulled_to - life.first >= self.limit
+        limited |= life.first >= self.source.length  # nothing is left to pull, as where only failed jobs run again
         must(life.pulled_all or limited, "I5: leased again while another holds it", offset, before, grant)
         must(before.slave_id != grant.slave_id, "I23: backed up where it runs", offset, grant)
         must(offset not in life.backed_up, "I23: backed up twice", offset, before, grant)
@@ -211,6 +216,7 @@ class Oracle:
         must(out >= defaults.BACKUP_SECONDS - 1e-6, "I23: backed up though it has just begun", offset, out)
         must(not life.waiting, "I23: backed up while others wait", offset, life.waiting)
         must(not life.charges[offset], "I23: backed up though it may kill its slaves", offset)
+        must(grant.attempt == 1, "I23: backed up though it has failed before", offset, grant)
 
     def lose(self, slave_id: str, blame: bool) -> None:
         """The master takes this slave for dead; `blame`: its fleet has reported that a job may be the cause."""

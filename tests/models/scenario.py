@@ -66,4 +66,7 @@ class Scenario:
     retries: int = 60
     breathes: bool = False  # each slave: runs now more and now fewer jobs at once
     batch: int | None = None  # jobs that a call of the handler takes
+    results: bool = False  # are wanted,
+    in_order: bool = True
+    with_failures: bool = False  # and of failed jobs, too
     foreigners: int = 0  # slaves with the handler of other jobs, which come while the run begins

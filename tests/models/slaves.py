@@ -100,15 +100,16 @@ class Slaves:
         if len(own) < world.scenario.slaves and not world.finished:
             world.scheduler.after(world.chance.uniform(0.05, 1.5), self.start)
 
-    def handle(self, slave: WatchedSlave, work: Execution, payload: Any) -> None:
+    def handle(self, slave: WatchedSlave, work: Execution, payload: Any) -> Any:
         slave.process.step()
         if isinstance(work, BatchExecution):
             return self._handle_batch(slave, work, payload)
         self._watch.starts(slave, work, payload)
         self._world.fates.meet(slave.process, payload, lambda: self._killed_by_its_job(slave, work), slave.slowness)
         self._watch.ends(slave, payload)
+        return payload if self._world.scenario.results else None
 
-    def _handle_batch(self, slave: WatchedSlave, work: BatchExecution, payloads: list[Any]) -> None:
+    def _handle_batch(self, slave: WatchedSlave, work: BatchExecution, payloads: list[Any]) -> Any:
         """All or nothing, as in a transaction."""
         self._watch.starts_batch(slave, work, payloads)
         try:
@@ -120,6 +121,7 @@ class Slaves:
             raise
         for payload in payloads:
             self._watch.ends(slave, payload)
+        return payloads if self._world.scenario.results else None
 
     def _killed_by_its_job(self, slave: WatchedSlave, work: Execution) -> None:
         self._world.trace.note(slave.slave_id, "is killed by its job")

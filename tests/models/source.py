@@ -51,7 +51,7 @@ class Source:
         offset = self.after(last)
         while offset < self.length:
             before(offset)
-            payload = Unsendable() if self.is_bad(offset) else dressed(self.payload(offset))
+            payload = Unsendable(self.payload(offset)) if self.is_bad(offset) else dressed(self.payload(offset))
             cursor = self.cursor(offset)
             yield payload if cursor is NO_CURSOR else Job(payload, cursor)
             offset += 1
@@ -68,8 +68,11 @@ class SourceFailed(Exception):
 class Unsendable:
     """Cannot be pickled."""
 
+    def __init__(self, payload: int) -> None:
+        self._payload = payload
+
     def __reduce__(self) -> Any:
-        raise TypeError("no")
+        raise TypeError(f"{self._payload} cannot be pickled, like {object()}")
 
 
 class Undecodable:

@@ -21,6 +21,7 @@ from models.oracle import SEARCH_DEATHS, Oracle
 from models.parts import SHIPPED, Parts
 from models.process import Process
 from models.quiet import Quiet
+from models.results_watch import ResultsWatch
 from models.scenario import Scenario
 from models.scheduler import Scheduler
 from models.slaves import Slaves
@@ -29,6 +30,7 @@ from models.trace import KEPT, Trace
 from models.watchdogs import Watchdogs
 from models.witness import Witness
 
+from taskmaster.core.failure import FailureRecord
 from taskmaster.fleet.watchdog import silence_limit
 from taskmaster.master.state.checkpoint import parse
 
@@ -98,6 +100,7 @@ class World:
         self.counts: Counter[str] = Counter()
         self.finished = False
         self.exit_codes: list[int] = []
+        self.results = ResultsWatch(self.disk, self.oracle, scenario)
         self.masters = Masters(self, Witness(self.oracle))
         self.slaves = Slaves(self)
         self.watchdogs: Watchdogs | None = None  # unless nobody watches over the slaves
@@ -158,10 +161,10 @@ class World:
     def _check_end(self) -> None:
         """The master says that all is done: is it?"""
         # Of a source that has changed, another job may fail at the offset where one of an earlier run failed.
-        failures = Counter((one.offset, str(one.payload)) for one in self.disk.failures)
-        twice = [offset for (offset, _), times in failures.items() if times > 1]
+        failures = Counter((one.offset, str(one.payload), _reason(one)) for one in self.disk.failures)
+        twice = [offset for (offset, *_), times in failures.items() if times > 1]
         must(not twice, "I10: a failure is written down twice", twice)
-        failed = {offset for offset, _ in failures}
+        failed = {offset for offset, *_ in failures}
         stale = failed & self.oracle.life.again & self.oracle.life.heard_done
         must(not stale, "I21: handled, and still in the failures file", stale)
         lost = [at for at in range(self.source.length) if not self.oracle.is_executed(at) and at not in failed]
@@ -169,6 +172,7 @@ class World:
         assert self.disk.main is not None
         saved = parse(self.disk.main)
         must(saved.finished and saved.offset == self.source.length, "I10: not checkpointed as finished", saved)
+        self.results.check_end(failed)
         until = self.scheduler.now + LEAVE_SECONDS
         self.scheduler.run(lambda: not self.slaves.living or self.scheduler.now > until)
         left = [one.slave_id for one in self.slaves.living]
@@ -219,8 +223,15 @@ class World:
         first = saved + self.chance.choice([0, 0, self.chance.randint(0, self.scenario.size)])
         length = max(saved, self.source.length + self.chance.randint(-3, 5))
         self.source.change(min(first, length), length)
+        self.results.source_changed = True
         self.trace.note("source", f"changes from {first} on, {length} jobs")
 
     def _was_reset(self) -> None:
         self.source.change(0, self.source.length)
         self.oracle.reset()
+        self.results.reset()
+
+
+def _reason(failure: FailureRecord) -> str:
+    """What tells the jobs that could not be sent from one another; they are recorded without a payload."""
+    return failure.message.partition(",")[0] if failure.payload is None else ""

@@ -37,7 +37,7 @@ def draw(seed: int) -> Scenario:
         budget=chance.randint(0, 2) if chance.random() < 0.05 else None,
         retries=chance.choice([5, 60]), fleet=chance.random() < 0.7,
         foreigners=_foreigners(seed), batch=_batch(seed),
-        breathes=Random(seed ^ 0xB2EA).random() < 0.3)))
+        breathes=Random(seed ^ 0xB2EA).random() < 0.3, **_results(seed))))
 
 
 def _tailed(world: Scenario) -> Scenario:
@@ -69,6 +69,13 @@ def _foreigners(seed: int) -> int:
     """By a chance of its own, so that all other worlds stay as they are."""
     chance = Random(seed ^ 0xF0)
     return chance.randint(1, 3) if chance.random() < 0.1 else 0
+
+
+def _results(seed: int) -> dict[str, bool]:
+    chance = Random(seed ^ 0xF1)
+    if chance.random() < 0.5:
+        return {}
+    return {"results": True, "in_order": chance.random() < 0.6, "with_failures": chance.random() < 0.3}
 
 
 def _jobs(chance: Random, speed: str) -> int:

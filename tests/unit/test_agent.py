@@ -302,6 +302,25 @@ def test_a_slave_that_ends_does_not_wait_for_what_others_have_settled() -> None:
     assert talk.answer("stop", reason="goodbye") == [Exit()], "what still runs does not count"
 
 
+def test_asked_to_end_it_speaks_up_if_it_is_busy() -> None:
+    talk = Talk()
+    talk.holding((0, 1))
+    assert talk.tick(BUSY) == []
+    talk.agent.drain()
+    talk.agent.speak_up(talk.now)
+    assert talk.asks(BUSY, seconds=SOON).state == "drain"
+
+
+def test_an_idle_slave_that_is_asked_to_end_awaits_the_answer_that_dismisses_it() -> None:
+    """At the end of a run it had asked again meanwhile, and waited for a master that was gone, until it was killed."""
+    talk = Talk()
+    talk.join()
+    talk.agent.drain()
+    talk.agent.speak_up(talk.now)
+    assert talk.tick(IDLE, seconds=SOON) == []
+    assert talk.answer("stop", reason="all jobs are done") == [Exit()]
+
+
 def test_what_it_is_given_anew_is_worth_waiting_for() -> None:
     talk = Talk()
     talk.holding((0, 1))

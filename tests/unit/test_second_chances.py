@@ -148,7 +148,7 @@ def test_a_checkpoint_keeps_them_and_an_older_one_has_none() -> None:
 def test_what_is_above_may_lose_some_of_its_jobs() -> None:
     names = [bytes([at]) * IDENTITY_BYTES for at in range(6)]
     above = Above(((10, 3), (20, 3)), b"".join(names))
-    assert above.without([11, 20, 99]) == Above(
+    assert above.without([(11, 1), (20, 1), (99, 1)]) == Above(
         ((10, 1), (12, 1), (21, 2)), names[0] + names[2] + names[4] + names[5])
     assert above.without([]) == above
 

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskmaster.core.codec import Batch, GoodJobs, encode
-from taskmaster.core.identity import IDENTITY_BYTES, identities
+from taskmaster.core.codec import BadJob, Batch, GoodJobs, encode
+from taskmaster.core.identity import IDENTITY_BYTES, identities, of_bad
 from taskmaster.core.settled import Above, Entry, SettledAbove, SettledBefore
 from taskmaster.job import NO_CURSOR
+from taskmaster.master.pulled import PassedOver, Pulled, sifted
 
 
 class Mine:
@@ -174,6 +175,26 @@ def test_a_resume_passes_over_what_was_settled_and_is_the_same_job(settled: set[
             passed.update(range(found.first, found.first + found.count))
             assert found.is_identified
     assert passed == settled - changed
+
+
+@pytest.mark.parametrize("bad, cursor, passed", [
+    (BadJob(1, "unpicklable", "TypeError", "cannot pickle <Lock at 0x7F00>"), NO_CURSOR, True),
+    (BadJob(1, "unpicklable", "TypeError", "cannot pickle <File at 0x7f01>"), NO_CURSOR, False),
+    (BadJob(1, "too large", "JobTooLarge", "20 MB"), "id-5", True),
+    (BadJob(1, "too large", "JobTooLarge", "20 MB"), "id-6", False),
+])
+def test_a_job_that_cannot_be_sent_fails_once_and_not_in_each_run(bad: BadJob, cursor: Any, passed: bool) -> None:
+    """It has no payload to tell it by, so each resume behind a slow job added its failure to unordered results."""
+    lock = BadJob(1, "unpicklable", "TypeError", "cannot pickle <Lock at 0x7f01>")
+    before = SettledBefore(Above(((5, 1), (7, 2)), of_bad(lock, "id-5" if cursor is not NO_CURSOR else NO_CURSOR)
+                                 + bytes(2 * IDENTITY_BYTES)))
+    pulled = Pulled([GoodJobs(0, batch_of([1])), bad, GoodJobs(2, batch_of([2]))], 3,
+                    None if cursor is NO_CURSOR else [1, cursor, 2], 10)
+
+    pieces = list(sifted(pulled, 4, before))
+
+    assert [type(piece) for piece in pieces] == [GoodJobs, PassedOver if passed else BadJob, GoodJobs]
+    assert all(piece.entry.first == 5 for piece in pieces if isinstance(piece, PassedOver))
 
 
 def test_offsets_are_in_or_not() -> None:

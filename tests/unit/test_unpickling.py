@@ -21,13 +21,16 @@ DANGEROUS: Mapping[str, set[str]] = {
     "copyreg": set(), "recv_pyobj": set(), "recv_serialized": set(), "exec": set(),
     "eval": {"targets/signature.py"},  # of the annotations in the user's own module
     # Of a checkpoint, and of failed jobs that are tried again: files in the user's own folder.
-    "unpack": {"core/portable.py", "master/state/checkpoint.py", "master/failed_jobs.py"},
+    # And of cursors that a master sent in pickles, which a slave that does not trust it refuses with their lease.
+    "unpack": {"core/portable.py", "master/state/checkpoint.py", "master/failed_jobs.py", "sources/failures.py",
+               "slave/leased_cursors.py"},
     "decode_batch": set(),
     "Unpickler": {"core/codec.py"},  # one that refuses every class and function
 }
 #: Calls that unpickle, by their last name, and the files that may make them.
 CALLS: Mapping[str, set[str]] = {
     "codec.open_batch": {"slave/backlog.py"},
+    "open_batch": {"slave/leased_cursors.py"},
     "open_plain": {"core/identity.py"},  # of the master's own jobs
     "open_part": {"slave/pools/sequential.py", "slave/pools/concurrent.py"},
     "pickle.loads": {"core/codec.py", "core/portable.py"},

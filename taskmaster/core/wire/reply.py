@@ -18,13 +18,15 @@ REASON_CHARACTERS = 2000  # about twenty lines of a terminal
 
 @dataclass(frozen=True)
 class Lease:
-    """A slave's right to run `count` jobs from offset `first` on, with their attempt number and their encoded batch."""
+    """A slave's right to run `count` jobs from offset `first` on, with their attempt number, their encoded batch, and
+    their cursors as `encode_cursors` made them."""
 
     first: int
     count: int
     attempt: int
     form: str
     blob: Bytes
+    cursors: Bytes = b""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,8 @@ def encode_reply(reply: Reply) -> Frames:
     header = (f'{{"v":{VERSION},"run":{quoted(reply.run)},"epoch":{reply.epoch},"sid":{quoted(reply.slave_id)},'
               f'"n":{reply.seq},"kind":"{reply.kind}","hb":{reply.heartbeat_ms}')
     if reply.leases:
-        rows = [f'[{one.first},{one.count},{one.attempt},"{one.form}",{len(one.blob)}]' for one in reply.leases]
+        rows = [f'[{one.first},{one.count},{one.attempt},"{one.form}",{len(one.blob)},{len(one.cursors)}]'
+                for one in reply.leases]
         header += f',"leases":[{",".join(rows)}]'
     if reply.results:
         header += ',"results":true'
@@ -63,6 +66,7 @@ def encode_reply(reply: Reply) -> Frames:
     if reply.reason:
         header += f',"reason":{quoted(reply.reason)}'
     blobs = [bytes(one.blob) for one in reply.leases]  # copies nothing: only received blobs are views
+    blobs += [bytes(one.cursors) for one in reply.leases if one.cursors]
     return [utf8(header + "}"), blobs[0] if len(blobs) == 1 else b"".join(blobs)]
 
 
@@ -99,17 +103,25 @@ def _reply(header: Header, blob: Bytes) -> Reply:
 
 
 def _leases(header: Header, blob: Bytes) -> tuple[Lease, ...]:
-    """Row by row, each with its part of the blob, which holds the batches one after the other."""
+    """Row by row, each with its parts of the blob: the batches one after the other, and then the cursors."""
     rows = header.get("leases", [])
     require(isinstance(rows, list), "leases is not a list")
-    leases, at = [], 0
     for row in rows:
-        require(isinstance(row, list) and len(row) >= 5, "a lease of fewer than five values")
-        first, count, attempt, form, size = row[:5]
-        require(is_offset(first) and all(map(is_natural, (count, attempt, size))) and count > 0,
+        require(isinstance(row, list) and len(row) >= 6, "a lease of fewer than six values")
+        first, count, attempt, form, size, cursors = row[:6]
+        require(is_offset(first) and all(map(is_natural, (count, attempt, size, cursors))) and count > 0,
                 "a lease with a bad number")
         require(isinstance(form, str) and form in FORMS, "a lease of an unknown form")
-        leases.append(Lease(first, count, attempt, form, blob if size == len(blob) else blob[at:at + size]))
+    total = sum([row[4] + row[5] for row in rows])
+    require(total == len(blob), f"leases of {total:,} bytes and a blob of {len(blob):,}")
+    parts = _cut(blob, [row[4] for row in rows] + [row[5] for row in rows])
+    return tuple([Lease(row[0], row[1], row[2], row[3], batch, cursors)
+                  for row, batch, cursors in zip(rows, parts, parts[len(rows):])])
+
+
+def _cut(blob: Bytes, sizes: Sequence[int]) -> list[Bytes]:
+    parts, at = [], 0
+    for size in sizes:
+        parts.append(blob if size == len(blob) else blob[at:at + size])
         at += size
-    require(at == len(blob), f"leases of {at:,} bytes and a blob of {len(blob):,}")
-    return tuple(leases)
+    return parts

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from taskmaster.core.abandoned import AbandonedJob
 from taskmaster.core.failure import FailureRecord
+from taskmaster.core.pending_results import PendingResults
 from taskmaster.core.results import Results
 from taskmaster.core.selection import Selection
 from taskmaster.core.settled import Above
@@ -60,6 +61,10 @@ class StateStore(Protocol):
         """What earlier runs settled above their last watermark."""
 
     @property
+    def results_before(self) -> Sequence[Results]:
+        """The results of those jobs that are not in their sink yet, in the order of their jobs."""
+
+    @property
     def trouble(self) -> str | None:
         """Why the state cannot be written at the moment; None when it can."""
 
@@ -90,9 +95,9 @@ class StateStore(Protocol):
         """Record these failures, before any checkpoint that is offered later."""
 
     def offer(self, window: Window, counters: Mapping[str, int], now: float, finished: bool = False,
-              stopped: bool = False, results: Sequence[Results] = ()) -> None:
-        """Save how far the window has got, and these results, which no earlier offer had; `stopped`: the next run is to
-        try the failed jobs again."""
+              stopped: bool = False, results: PendingResults | None = None) -> None:
+        """Save how far the window has got, and the results that came since the last offer; `stopped`: the next run is
+        to try the failed jobs again."""
 
     @property
     def results_bytes(self) -> int:

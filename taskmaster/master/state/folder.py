@@ -20,6 +20,7 @@ from taskmaster.master.state.checkpoint import Checkpoint, checked, encode, pars
 from taskmaster.master.state.handed_out import HandedOut
 from taskmaster.master.state.lock import FileLock, LockHeld, NoLocks
 from taskmaster.master.state.trust import check_folder, read_own
+from taskmaster.master.state.waiting_file import WAITING_RESULTS
 
 log = logging.getLogger(__name__)
 
@@ -170,7 +171,8 @@ class StateFolder:
 
     def _files(self) -> list[Path]:
         # In the order of a reset: if interrupted, it leaves what resumes from the main checkpoint or is refused.
-        return [self._previous, self._main, self.handed_out.path, self.failures_path]
+        waiting = sorted(self.path.glob(WAITING_RESULTS))
+        return [self._previous, self._main, self.handed_out.path, self.failures_path, *waiting]
 
     def _is_empty(self) -> bool:
         try:

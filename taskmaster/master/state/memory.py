@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from taskmaster.core.abandoned import AbandonedJob
 from taskmaster.core.failure import FailureRecord
+from taskmaster.core.pending_results import PendingResults
 from taskmaster.core.results import Results
 from taskmaster.core.selection import Selection
 from taskmaster.core.settled import Above
@@ -28,6 +29,7 @@ class MemoryState:
     epoch = 1
     failed_before = 0
     results_bytes = 0
+    results_before: Sequence[Results] = ()
     chances = 0
 
     def __init__(self) -> None:
@@ -55,7 +57,7 @@ class MemoryState:
         """Not kept; see above."""
 
     def offer(self, window: Window, counters: Mapping[str, int], now: float, finished: bool = False,
-              stopped: bool = False, results: Sequence[Results] = ()) -> None:
+              stopped: bool = False, results: PendingResults | None = None) -> None:
         """Nothing is saved."""
 
     def due(self, window: Window, now: float) -> bool:

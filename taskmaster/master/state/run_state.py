@@ -15,6 +15,7 @@ from typing import Any
 from taskmaster import defaults
 from taskmaster.core.abandoned import AbandonedJob
 from taskmaster.core.failure import FailureRecord
+from taskmaster.core.pending_results import PendingResults, ResultsToSave
 from taskmaster.core.portable import digest, freeze
 from taskmaster.core.results import Results
 from taskmaster.core.selection import Selection
@@ -43,7 +44,7 @@ class RunState:
     """
 
     def __init__(self, path: Path, identity: Identity, wake: Callable[[], None],
-                 results: ResultsLog | None = None, in_order: bool = True) -> None:
+                 results: ResultsLog | None = None) -> None:
         self.path = path
         self.failed_before = 0
         self.handed_out_before = 0
@@ -53,13 +54,14 @@ class RunState:
         self._failures = FailuresFile(self._folder.failures_path, self._folder.verify)
         recorder = FailureRecorder(self._failures, identity.handler, self._payloads)
         self._results = results
-        self._in_order = in_order
         self._writer = StateWriter(self._folder, recorder, wake, results=results)
         self._last: Checkpoint | None = None
         self._offered_at = 0.0
         self._offered_settled = 0
         self.first_offset = 0
         self.settled_before = Above()
+        self.results_before: Sequence[Results] = ()
+        self._waiting_bytes = 0  # of results that no checkpoint can free yet
         self._chances = Chances()
         self._any_settled_again = False
         self._started = False
@@ -108,8 +110,8 @@ class RunState:
         before = found or Checkpoint(os.urandom(16).hex(), 0, first_offset, target=self._identity.target,
                                      arguments=self._identity.arguments)
         self.first_offset = first_offset if before.first_offset is None else before.first_offset
-        self.settled_before = before.above if isinstance(before.above, Above) else before.above.above()
-        sink = self._open_results(before.sink)
+        above = before.above if isinstance(before.above, Above) else before.above.above()
+        sink, self.settled_before, self.results_before = self._open_results(before.sink, above)
         try:
             self._take_over_failures(before, retry)
             self._last = replace(before, epoch=before.epoch + 1,
@@ -133,7 +135,7 @@ class RunState:
         self._chances = old.pruned()
         if before.stopped or len(old):
             self._chances, above = new_chances(before, self._failures.read())
-            self.settled_before = self.settled_before.without(above)
+            self.settled_before = self.settled_before.without([(offset, 1) for offset in above])
         if retry is not None:
             self._chances = with_selected(self._chances, before, self._failures.read(), retry)
 
@@ -145,15 +147,17 @@ class RunState:
         chances = self._chances.pruned()  # a copy for another thread
         return filter(chances.wants, self._failures.read()) if len(chances) else iter(())
 
-    def _open_results(self, saved: Any) -> Any:
+    def _open_results(self, saved: Any, above: Above) -> tuple[Any, Above, Sequence[Results]]:
+        """What to save of them; which of the jobs above are still settled; and the results that wait."""
         if self._results is not None:
             try:
-                return self._results.open(saved)
+                return self._results.open(saved, above)
             except OSError as error:
                 raise StateUnwritable(f"The results cannot be written: {error}.") from error
         if saved is not None:
             raise StateMismatch(f"This run writes its results to {saved['place']}. Resume it in the same way, as with "
                                 "--results, or start over with --reset.")
+        return None, above, ()
 
     def start(self) -> None:
         self._writer.start()
@@ -168,9 +172,11 @@ class RunState:
         self._writer.record([Abandoned(job, now, self.epoch) for job in jobs])
 
     def offer(self, window: Window, counters: Mapping[str, int], now: float, finished: bool = False,
-              stopped: bool = False, results: Sequence[Results] = ()) -> None:
+              stopped: bool = False, results: PendingResults | None = None) -> None:
         assert self._last is not None
-        point = self._resume_point(window, now)
+        point = self._resume_point(window, now, results)
+        to_save = ResultsToSave() if results is None else results.to_save(window.watermark, window.head, point.whole)
+        self._waiting_bytes = 0 if results is None else results.bytes
         again = window.take_settled_again()
         self._any_settled_again |= len(again) > 0
         self._chances.settle(again)
@@ -186,15 +192,14 @@ class RunState:
             written_at=time.time(), above=Snapshot(point.above.entries + unread), stopped=stopped,
             chances=self._chances.runs, tried=self._chances.tried)
         plain = point.offset == window.watermark
-        self._writer.offer(self._last, self._digest_of_next(window) if plain else None, results)
+        self._writer.offer(self._last, self._digest_of_next(window) if plain else None, to_save)
 
-    def _resume_point(self, window: Window, now: float) -> ResumePoint:
-        """Results wait in memory until the watermark passes their jobs, so those above it run again after a crash, for
-        the sake of their results. Without an order they are in the sink, and then the checkpoint has to say so."""
-        if self._results is not None:
-            return window.resume_point(now, whole=not self._in_order)
+    def _resume_point(self, window: Window, now: float, results: PendingResults | None) -> ResumePoint:
+        """Without an order, results above the watermark are in the sink: then the checkpoint has to say so."""
+        unordered = results is not None and not results.in_order
         crowded = window.kept_bytes > defaults.KEPT_BYTES
-        return window.resume_point(now, whole=crowded or self._is_above_unread(window.watermark) or None)
+        whole = unordered or crowded or self._is_above_unread(window.watermark)
+        return window.resume_point(now, whole=whole or None)
 
     def _is_above_unread(self, offset: int) -> bool:
         """Whether an earlier run settled jobs at or above `offset`, above its own watermark."""
@@ -205,10 +210,10 @@ class RunState:
         due = self.next_due(window)
         if due is None:
             return False
-        # What is settled above a slow job is kept in memory until a checkpoint has been made of it.
-        kept = max(window.kept_bytes, 4 * window.results_bytes)
+        # What is settled above a slow job is kept in memory until a checkpoint has been made of it; its results, until
+        # their turn comes, so those which have waited since the last checkpoint are no reason for another.
+        kept = max(window.kept_bytes, 4 * (window.results_bytes - self._waiting_bytes))
         crowded = kept > defaults.KEPT_BYTES and self._writer.behind_since() is None
-        # What waits behind a slow job for the sake of an order stays there: no reason to write one after the other.
         return now >= due or (crowded and now >= self._offered_at + defaults.CROWDED_CHECKPOINT_SECONDS)
 
     def next_due(self, window: Window) -> float | None:

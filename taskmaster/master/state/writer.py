@@ -9,11 +9,12 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import reduce
 from typing import Generic, Protocol, TypeVar
 
 from taskmaster import defaults
 from taskmaster.core.backoff import Backoff
-from taskmaster.core.results import Results
+from taskmaster.core.pending_results import ResultsToSave
 from taskmaster.errors import TaskmasterError
 from taskmaster.master.state.checkpoint import Checkpoint
 from taskmaster.master.state.lock import LockLost
@@ -30,6 +31,8 @@ class Folder(Protocol):
     """What the writer needs from a StateFolder."""
 
     def save(self, checkpoint: Checkpoint) -> None: ...
+
+    def verify(self) -> None: ...
 
 
 class Failures(Protocol[_Failure]):
@@ -67,7 +70,7 @@ class StateWriter(Generic[Failure]):
         self._changed = Condition()
         # Guarded by _changed:
         self._unwritten: list[Failure] = []
-        self._results: list[Results] = []  # that the offered checkpoint covers
+        self._results: list[ResultsToSave] = []  # with each checkpoint that was offered and is not durable
         self._results_bytes = 0
         self._offered: Checkpoint | None = None
         self._digest: Callable[[], str | None] | None = None  # makes that of the offered checkpoint
@@ -132,7 +135,7 @@ class StateWriter(Generic[Failure]):
                 self._unwritten += taken
 
     def offer(self, checkpoint: Checkpoint, digest: Callable[[], str | None] | None = None,
-              results: Sequence[Results] = ()) -> None:
+              results: ResultsToSave = ResultsToSave()) -> None:
         """Take a checkpoint, in place of one that is still waiting. Raises RuntimeError after `close`.
 
         `digest` is called in the writer's thread before the checkpoint is written, and its result becomes the
@@ -141,8 +144,8 @@ class StateWriter(Generic[Failure]):
         with self._changed:
             self._take()
             self._offered, self._digest = checkpoint, digest
-            self._results += results
-            self._results_bytes += sum([len(one.lines) for one in results])
+            self._results.append(results)
+            self._results_bytes += results.bytes
 
     def close(self, timeout: float) -> bool:
         """Write what is waiting, trying for up to `timeout` seconds, and end; True when everything is durable."""
@@ -199,15 +202,17 @@ class StateWriter(Generic[Failure]):
             self._save(checkpoint if digest is None else replace(checkpoint, digest=digest()), results)
         self._settle(checkpoint)
 
-    def _save(self, checkpoint: Checkpoint, results: Sequence[Results]) -> None:
+    def _save(self, checkpoint: Checkpoint, results: Sequence[ResultsToSave]) -> None:
         log = self._results_log
-        said = log.write(results) if log is not None else checkpoint.sink
+        if log is not None:
+            self._folder.verify()  # a file that has vanished with its folder is no error of its own
+        said = log.write(reduce(ResultsToSave.then, results)) if log is not None else checkpoint.sink
         self._folder.save(replace(checkpoint, sink=said))
         if log is not None:
             log.saved(said)
         with self._changed:
             del self._results[:len(results)]
-            self._results_bytes -= sum([len(one.lines) for one in results])
+            self._results_bytes -= sum([one.bytes for one in results])
 
     def _settle(self, checkpoint: Checkpoint | None) -> None:
         with self._changed:

@@ -160,7 +160,7 @@ class BatchExecution:
         """All jobs of the call that runs; for its handler."""
         call = self._call
         parts = [] if call is None else self._batch.parts(call.jobs)
-        return [describe(part.first + at, self.attempt, one, part.sealed)
+        return [describe(part.first + at, self.attempt, one, part.sealed, part.cursors)
                 for part in parts for at, one in enumerate(part.payloads)]
 
     # -- for the control thread

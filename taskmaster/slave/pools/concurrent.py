@@ -26,13 +26,14 @@ class ConcurrentExecution:
     """
 
     __slots__ = ("_failed", "_jobs", "_lines", "_lock", "_seconds", "_settings", "_settled", "_since", "_timed_out",
-                 "_total", "attempt", "epoch", "first", "results", "sealed")
+                 "_total", "attempt", "cursors", "epoch", "first", "results", "sealed")
 
     def __init__(self, work: Slice, settings: HandlerSettings = NO_SETTINGS) -> None:
         self.epoch = work.epoch
         self.first = work.first
         self.attempt = work.attempt
         self.sealed = work.sealed
+        self.cursors = work.cursors
         self._settings = settings
         self._jobs = iter(work.payloads)
         self._total = work.count
@@ -116,7 +117,7 @@ class ConcurrentExecution:
 
     def current_job(self, index: int, payload: Any) -> CurrentJob:
         """One of the jobs that run; for its handler."""
-        return describe(self.first + index, self.attempt, payload, self.sealed)
+        return describe(self.first + index, self.attempt, payload, self.sealed, self.cursors)
 
     # -- for the control thread
 
@@ -146,7 +147,8 @@ class ConcurrentExecution:
             self._total -= len(rest)
             if not rest:
                 return None
-            return Slice(self.epoch, self.first + self._total, self.attempt, rest, self.sealed, self.results)
+            return Slice(self.epoch, self.first + self._total, self.attempt, rest, self.sealed, self.results,
+                         self.cursors)
 
     def look(self, now: float) -> Progress:
         """What became of its jobs since the last look."""

@@ -43,8 +43,9 @@ class SequentialExecution:
     here or taken back, never both.
     """
 
-    __slots__ = ("_begun", "_collected", "_ended_at", "_failed", "_forked", "_jobs", "_lock", "_payloads", "_reported",
-                 "_results", "_sealed", "_seen", "_settings", "_short", "_since", "_total", "attempt", "epoch", "first")
+    __slots__ = ("_begun", "_collected", "_cursors", "_ended_at", "_failed", "_forked", "_jobs", "_lock", "_payloads",
+                 "_reported", "_results", "_sealed", "_seen", "_settings", "_short", "_since", "_total", "attempt",
+                 "epoch", "first")
 
     def __init__(self, work: Slice, now: float, settings: HandlerSettings = NO_SETTINGS) -> None:
         self.epoch = work.epoch
@@ -54,6 +55,7 @@ class SequentialExecution:
         self._jobs = iter(work.payloads)
         self._total = work.count
         self._sealed = work.sealed
+        self._cursors = work.cursors
         self._settings = settings
         self._results: list[bytes] | None = [] if work.results else None  # a line for each job that has ended
         self._begun = False
@@ -121,7 +123,7 @@ class SequentialExecution:
     def current_job(self) -> CurrentJob:
         """The job that is running now; for its handler."""
         index = self.started - 1
-        return describe(self.first + index, self.attempt, self._payloads[index], self._sealed)
+        return describe(self.first + index, self.attempt, self._payloads[index], self._sealed, self._cursors)
 
     def end_in_child(self) -> None:
         """A handler has forked, and this is the child: it must not run the remaining jobs as well."""
@@ -142,7 +144,7 @@ class SequentialExecution:
             if not rest:
                 return None
             return Slice(self.epoch, self.first + self._total, self.attempt, rest, self._sealed,
-                         self._results is not None)
+                         self._results is not None, self._cursors)
 
     def look(self, now: float) -> Progress:
         """What became of its jobs since the last look."""

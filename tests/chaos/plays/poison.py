@@ -56,7 +56,8 @@ def hangs(act: Act) -> None:
     run = scene.run(2, "--job-timeout", 1, "--concurrency", 32)
     scene.complete(run, code=FAILURES)
     _only_failure(scene, "timeout", "in deed", "time.sleep(1000")
-    scene.expect(scene.log.read().times(BAD) == ATTEMPTS, f"the job that hangs ran {scene.log.times(BAD)} times")
+    times = scene.log.read().times(BAD)  # the first attempt may be backed up
+    scene.expect(ATTEMPTS <= times <= ATTEMPTS + 1, f"the job that hangs ran {times} times")
 
 
 def hangs_under_spawn(act: Act) -> None:

@@ -14,7 +14,7 @@ from support.processes import memory_of
 
 INTERRUPTED = 75
 # The times of a lease, short enough to wait for.
-QUICK = {"defaults": {"LEASE_LIFE_SECONDS": 2.0, "HEARTBEAT_SECONDS": 0.2}}
+QUICK = {"defaults": {"LEASE_LIFE_SECONDS": 2.0, "HEARTBEAT_SECONDS": 0.2, "SILENCE_MARGIN_SECONDS": 0.5}}
 QUICK_LIFE = 2.0
 LATE = 1.6  # the master looks for silent slaves once a second, and a machine with two cores is busy
 

@@ -143,6 +143,20 @@ def step(jobs):
     assert (failure["offset"], failure["kind"]) == (42, "killed")
 
 
+@pytest.mark.limit(120)
+def test_one_slave_finds_the_job_that_kills_it_among_a_thousand(place: Place) -> None:
+    """After five deaths in a row it was not replaced, and no resumed run ever got further."""
+    place.write(THREADS + """
+def step(jobs):
+    if 1042 in jobs:
+        os.abort()
+""")
+    ended = place.run("run", "work.py", 1, "n=3000", "--batch", 1000)
+    assert ended.code == 3, ended.err
+    assert handled(place) == dict.fromkeys(numbers(3000) - {"1042"}, 1)
+    assert [(one["offset"], one["attempts"], one["kind"]) for one in place.failures()] == [(1042, 3, "killed")]
+
+
 def test_a_batch_that_hangs_in_a_thread_fails_once_and_its_good_jobs_are_handled_by_smaller_calls(
         place: Place) -> None:
     place.write(THREADS + """
