@@ -109,7 +109,7 @@ class Ledger:
             before = self.newest.get(at)
             if before is not None and at in self.freed and at not in self.heard_done and at not in self.abandoned:
                 failed = self.spent.get(at) == before.attempt
-                self.grant(at, Grant(poll.slave_id, before.attempt + failed, poll.seq - 1), inf)
+                self.grant(at, Grant(poll.slave_id, before.attempt + failed, poll.seq - 1), -inf)  # time unknown
 
     def lose(self, slave_id: str, blame: bool) -> None:
         """The master takes this slave for dead; `blame`: its fleet has reported that a job may be the cause."""
