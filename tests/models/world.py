@@ -148,7 +148,8 @@ class World:
         hanging = scenario.fates.hangs * jobs * scenario.attempts * (scenario.job_timeout or 0.0)
         work = self.fates.work_seconds + jobs * scenario.source_seconds + hanging
         silence = (SEARCH_DEATHS + scenario.attempts) * (silence_limit(scenario.job_timeout) + RESTART_SECONDS)
-        return FAIR_SECONDS + 3 * work + 300 * scenario.fates.killers + silence * scenario.fates.holders
+        rounds = 1 + scenario.retries_failed + 2 * (scenario.budget is not None)  # of trying failed jobs again
+        return FAIR_SECONDS + 3 * work + rounds * (300 * scenario.fates.killers + silence * scenario.fates.holders)
 
     def _calm_down(self) -> None:
         """From here on every message arrives, every process lives, and the disk is well."""
