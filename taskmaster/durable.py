@@ -134,3 +134,14 @@ def make_folder(path: Path) -> None:
     except OSError as error:
         if error.errno not in _NO_SYNC:
             raise
+
+
+def end_of_last_line(file: int, size: int) -> int:
+    """The position after the last line end. The search goes backwards: a line may be megabytes long."""
+    step = 65536
+    for start in range((size - 1) // step * step, -1, -step) if size else ():
+        os.lseek(file, start, os.SEEK_SET)
+        found = os.read(file, step).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+    return 0

@@ -20,7 +20,6 @@ from taskmaster.native import Lock
 
 SUFFIX = ".spool"
 _FLAGS = durable.BINARY | getattr(os, "O_CLOEXEC", 0)
-_TAIL_BYTES = 1 << 16  # read at once on the way back to the last whole line
 
 
 def push(folder: str | os.PathLike[str], payload: Any, *, sync: bool = True) -> None:
@@ -73,18 +72,9 @@ class _Segment:
     def _cut_torn_line(self) -> None:
         """Of a process that was killed while it wrote."""
         size = os.lseek(self._file, 0, os.SEEK_END)
-        end = _end_of_last_line(self._file, size)
+        end = durable.end_of_last_line(self._file, size)
         if end < size:
             os.ftruncate(self._file, end)
-
-
-def _end_of_last_line(file: int, size: int) -> int:
-    for start in range((size - 1) // _TAIL_BYTES * _TAIL_BYTES, -1, -_TAIL_BYTES) if size else ():
-        os.lseek(file, start, os.SEEK_SET)
-        found = os.read(file, _TAIL_BYTES).rfind(b"\n")
-        if found >= 0:
-            return start + found + 1
-    return 0
 
 
 _segments: dict[str, _Segment] = {}  # of this process, by folder

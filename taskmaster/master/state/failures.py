@@ -97,7 +97,7 @@ class FailuresFile:
     def _repair(self, file: int) -> int:
         """Cut off what a failed or killed write left behind; returns the end of the intact part."""
         size = os.fstat(file).st_size
-        end = self._end if self._end is not None and self._end <= size else _end_of_last_line(file, size)
+        end = self._end if self._end is not None and self._end <= size else durable.end_of_last_line(file, size)
         if end != size:
             os.ftruncate(file, end)
         return end
@@ -153,14 +153,3 @@ def _record(line: bytes) -> FailureRecord | None:
         return from_line(line)
     except ValueError:
         return None
-
-
-def _end_of_last_line(file: int, size: int) -> int:
-    """The position after the last line end. The search goes backwards: a line may be megabytes long."""
-    step = 65536
-    for start in range((size - 1) // step * step, -1, -step) if size else ():
-        os.lseek(file, start, os.SEEK_SET)
-        found = os.read(file, step).rfind(b"\n")
-        if found >= 0:
-            return start + found + 1
-    return 0
